@@ -218,8 +218,7 @@ def check(settings: CheckSettings) -> None:
 
     from carft.posthoc.context_check import context_check
     from carft.training.run import run_cell
-    from reports.analysis.levels import ClassRecognition, ContextRecognition, zero_shot_check
-    from reports.words.levels_words import recognition_words, unknown_classes_words
+    from reports.analysis.levels import ClassRecognition, ContextRecognition, unknown_classes, zero_shot_check
 
     execution = execution_here(settings.data, settings.device)
     run_cell(cell, store, execution, unseal=True)
@@ -233,9 +232,9 @@ def check(settings: CheckSettings) -> None:
         out.print(rows_table([_set_row(row, compared) for row in rows]))
         if recognition is not None:
             above = "fine-tuning can lose it" if recognition.is_above_chance else "fine-tuning has none to lose"
-            out.say(f"Context recognition: {recognition_words(recognition)}: {above}.")
+            out.say(f"Context recognition: {recognition.words}: {above}.")
         out.say(f"Context distribution on validation: {divergence.words}")
-        unknown = unknown_classes_words(ClassRecognition.of_cell(store, cell))
+        unknown = unknown_classes(ClassRecognition.of_cell(store, cell))
         if unknown:
             out.say(unknown, style="bold")
     if any(row["answer"] == "differs" for row in rows):

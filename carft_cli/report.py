@@ -163,9 +163,8 @@ def _print_claims(verdicts: Sequence[Verdict]) -> None:
 def claims_table(verdicts: Sequence[Verdict]) -> Table:
     """One row a claim: title and contrast, verdict and numbers; what does not fit goes on in the next line."""
     from reports.render.formatting import amount, interval, mark_of
-    from reports.words.caveats_words import caution_words
     from reports.words.page_words import rests_on
-    from reports.words.verdict_words import first_sight, headline
+    from reports.words.verdict_words import first_sight
 
     table = new_table("claim", "verdict, points (95 %)")
     scopes = {v.scope for v in verdicts if v.scope}
@@ -174,7 +173,7 @@ def claims_table(verdicts: Sequence[Verdict]) -> Table:
         if v.scope and len(scopes) > 1:
             title += f" ({v.scope})"
         left: list[RenderableType] = [Text(title, "bold")]
-        for line in (headline(v), f"{rests_on(v)}, scale {v.scale}", first_sight(v)):
+        for line in (v.number.part, f"{rests_on(v)}, scale {v.scale}", first_sight(v)):
             if line:
                 left.append(Padding(Text(line), (0, 0, 0, 2)))  # further lines of one keep its indent
         mark, bounds = mark_of(v), interval(v)
@@ -183,7 +182,7 @@ def claims_table(verdicts: Sequence[Verdict]) -> Table:
         if bounds:
             right.append(f" ({bounds})", "default")
         if v.cautions:
-            right.append(f"\n! {caution_words(v.cautions)}", "bold")
+            right.append(f"\n! {'; '.join(v.cautions)}", "bold")
         table.add_row(Group(*left), right)
     return table
 

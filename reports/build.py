@@ -7,14 +7,15 @@ from pathlib import Path
 from carft.core.errors import UserError, typed
 from carft.store.records import Store
 from reports.claims.own import NAME, claims_text, read_claims
-from reports.evidence.results import ProblemKind, Results, report_catalog
+from reports.evidence.protocol import DEPARTED
+from reports.evidence.results import Results, report_catalog
 from reports.evidence.views import read_evidence
 from reports.figures.figure import draw_figures
 from reports.render import manifest as manifests
 from reports.render.page import FRONT, GENERATOR, PAGES, Content, rendered
 from reports.render.pictures import PictureOptions, WithoutPicture, read_pictures, write_pictures
 from reports.tables.table import Sources, spreadsheet_table
-from reports.words.provenance_words import warning_words, without_picture
+from reports.words.provenance_words import without_picture
 
 #: the characters of the page of a report that hold the mark of this package
 HEAD = 1000
@@ -38,7 +39,8 @@ class Built:
     def warnings(self) -> list[str]:
         """Where studies left the protocol, and data that cannot be read."""
         archive = self.sources.evidence.archive
-        words = [warning_words(one) for one in archive.problems if one.kind == ProblemKind.DEPARTED]
+        departed = [note for note in archive.problems if note.kind == DEPARTED]
+        words = [f"{note.kind}: {note.where}: {note.text}" for note in departed]
         for task, reason in archive.unreadable.items():
             words.append(f"broken data: {task}: {reason}")
         return words

@@ -12,13 +12,18 @@ from carft.store.records import Store
 from reports.build import sources_of
 from reports.claims.claim import Verdict
 from reports.claims.ledger import ledger
-from reports.claims.notes import variance_rows
 from reports.evidence.evidence import Evidence
 from reports.render.formatting import amount, formatted
 from reports.tables.table import INTERVAL, Sources, TableCard, rows_of, table_card, table_cards
-from reports.words.caveats_words import caution_words
 from reports.words.tables_words import mean_words, setting_words
-from reports.words.verdict_words import computed_words, headline, power_words, reason_words, shown_word, tuning_words
+from reports.words.verdict_words import (
+    computed_words,
+    power_words,
+    reason_words,
+    shown_word,
+    tuning_words,
+    variance_rows,
+)
 
 Rows = list[dict[str, Any]]
 #: metrics shown of the cells behind a claim
@@ -130,7 +135,7 @@ def _chain_of_claim(sources: Sources, name: str, scope: str) -> Chain:
         "source": verdict.asked.source,
         "verdict": f"{shown_word(verdict)} (scale {verdict.scale}): {reason_words(verdict)}",
         "also asked of": ", ".join(f"{name}@{other}" for other in by_scope),
-        "caution": caution_words(verdict.cautions),
+        "caution": "; ".join(verdict.cautions),
         "power": power_words(verdict),
         "tuning luck": tuning_words(verdict),
         "run": verdict.command,
@@ -142,7 +147,7 @@ def _chain_of_claim(sources: Sources, name: str, scope: str) -> Chain:
     shown, number = verdict.shown, verdict.number
     if shown is None:
         if number.effect is not None:
-            facts["number"] = f"{headline(verdict)}: {amount(number.effect, number.unit)} {number.unit}"
+            facts["number"] = f"{number.part}: {amount(number.effect, number.unit)} {number.unit}"
         return Chain(name, facts, {}, _commands(sources, verdict.cells))
     facts |= {
         "number": f"{shown.name}: {amount(shown.estimate.effect, number.unit)} {number.unit}",

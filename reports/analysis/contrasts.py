@@ -11,22 +11,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from carft.config.registry import hyperparameter_words
+from carft.protocol.seeds import first_search_seed
 from carft.store.study_file import StudyFile
-from reports.analysis.flaws import (
-    CellsGone,
-    Flaw,
-    NotByProtocol,
-    OneSidedSeeds,
-    SameOnTasks,
-    SearchesMissing,
-    TasksMissing,
-    TasksUnlike,
-    TrialsGone,
-    stated,
-)
 from reports.analysis.pairing import Mismatch, difference, paired, without_interval
 from reports.evidence.evidence import CAR_FT, FT, VALIDATION, Entry, Evidence, which_search
-from reports.evidence.note import Note
+from reports.evidence.note import Note, few
 from reports.evidence.protocol import apart, unequal_runs, unequal_settings, unequal_trials
 from reports.evidence.results import finished_trials
 from reports.stats.intervals import Estimate, across, pooled, two_way
@@ -57,7 +47,7 @@ class Part:
     estimate: Estimate
     cells: tuple[str, ...]
     tasks: tuple[str, ...]
-    flaws: tuple[Flaw, ...] = ()
+    flaws: tuple[Note, ...] = ()
     """Evidence that is missing or unsound."""
     unequal: tuple[Note, ...] = ()
     """Why the two sides cannot be compared: other searches, other images."""
@@ -84,6 +74,11 @@ class Part:
     def name(self) -> str:
         """What names it among the parts of a verdict."""
         return ", ".join(filter(None, (self.sides, self.place, self.pooling.value)))
+
+    @property
+    def doubts(self) -> str:
+        """All that is missing of it, and what its sides differ in, as half a sentence; mostly empty."""
+        return "; ".join(note.words for note in (*self.flaws, *self.unequal))
 
     @property
     def assumed(self) -> float:
@@ -141,7 +136,7 @@ class ContrastResult:
 
     estimates: dict[str, tuple[Estimate, tuple[str, ...]]]
     """Task -> (estimate, cells)."""
-    flaws: tuple[Flaw, ...] = ()
+    flaws: tuple[Note, ...] = ()
     """Evidence that is missing or unsound."""
     unequal: tuple[Note, ...] = ()
     """Why the two sides cannot be compared."""
@@ -203,7 +198,7 @@ class Contrast:
         estimates: dict[str, tuple[Estimate, tuple[str, ...]]] = {}
         metrics: dict[str, str] = {}
         mismatches: list[Note] = []
-        flaws: list[Flaw] = []
+        flaws: list[Note] = []
         asked = []
         for task in evidence.wanted_tasks:
             if not self._has_sets(evidence, task):
@@ -225,7 +220,8 @@ class Contrast:
                 flaws += self._flaws_of_task(evidence, task)
         absent = tuple(task for task in asked if task not in estimates)
         if absent:
-            flaws.insert(0, TasksMissing(absent, len(asked)))
+            are = "is" if len(absent) == 1 else "are"
+            flaws.insert(0, Note("tasks", f"{len(absent)} of {len(asked)} tasks {are} missing ({few(absent)})"))
         for method in dict.fromkeys(searched):
             flaws += _flaws_of_method(evidence, method, list(estimates))
         return ContrastResult(
@@ -244,14 +240,14 @@ class Contrast:
         sets = self.sets(evidence, task)
         return bool(sets) and set(sets) <= set(evidence.set_names(task))
 
-    def _flaws_of_task(self, evidence: Evidence, task: str) -> Iterator[Flaw]:
+    def _flaws_of_task(self, evidence: Evidence, task: str) -> Iterator[Note]:
         """Seeds of one side alone, and lost cells."""
         sides = self._trained_sides(evidence)
         seeds = set()
         for entry in sides:
             seeds.add(frozenset(evidence.seed(cell) for cell in evidence.cells(task, entry)))
         if len(seeds) > 1 and self.first.greedy is None:
-            yield OneSidedSeeds(task)
+            yield Note("seeds", f"{task} has seeds that only one side was run with")
         for entry in sides:
             yield from _lost(evidence, task, entry)
 
@@ -301,16 +297,17 @@ def _precisions(evidence: Evidence, task: str, entry: Entry) -> set[str]:
     return {str(evidence.records[cell].cell.precision) for cell in evidence.cells(task, entry)}
 
 
-def _lost(evidence: Evidence, task: str, entry: Entry) -> Iterator[Flaw]:
+def _lost(evidence: Evidence, task: str, entry: Entry) -> Iterator[Note]:
     """Searches of an entry without a trial, and which of its confirm cells, interpolations or soups are missing."""
     method = _searched(entry)
     studies, cells = evidence.searches(task, method), evidence.cells(task, entry)
     ended = evidence.ended_by_search(task, method)
     if not ended or not all(ended):
-        yield TrialsGone(task, method)
+        yield Note("trials", f"{task}: no trial of {method} is left")
+    gone = f"of {entry.label} not finished or not readable"
     if entry.greedy is not None:
         if len(cells) < len(studies):
-            yield CellsGone(task, entry.label, soups=len(studies) - len(cells))
+            yield Note("cells", f"{task}: the soups of {len(studies) - len(cells)} searches {gone}")
         return
     absent: set[str] = set()
     for study in studies:
@@ -319,30 +316,52 @@ def _lost(evidence: Evidence, task: str, entry: Entry) -> Iterator[Flaw]:
         made_of = evidence.records[cell].cell.parents if entry.parent else [cell]
         absent.difference_update(made_of)
     if absent:
-        yield CellsGone(task, entry.label, tuple(sorted(absent)))
+        names = f"cell{'s' * (len(absent) > 1)} {', '.join(sorted(absent))}"
+        yield Note("cells", f"{task}: {names} {gone}", cells=tuple(sorted(absent)))
 
 
-def _flaws_of_method(evidence: Evidence, method: str, tasks: Sequence[str]) -> Iterator[Flaw]:
+def _flaws_of_method(evidence: Evidence, method: str, tasks: Sequence[str]) -> Iterator[Note]:
     """Planned searches without a winner, departures from the protocol, and what differs between the tasks."""
-    absent = evidence.absent(method)
+    absent = sorted(f"{plan.task}{which_search(plan)}" for plan in evidence.absent(method))
     if absent:
-        yield SearchesMissing(method, tuple((plan.task, plan.search) for plan in absent))
+        yield Note("searches", f"{len(absent)} planned searches of {method} are missing ({few(absent)})")
     yield from departures(evidence, tasks, method)
-    for what in SameOnTasks:
-        values: dict[tuple[Any, ...], list[str]] = {}
+    for what, stated in STATED.items():
+        tasks_of: dict[str, list[str]] = {}
         for task in tasks:
-            values.setdefault(stated(what, evidence.searches(task, method)), []).append(task)
-        if len(values) > 1:
-            yield TasksUnlike(method, what, tuple((value, tuple(of)) for value, of in values.items()))
+            tasks_of.setdefault(stated(evidence.searches(task, method)), []).append(task)
+        if len(tasks_of) > 1:
+            listed = ", ".join(f"{value} on {few(of)}" for value, of in sorted(tasks_of.items()))
+            yield Note("tasks", f"the tasks have different {what} of {method}: {listed}")
 
 
-def departures(evidence: Evidence, tasks: Sequence[str], method: str) -> Iterator[NotByProtocol]:
+def _ranges(study: StudyFile) -> str:
+    """The search ranges of a study: ``KL weight 0.1 to 90 and learning rate 1e-05 to 0.001``."""
+    words = []
+    for name, (low, high, _) in sorted(study.space.items()):
+        words.append(f"{hyperparameter_words(name)} {low:g} to {high:g}")
+    return " and ".join(words) or "none"
+
+
+def _each_once(values: Iterable[Any]) -> str:
+    return " or ".join(dict.fromkeys(map(str, values)))
+
+
+#: what the searches of one method must have alike on all tasks of a pooled number -> how those of a task state it
+STATED: Mapping[str, Callable[[Sequence[StudyFile]], str]] = {
+    "numbers of confirm seeds": lambda studies: " + ".join(str(len(study.confirm)) for study in studies) or "0",
+    "search ranges": lambda studies: _each_once(map(_ranges, studies)),
+    "search seeds": lambda studies: _each_once(first_search_seed(one.search_seed, one.search) for one in studies),
+    "versions": lambda studies: _each_once(study.plugin for study in studies),
+}
+
+
+def departures(evidence: Evidence, tasks: Sequence[str], method: str) -> Iterator[Note]:
     """Where the studies of a method left the protocol, by task; what belongs to no study stands alone."""
     for task in tasks:
         for study, note in evidence.departures(task, method):
-            yield NotByProtocol(replace(note, text=f"{task}, {method}{which_search(study)}: {note.text}"))
-    for note in evidence.archive.departures.get("", ()):
-        yield NotByProtocol(note)
+            yield replace(note, text=f"{task}, {method}{which_search(study)}: {note.text}")
+    yield from evidence.archive.departures.get("", ())
 
 
 def every_set(evidence: Evidence, task: str) -> Sequence[str]:

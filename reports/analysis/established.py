@@ -15,7 +15,7 @@ import pandas as pd
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool
 from reports.analysis.forgetting import CONTROL_ALPHA, POSITIVE, forgotten
 from reports.analysis.levels import ContextRecognition
-from reports.analysis.null_checks import NullCheck, NullCheckStatus, NullProperty
+from reports.analysis.null_checks import WEIGHT_0_IS_FT, NullCheck, NullCheckStatus
 from reports.evidence.evidence import FT, ZERO_SHOT, Entry, Evidence
 from reports.evidence.references import NAMES, TEST, reported_gain
 from reports.stats.intervals import Component, Estimate
@@ -163,13 +163,11 @@ class Asked:
     scale: str
     control: Control
     answer: ControlAnswer
+    words: str
+    """What is missing or unequal of it, or what its number stands beside; mostly empty."""
     part: Part | None = None
     p_adjusted: float = math.nan
     """One-sided, after Holm over the remedies that were run; NaN for a control that stands alone."""
-    recognition: ContextRecognition | None = None
-    """What a number above chance stands beside."""
-    check: NullCheck | None = None
-    """The null check that answers."""
 
 
 def ask_controls(evidence: Evidence, checks: Sequence[NullCheck]) -> list[Asked]:
@@ -181,8 +179,8 @@ def ask_controls(evidence: Evidence, checks: Sequence[NullCheck]) -> list[Asked]
     for view in evidence.views():
         asked += _measured_controls(view)
         for check in checks:
-            if check.what == NullProperty.WEIGHT_0_IS_FT:
-                asked.append(Asked(view.name, view.scale, UNCHANGED, ANSWER_OF_CHECK[check.status], check=check))
+            if check.name == WEIGHT_0_IS_FT:
+                asked.append(Asked(view.name, view.scale, UNCHANGED, ANSWER_OF_CHECK[check.status], check.words))
     return asked
 
 
@@ -199,10 +197,11 @@ def _measured_controls(view: Evidence) -> Iterator[Asked]:
     adjusted = _adjusted(parts)
     for control in CONTROLS:
         part, p = parts[control.name], adjusted.get(control.name, math.nan)
-        recognition = None
-        if control.measure is _recognition_above_chance:
-            recognition = ContextRecognition.of(view)
-        yield Asked(view.name, view.scale, control, _answer(part, p), part, p, recognition)
+        words = part.doubts if part is not None else ""
+        recognition = ContextRecognition.of(view) if control.measure is _recognition_above_chance else None
+        if recognition is not None:
+            words = recognition.words
+        yield Asked(view.name, view.scale, control, _answer(part, p), words, part, p)
 
 
 def _has_interval(part: Part | None) -> TypeGuard[Part]:

@@ -54,6 +54,20 @@ class GivenBack:
         """Whether anything was forgotten of which a share could be given back."""
         return self.forgotten.estimate.effect > 0
 
+    @property
+    def words(self) -> str:
+        """The share with its interval: ``35 % (12 to 61 %)``."""
+        if not self.is_defined:
+            return "nothing was forgotten"
+        low, high = f"{100 * self.share.low:.0f}", f"{100 * self.share.high:.0f}"
+        bounds = {
+            "between": f"{low} to {high} %",
+            "outside": f"up to {low} % or from {high} % on, since the forgetting may be 0",
+            "any": "any share, since the forgetting may be 0",
+            "none": "no interval",
+        }
+        return f"{100 * self.share.value:.0f} % ({bounds[self.share.kind]})"
+
 
 def equivalence_of(evidence: Evidence, needs: str, parts: Sequence[Part]) -> float | None:
     """The margin of equivalence, a share of 1, where the intervals of all parts lie within it; None where one does not.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from reports.analysis.contrasts import PLACES, Sets, every_set
 from reports.analysis.pairing import Mismatch, contributions
 from reports.evidence.evidence import ZERO_SHOT, Entry, Evidence
 from reports.evidence.references import BACKBONES, DATASETS, reference_numbers, same_start
-from reports.evidence.results import Problem, ProblemKind, Results
+from reports.evidence.results import Results, corrupt
 from reports.evidence.scopes import Scope
 from reports.stats.intervals import Estimate, pooled, two_way
 
@@ -51,68 +51,73 @@ def chance_of_classes(evidence: Evidence, tasks: Sequence[str]) -> float:
 class Recognition:
     """What the zero-shot model gets right, mean over tasks and held-out sets, beside what guessing would."""
 
+    metric: ClassVar[str]
+    said: ClassVar[str]
+    """What it does with a share of images or contexts, in words."""
+    chance_of: ClassVar[Callable[[Evidence, Sequence[str]], float]]
     level: Estimate
     """Share of 1."""
     chance: float
     """Share of 1 that guessing would reach on the same tasks."""
+
+    @classmethod
+    def of(cls, evidence: Evidence, sets: Sets = every_set) -> Self | None:
+        """That of a scope; None where no zero-shot cell was evaluated on these sets, or with known contexts."""
+        by_task = levels_by_task(evidence, ZERO_SHOT, cls.metric, sets)
+        if not by_task:
+            return None
+        return cls(pooled([level for level, _ in by_task.values()]), cls.chance_of(evidence, list(by_task)))
+
+    @classmethod
+    def of_cell(cls, store: Store, cell: Cell) -> Self | None:
+        """That of one zero-shot cell; None where it has no record, or a held-out set has no value."""
+        if not store.is_done(cell.id):
+            return None
+        alone = _evidence_of_cell(store, cell)
+        sets = alone.set_names(cell.task)
+        if not sets or not store.evaluated(cell.id).issuperset(sets):
+            return None
+        level = level_of(alone, [cell.id], sets, cls.metric)
+        return None if level is None else cls(level, cls.chance_of(alone, [cell.task]))
 
     @property
     def is_above_chance(self) -> bool:
         """Whether the whole interval lies above chance; without an interval it does not."""
         return self.level.level_interval()[0] > self.chance
 
+    @property
+    def words(self) -> str:
+        """``zero-shot recognises 20.0 % of contexts (95 %: 12.1 to 30.2; chance 16.7)``."""
+        low, high = self.level.level_interval()
+        interval = "no interval" if math.isnan(low) else f"95 %: {100 * low:.1f} to {100 * high:.1f}"
+        share = self.said.format(f"{100 * self.level.effect:.1f} %")
+        return f"zero-shot {share} ({interval}; chance {100 * self.chance:.1f})"
+
 
 class ContextRecognition(Recognition):
     """Of contexts."""
 
-    @staticmethod
-    def of(evidence: Evidence) -> ContextRecognition | None:
-        """That of a scope; None where no zero-shot cell was evaluated on sets with known contexts."""
-        by_task = levels_by_task(evidence, ZERO_SHOT, "context", every_set)
-        if not by_task:
-            return None
-        levels = [level for level, _ in by_task.values()]
-        return ContextRecognition(pooled(levels), chance_of_contexts(evidence, list(by_task)))
-
-    @staticmethod
-    def of_cell(store: Store, cell: Cell) -> ContextRecognition | None:
-        """That of one evaluated zero-shot cell; None where a held-out set has no known context."""
-        alone, level = _level_of_cell(store, cell, "context")
-        if level is None:
-            return None
-        return ContextRecognition(level, chance_of_contexts(alone, [cell.task]))
+    metric = "context"
+    said = "recognises {} of contexts"
+    chance_of = chance_of_contexts
 
 
 class ClassRecognition(Recognition):
     """Of classes: top-1."""
 
-    @staticmethod
-    def of(evidence: Evidence, sets: Sets = every_set) -> ClassRecognition | None:
-        """That of a scope; None where no zero-shot cell was evaluated on these sets."""
-        by_task = levels_by_task(evidence, ZERO_SHOT, "top1", sets)
-        if not by_task:
-            return None
-        levels = [level for level, _ in by_task.values()]
-        return ClassRecognition(pooled(levels), chance_of_classes(evidence, list(by_task)))
-
-    @staticmethod
-    def of_cell(store: Store, cell: Cell) -> ClassRecognition | None:
-        """That of one zero-shot cell; None where it has no record, or not every held-out set was evaluated."""
-        if not store.is_done(cell.id):
-            return None
-        alone, level = _level_of_cell(store, cell, "top1")
-        if level is None:
-            return None
-        return ClassRecognition(level, chance_of_classes(alone, [cell.task]))
+    metric = "top1"
+    said = "names the class of {} of images"
+    chance_of = chance_of_classes
 
 
-def _level_of_cell(store: Store, cell: Cell, what: str) -> tuple[Evidence, Estimate | None]:
-    """What a zero-shot cell reaches, mean over its held-out sets; None where one has no value or was not evaluated."""
-    alone = _evidence_of_cell(store, cell)
-    sets = alone.set_names(cell.task)
-    if not sets or not store.evaluated(cell.id).issuperset(sets):
-        return alone, None
-    return alone, level_of(alone, [cell.id], sets, what)
+def unknown_classes(recognition: ClassRecognition | None) -> str:
+    """That a model does not know the classes of a task, and what to use; empty where it does, or nothing is known."""
+    if recognition is None or recognition.is_above_chance or math.isnan(recognition.level.level_interval()[0]):
+        return ""
+    return (
+        f"This model does not know these classes: {recognition.words}. Use one that was trained on such "
+        "images and words: --model ViT-B-16 --pretrained openai, or a larger one."
+    )
 
 
 def level_of(evidence: Evidence, cells: Sequence[str], sets: Sequence[str], what: str) -> Estimate | None:
@@ -142,8 +147,7 @@ def levels_by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> T
             try:
                 level = level_of(evidence, cells, names, what)
             except UserError as error:
-                facts = {"error": error.message}
-                evidence.archive.problems.append(Problem(ProblemKind.CORRUPT_PREDICTIONS, cells[0], facts))
+                evidence.archive.problems.append(corrupt("predictions", cells[0], error, evidence.store))
                 continue
             if level is not None:
                 levels[task] = (level, cells)

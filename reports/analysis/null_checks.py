@@ -1,8 +1,7 @@
 """Null checks on the records: conditions for any comparison of CAR-FT with fine-tuning."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Literal
 
 import numpy as np
@@ -14,44 +13,57 @@ from reports.evidence.evidence import CAR_FT, Evidence
 NullCheckStatus = Literal["passed", "failed", "not checkable"]
 ROUNDING = 1e-5  # nats; a divergence of zero in float32 is at most this
 MOVED = 1e-4  # nats; the divergence exceeds this after a few steps of training
-
-
-class NullProperty(Enum):
-    """What must hold -> its name in the table of null checks."""
-
-    WEIGHT_0_IS_FT = "car_ft with kl_weight 0 is ft, bit for bit"
-    STARTS_AT_0 = "the KL is 0 at the first step"
-    MOVES_AWAY = "the KL is above 0 later"
-    IS_0_WITH_ONE_TEMPLATE = "one template gives a KL of 0"
+WEIGHT_0_IS_FT = "car_ft with kl_weight 0 is ft, bit for bit"
 
 
 @dataclass(frozen=True)
 class NullCheck:
     """The result of a check."""
 
-    what: NullProperty
-    compared: int = 0
-    """Cells that were looked at, or pairs of cells; 0 where it cannot be checked."""
-    wrong: int = 0
-    """Those of them that do not have the property."""
+    name: str
+    """What must hold: its name in the table of null checks."""
+    status: NullCheckStatus
+    words: str
+    """Why it passed, failed or cannot be made, in a sentence."""
     cells: tuple[str, ...] = ()
     """The cells it rests on; of a failed check the cells that fail."""
-    is_cut_short: bool = False
-    """Whether those that fail do so for a training history that is missing or ends early."""
-    has_logits: bool = True
-    """Whether all pairs were compared with their logits."""
 
-    @property
-    def name(self) -> str:
-        """Name in the table of null checks."""
-        return self.what.value
 
-    @property
-    def status(self) -> NullCheckStatus:
-        """Whether all that was compared has the property."""
-        if not self.compared:
-            return "not checkable"
-        return "failed" if self.wrong else "passed"
+@dataclass(frozen=True)
+class Divergence:
+    """What must hold of the divergence over the steps of training, which is logged before each update."""
+
+    name: str
+    holds: Callable[[np.ndarray], bool]
+    passed: str
+    """What cells do of which it holds."""
+    failed: str
+    """What the others do."""
+    with_one_template: bool = False
+    """Whether it is about the tasks with one template, or about those with several."""
+
+
+OVER_TRAINING = (
+    Divergence(
+        "the KL is 0 at the first step",
+        lambda divergence: abs(divergence[0]) <= ROUNDING,
+        "start at a divergence of 0",
+        "start above 0",
+    ),
+    Divergence(
+        "the KL is above 0 later",
+        lambda divergence: bool(np.isfinite(divergence).all()) and divergence[1:].max() > MOVED,
+        "move away from 0",
+        "stay at 0 or are no numbers",
+    ),
+    Divergence(
+        "one template gives a KL of 0",
+        lambda divergence: bool((np.abs(divergence) <= ROUNDING).all()),
+        "have a divergence of 0: car_ft is plain fine-tuning there",
+        "have a divergence above 0",
+        with_one_template=True,
+    ),
+)
 
 
 def null_checks(evidence: Evidence) -> list[NullCheck]:
@@ -67,17 +79,19 @@ def failures(checks: Sequence[NullCheck]) -> list[NullCheck]:
 
 def _weight_0_is_ft(evidence: Evidence) -> NullCheck:
     """car_ft with kl_weight 0 predicts what ft predicts, bit for bit, on every set that both were evaluated on."""
-    what = NullProperty.WEIGHT_0_IS_FT
-    pairs = _twins(evidence)
-    cells = _cells_of(pairs)
-    apart = []
+    pairs, apart = _twins(evidence), []
+    if not pairs:
+        words = "No car_ft cell with kl_weight 0 has an ft cell of the same learning rate and seed."
+        return NullCheck(WEIGHT_0_IS_FT, "not checkable", words)
     for first, second in pairs:
         if not _have_same_predictions(evidence, first, second):
             apart.append((first, second))
     if apart:
-        return NullCheck(what, len(pairs), len(apart), _cells_of(apart))
-    has_logits = all(evidence.store.has_logits(cell, "val") for cell in cells)
-    return NullCheck(what, len(pairs), 0, cells, has_logits=has_logits)
+        return NullCheck(WEIGHT_0_IS_FT, "failed", f"{len(apart)} of {len(pairs)} pairs differ.", _cells_of(apart))
+    cells, agree = _cells_of(pairs), "every class, context and digit of their metrics"
+    if all(evidence.store.has_logits(cell, "val") for cell in cells):
+        agree = "every bit"
+    return NullCheck(WEIGHT_0_IS_FT, "passed", f"{len(pairs)} pairs agree in {agree}.", cells)
 
 
 def _twins(evidence: Evidence) -> list[tuple[str, str]]:
@@ -127,52 +141,34 @@ def _id_without_method(cell: Cell) -> str:
     return stable_hash(spec)
 
 
-def _starts_at_0(divergence: np.ndarray) -> bool:
-    return abs(divergence[0]) <= ROUNDING
-
-
-def _moves_away(divergence: np.ndarray) -> bool:
-    return bool(np.isfinite(divergence).all()) and divergence[1:].max() > MOVED
-
-
-def _is_0(divergence: np.ndarray) -> bool:
-    return bool((np.abs(divergence) <= ROUNDING).all())
-
-
-#: property of the divergence over the steps of training, which is logged before each update -> whether it holds
-OVER_TRAINING: Mapping[NullProperty, Callable[[np.ndarray], bool]] = {
-    NullProperty.STARTS_AT_0: _starts_at_0,
-    NullProperty.MOVES_AWAY: _moves_away,
-    NullProperty.IS_0_WITH_ONE_TEMPLATE: _is_0,
-}
-
-
-def _over_training(evidence: Evidence, what: NullProperty) -> NullCheck:
-    """A property of the divergence over the steps of confirm cells, on tasks with one template or with more.
+def _over_training(evidence: Evidence, what: Divergence) -> NullCheck:
+    """A property of the divergence over the steps of confirm cells.
 
     A cell without a divergence, or with a shorter one than another of its study, fails the check too.
     """
-    studies = _divergences(evidence, what == NullProperty.IS_0_WITH_ONE_TEMPLATE)
     compared, wrong, short = [], [], []
-    for histories in studies:
+    for histories in _divergences(evidence, what.with_one_template):
         longest = max(map(len, histories.values()))
         for cell, divergence in histories.items():
             if len(divergence) > 1:
                 compared.append(cell)
-                if not OVER_TRAINING[what](divergence):
+                if not what.holds(divergence):
                     wrong.append(cell)
             if len(divergence) < max(1, longest):
                 short.append(cell)
     if not compared:
-        return NullCheck(what)
+        tasks = "with one template" if what.with_one_template else "with several templates"
+        words = f"No confirm cell of car_ft on a task {tasks} with a training history of more than one step."
+        return NullCheck(what.name, "not checkable", words)
     if wrong:
-        return NullCheck(what, len(compared), len(wrong), tuple(wrong))
+        return NullCheck(what.name, "failed", f"{len(wrong)} of {len(compared)} cells {what.failed}.", tuple(wrong))
     if short:
-        return NullCheck(what, len(compared), len(short), tuple(short), is_cut_short=True)
-    return NullCheck(what, len(compared), 0, tuple(compared))
+        words = f"The training history of {len(short)} cells is missing or cut short."
+        return NullCheck(what.name, "failed", words, tuple(short))
+    return NullCheck(what.name, "passed", f"All {len(compared)} confirm cells {what.passed}.", tuple(compared))
 
 
-def _divergences(evidence: Evidence, with_one_template: bool) -> list[Mapping[str, np.ndarray]]:
+def _divergences(evidence: Evidence, with_one_template: bool) -> list[dict[str, np.ndarray]]:
     """Of each study of car_ft, confirm cell -> its divergence at each step, empty where there is none."""
     studies: dict[str, dict[str, np.ndarray]] = {}
     for _, study, cell in evidence.confirm_cells(CAR_FT.method):

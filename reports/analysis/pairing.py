@@ -10,7 +10,6 @@ import numpy as np
 from carft.config.registry import METHODS
 from carft.core.metrics import Frame
 from reports.analysis.calibration_error import gaps
-from reports.analysis.flaws import NoInterval
 from reports.evidence.evidence import Entry, Evidence, Source
 from reports.evidence.note import Note
 from reports.stats.intervals import Contributions
@@ -83,24 +82,20 @@ def _scoped(evidence: Evidence, cell: str, names: np.ndarray) -> np.ndarray | No
     return np.array([f"{images} {name}" for name in names.tolist()])
 
 
-def without_interval(made: Contributions, task: str, sets: Sequence[str], unit: str) -> Iterator[NoInterval]:
+def without_interval(made: Contributions, task: str, sets: Sequence[str], unit: str) -> Iterator[Note]:
     """Why contributions averaged over these sets of a task give no interval; nothing where they give one.
 
     unit: name of a group.
     """
+    found = []
+    if len(made.values) == 1:
+        found.append("one seed")
     kinds, counts = np.unique(made.strata, return_counts=True)
-    lone = []
     for stratum in kinds[counts == 1].tolist():
-        of_stratum = []
-        for place, name in enumerate(sets):
-            if stratum >> place & 1:
-                of_stratum.append(name)
-        lone.append(tuple(of_stratum))
-    has_one_seed = len(made.values) == 1
-    if lone:
-        yield NoInterval(task, has_one_seed, tuple(lone), len(sets) > 1, unit)
-    elif has_one_seed:
-        yield NoInterval(task, has_one_seed)
+        of_stratum = [name for place, name in enumerate(sets) if stratum >> place & 1]
+        found.append(f"one {unit} in {' and '.join(of_stratum)}{' alone' * (len(sets) > 1)}")
+    if found:
+        yield Note("interval", f"{task} has no interval: it has {', and '.join(found)}")
 
 
 @lru_cache(maxsize=64)

@@ -1,16 +1,13 @@
-"""What a claim and a verdict are. What decides a claim is in its file in ``ledger``, its words in ``words``."""
+"""What a claim and a verdict are. What decides a claim, and its reason, is in its file in ``ledger``."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum, auto
 from typing import Any, Final, Literal, TypeVar
 
 from reports.analysis.contrasts import Part
-from reports.analysis.flaws import Flaw
-from reports.evidence.caveats import AnyCaution
 from reports.evidence.evidence import Evidence
 from reports.evidence.note import Note
 
@@ -132,55 +129,12 @@ class Claim:
         return None
 
 
-class Lack(Enum):
-    """What stands in the way of asking a claim; ``MISSING`` in ``reports/words/verdict_words.py`` says it."""
-
-    CELLS = auto()
-    SUITES = auto()
-    SETS = auto()
-    CONTROLS = auto()
-    TASKS = auto()
-    LARGER_FAMILY = auto()
-    ORACLE = auto()
-    READINGS = auto()
-    OTHER_READINGS = auto()
-    FAMILY = auto()
-    PART_OF_PACKAGE = auto()
-    SHIFTED_DOMAINS = auto()
-    CONTEXTS = auto()
-    TEST_SET = auto()
-    HELD_OUT_DOMAINS = auto()
-    STUDIES = auto()
-
-
-#: what no sweep makes: tasks, domains and sets of other data
-OF_DATA = {
-    *(Lack.LARGER_FAMILY, Lack.FAMILY, Lack.PART_OF_PACKAGE, Lack.HELD_OUT_DOMAINS),
-    *(Lack.SHIFTED_DOMAINS, Lack.CONTEXTS, Lack.TEST_SET),
-}
-
-
-@dataclass(frozen=True)
-class Missing:
-    """What would have to be run before a claim can be asked."""
-
-    lack: Lack
-    names: tuple[str, ...] = ()
-    """Methods, or what else is missing."""
-    on: tuple[str, ...] = ()
-    """Sets or suites."""
-    least: int = 0
-    """Tasks that are needed."""
-    count: int = 0
-    """Tasks that the family has."""
-    command: str = ""
-    """What runs it; empty where no sweep does."""
-
-
 @dataclass(frozen=True)
 class VerdictNumber:
     """The number that stands for a claim. Effects and bounds are shares of 1, or a correlation."""
 
+    part: str = ""
+    """What it is of."""
     effect: float | None = None
     low: float | None = None
     high: float | None = None
@@ -204,6 +158,7 @@ class VerdictNumber:
         """That of a part."""
         estimate = part.estimate
         return VerdictNumber(
+            part.name,
             effect=None if math.isnan(estimate.effect) else estimate.effect,
             low=part.low,
             high=part.high,
@@ -219,16 +174,12 @@ class VerdictNumber:
 
 
 @dataclass(frozen=True)
-class Ground:
-    """A fact behind a decision. Each kind is a subclass with the fields that tell it."""
-
-
-@dataclass(frozen=True)
 class Decision:
     """What the intervals say, and why."""
 
     direction: Direction = "open"
-    grounds: tuple[Ground, ...] = ()
+    reasons: tuple[str, ...] = ()
+    """Sentences."""
     equivalence: float | None = None
     """The margin of equivalence that every deciding interval lies within; None where one does not."""
     power: float | None = None
@@ -254,10 +205,13 @@ class Verdict:
     cells: tuple[str, ...] = ()
     unequal: tuple[Note, ...] = ()
     """What the two sides differ in besides the method."""
-    damage: tuple[Flaw, ...] = ()
+    damage: tuple[Note, ...] = ()
     """Which evidence is missing, damaged or unsound."""
-    missing: Missing | None = None
-    cautions: tuple[AnyCaution, ...] = ()
+    missing: str = ""
+    """What would have to be run or added before it can be asked, as half a sentence."""
+    command: str = ""
+    """What runs it; empty where no sweep does."""
+    cautions: tuple[str, ...] = ()
     """What a reader must know of the cells that it rests on."""
 
     @staticmethod
@@ -265,7 +219,7 @@ class Verdict:
         """An open verdict on parts, with the number of the one that stands for the claim."""
         cells: list[str] = []
         unequal: list[Note] = []
-        damage: list[Flaw] = []
+        damage: list[Note] = []
         for part in parts:
             cells += part.cells
             if part.deciding:
@@ -299,11 +253,6 @@ class Verdict:
         return "records" if self.asked.asked_of else "reference numbers"
 
     @property
-    def command(self) -> str:
-        """What would run what is missing."""
-        return self.missing.command if self.missing else ""
-
-    @property
     def deciding(self) -> list[Part]:
         """The parts that decide it; none where it was not run."""
         return [part for part in self.parts if part.deciding]
@@ -318,7 +267,7 @@ class Verdict:
     @property
     def verdict(self) -> Answer:
         """The word. docs/statistics.md has the rule."""
-        if self.missing is not None:
+        if self.missing:
             return "not run"
         return INCONCLUSIVE if self.flag else self.of_intervals
 
@@ -335,9 +284,9 @@ class Verdict:
         """Whether the interval covers the variation between searches; None where nothing was searched."""
         return self.number.n_searches > 1 if self.number.n_searches else None
 
-    def with_grounds(self, *grounds: Ground) -> Verdict:
-        """The verdict with more facts behind its decision."""
-        return self.decided(grounds=(*self.decision.grounds, *grounds))
+    def with_reason(self, reason: str) -> Verdict:
+        """The verdict with one more sentence."""
+        return self.decided(reasons=(*self.decision.reasons, reason))
 
     def decided(self, **changes: Any) -> Verdict:
         """The verdict with other fields of its decision."""

@@ -8,82 +8,22 @@ from typing import Any, Literal
 
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool, sampled
 from reports.analysis.forgetting import equivalence_of
-from reports.analysis.levels import ClassRecognition, ContextRecognition
-from reports.claims.claim import NO_DIFFERENCE, OF_DATA, Claim, Decision, Direction, Ground, Lack, Missing, Verdict
+from reports.analysis.levels import ClassRecognition
+from reports.claims.claim import NO_DIFFERENCE, Claim, Decision, Direction, Verdict
 from reports.claims.power import claim_power
 from reports.evidence.evidence import ZERO_SHOT, Evidence
+from reports.evidence.note import listed
 from reports.stats.ranks import ONE_SIDED, holm
 
 
-@dataclass(frozen=True)
-class Outcome(Ground):
-    """Where the intervals of the deciding parts lie."""
+def not_run(claim: Claim, evidence: Evidence, missing: str, command: str | None = None) -> Verdict:
+    """The verdict where evidence is missing.
 
-    direction: Direction
-    deciding: tuple[Part, ...]
-    opposed: tuple[Part, ...] = ()
-    """Those that lie on the other side, after Holm."""
-    undecided: tuple[Part, ...] = ()
-    """Those that reach the margin."""
-    beyond: tuple[Part, ...] = ()
-    """Those that lie on the other side, but not after Holm."""
-    equivalence: float | None = None
-    """The margin that every interval lies within, a share of 1; None where one does not."""
-
-
-@dataclass(frozen=True)
-class ReferenceGaps(Ground):
-    """The parts on whose sets others report an effect."""
-
-    parts: tuple[Part, ...]
-
-
-@dataclass(frozen=True)
-class UnknownContexts(Ground):
-    """That zero-shot recognises contexts no better than chance, so that there is no recognition to lose or keep."""
-
-    recognition: ContextRecognition
-
-
-@dataclass(frozen=True)
-class CouldBeGivenBack(Ground):
-    """What FT loses to zero-shot out of distribution: the most that a remedy can give back of it."""
-
-    forgotten: Part
-
-
-@dataclass(frozen=True)
-class OpenAfterHolm(Ground):
-    """That a primary endpoint is open, since its p value after Holm over so many is not below 2.5 %."""
-
-    p: float
-    count: int
-
-
-@dataclass(frozen=True)
-class UnknownClasses(Ground):
-    """That zero-shot, which a side is compared with, is not above chance."""
-
-    recognition: ClassRecognition
-
-
-@dataclass(frozen=True)
-class SuitesAlone(Ground):
-    """That a mean rests on these suites, since others were left out."""
-
-    suites: tuple[str, ...]
-
-
-def not_run(claim: Claim, evidence: Evidence, missing: Missing) -> Verdict:
-    """The verdict where evidence is missing: what, and the command that makes it, by default the scope's sweep.
-
-    There is none where other data are missing.
+    command: what makes it; by default the scope's sweep, and empty where no sweep does.
     """
-    if missing.lack in OF_DATA:
-        missing = replace(missing, command="")
-    elif not missing.command:
-        missing = replace(missing, command=sweep_command(evidence))
-    return Verdict(claim, evidence.name, evidence.scale, missing=missing)
+    if command is None:
+        command = sweep_command(evidence)
+    return Verdict(claim, evidence.name, evidence.scale, missing=missing, command=command)
 
 
 def sweep_command(evidence: Evidence, methods: Iterable[str] = ()) -> str:
@@ -95,14 +35,19 @@ def sweep_command(evidence: Evidence, methods: Iterable[str] = ()) -> str:
     return f"{evidence.scope.command} --methods {','.join(named)}{' --plugin FILE' * has_plugin}"
 
 
-def decide(claim: Claim, evidence: Evidence, wanted: Sequence[Part | None], missing: Missing) -> Verdict:
-    """The verdict on deciding parts. A part that is None decides and is absent: then the claim was not run."""
+def decide(
+    claim: Claim, evidence: Evidence, wanted: Sequence[Part | None], missing: str, command: str | None = None
+) -> Verdict:
+    """The verdict on deciding parts. A part that is None decides and is absent: then the claim was not run.
+
+    missing, command: as of :func:`not_run`.
+    """
     parts = [part for part in wanted if part is not None]
     deciding = [part for part in parts if part.deciding]
     if not deciding or None in wanted:
-        return not_run(claim, evidence, missing)
-    outcome = direction_of(deciding, equivalence_of(evidence, claim.needs, deciding))
-    direction, power = outcome.direction, claim_power(deciding)
+        return not_run(claim, evidence, missing, command)
+    equivalence, power = equivalence_of(evidence, claim.needs, deciding), claim_power(deciding)
+    direction, reason = direction_of(deciding, equivalence)
     shown = weakest_of(deciding)
     if direction == "against":  # by the part that contradicts most surely
         shown = min(deciding, key=lambda part: part.p_against)
@@ -112,18 +57,22 @@ def decide(claim: Claim, evidence: Evidence, wanted: Sequence[Part | None], miss
     verdict = Verdict.on(claim, evidence, parts, shown)
     decision = Decision(
         direction,
-        _grounds(outcome),
-        equivalence=outcome.equivalence,
+        tuple(filter(None, (reason, _against_others(deciding)))),
+        equivalence=equivalence if direction in (NO_DIFFERENCE, "open") else None,
         power=None if math.isnan(power) else power,
         p=p_of(deciding, direction),
     )
     return replace(verdict, decision=decision, number=replace(verdict.number, n_searches=searches))
 
 
-def _grounds(outcome: Outcome) -> tuple[Ground, ...]:
-    """Where the intervals lie, and beside them the effects that others report."""
-    known = tuple(part for part in outcome.deciding if part.reported is not None)
-    return (outcome, ReferenceGaps(known)) if known else (outcome,)
+def _against_others(deciding: Sequence[Part]) -> str:
+    """The effects that others report beside the intervals, in a sentence; empty without any."""
+    gaps = []
+    for part in deciding:
+        if part.reported is not None:
+            place = "inside" if part.low <= part.reported <= part.high else "outside"
+            gaps.append(f"{part.place} {100 * part.reported:+.2f} {place}")
+    return f"Reference gaps (secondary) against these intervals: {', '.join(gaps)}." if gaps else ""
 
 
 def p_of(deciding: Sequence[Part], direction: Direction) -> float | None:
@@ -140,7 +89,13 @@ def open_below_chance(verdict: Verdict, evidence: Evidence) -> Verdict:
     recognition = ClassRecognition.of(evidence, every_suite)
     if verdict.missing or recognition is None or recognition.is_above_chance:
         return verdict
-    return verdict.with_grounds(UnknownClasses(recognition)).decided(direction="open", equivalence=None)
+    words = f"{capitalised(recognition.words)}, which is not above chance: to be above it says nothing."
+    return verdict.with_reason(words).decided(direction="open", equivalence=None)
+
+
+def capitalised(words: str) -> str:
+    """The words with a large first letter."""
+    return words[:1].upper() + words[1:]
 
 
 def corrected_jointly(verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -164,7 +119,8 @@ def _adjusted(verdict: Verdict, p: float, count: int) -> Verdict:
     """A primary endpoint with its adjusted p value; open where that is not below 2.5 %."""
     if verdict.direction not in ("for", "against") or p < ONE_SIDED:
         return verdict.decided(p_adjusted=p)
-    return verdict.with_grounds(OpenAfterHolm(p, count)).decided(direction="open", equivalence=None, p_adjusted=p)
+    words = f"After Holm over {count} primary endpoints p is {100 * p:.1f} %, not below 2.5 %."
+    return verdict.with_reason(words).decided(direction="open", equivalence=None, p_adjusted=p)
 
 
 def weakest_of(parts: Sequence[Part]) -> Part:
@@ -175,30 +131,46 @@ def weakest_of(parts: Sequence[Part]) -> Part:
     return min(parts, key=lambda part: part.slack)
 
 
-def direction_of(deciding: Sequence[Part], equivalence: float | None = None) -> Outcome:
-    """Where the intervals of the deciding parts lie.
+def direction_of(deciding: Sequence[Part], equivalence: float | None = None) -> tuple[Direction, str]:
+    """Where the intervals of the deciding parts lie, and that in sentences.
 
     For: every interval lies on the claim's side of its margin. Against: one lies on the other side, after Holm. No
     difference: neither, and a margin of equivalence holds every interval. Open: none of these.
 
     equivalence: the margin that every interval lies within, a share of 1; None where one does not.
     """
-    parts = tuple(deciding)
-    if all(part.slack > 0 for part in parts):
-        return Outcome("for", parts)
-    opposed = tuple(compress(parts, are_against(parts)))
+    count = len(deciding)
+    if all(part.slack > 0 for part in deciding):
+        if count > 1:
+            return "for", f"All {count} intervals lie on the claim's side; the weakest is {weakest_of(deciding).name}."
+        if deciding[0].side == "around":
+            return "for", "The number claimed lies inside the interval."
+        return "for", "The whole interval lies on the claim's side of the margin."
+    opposed = list(compress(deciding, are_against(deciding)))
     if opposed:
-        return Outcome("against", parts, opposed)
-    beyond, undecided = [], []
-    for part in parts:
-        if part.is_beyond:
-            beyond.append(part)
-        elif part.slack <= 0:
-            undecided.append(part)
-    direction: Direction = "open"
+        after = ", after Holm," * (count > 1)
+        return "against", f"The whole interval lies on the other side{after} for: {_names(opposed, deciding)}."
+    words = []
     if equivalence is not None:
-        direction = NO_DIFFERENCE
-    return Outcome(direction, parts, (), tuple(undecided), tuple(beyond), equivalence)
+        every = "The whole interval lies" if count == 1 else f"All {count} intervals lie"
+        words.append(f"{every} within {100 * equivalence:.2g} points of 0, the margin of equivalence.")
+    undecided = [part for part in deciding if part.slack <= 0 and not part.is_beyond]
+    if undecided:
+        words.append(f"The interval reaches the margin for: {_names(undecided, deciding)}.")
+    beyond = [part for part in deciding if part.is_beyond]
+    if beyond:
+        names = _names(beyond, deciding)
+        words.append(f"It lies on the other side, but not after Holm over {count}, for: {names}.")
+    return "open" if equivalence is None else NO_DIFFERENCE, " ".join(words)
+
+
+def _names(some: Sequence[Part], deciding: Sequence[Part]) -> str:
+    """Names of some of the deciding parts, without the sides where all of them share these."""
+    if len(some) == len(deciding) > 1:
+        return f"every one of the {len(deciding)}"
+    if len(deciding) > 1 and len({part.sides for part in deciding}) == 1:
+        return ", ".join(part.place for part in some)
+    return ", ".join(part.name for part in some)
 
 
 def are_against(parts: Sequence[Part]) -> list[bool]:
@@ -243,10 +215,9 @@ class MeanClaim(Claim):
         mean = pool(evidence, self.contrast, self.sides, self.place, reported=others, **settings)
         parts = [mean, *sampled(evidence, self.contrast, self.sides, self.place, reported=others, **settings)]
         parts += beside(evidence, self.sides, self.beside, **settings)
-        missing = Missing(Lack.CELLS, tuple(self.missing), command=sweep_command(evidence, self.run))
-        verdict = decide(self, evidence, parts, missing)
+        verdict = decide(self, evidence, parts, listed(self.missing), sweep_command(evidence, self.run))
         if self.needs == "suites" and ZERO_SHOT in (self.contrast.first, self.contrast.second):
             verdict = open_below_chance(verdict, evidence)
         if not (verdict.parts and self.needs == "suites" and evidence.left_out_suites()):
             return verdict
-        return verdict.with_grounds(SuitesAlone(tuple(evidence.suite_names())))
+        return verdict.with_reason(f"It rests on {', '.join(evidence.suite_names())} alone.")

@@ -2,17 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from carft.data.card import Card
 from carft.store.study_file import too_narrow_ranges
-from reports.analysis.flaws import Flaw, NotByProtocol
 from reports.analysis.forgetting import forgotten
 from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck, failures, null_checks
-from reports.claims.claim import Claim, Lack, Missing, Verdict
+from reports.claims.claim import Claim, Verdict
 from reports.claims.ledger import ledger
-from reports.claims.rules import CouldBeGivenBack, UnknownContexts, corrected_jointly, not_run
+from reports.claims.rules import capitalised, corrected_jointly, not_run
 from reports.evidence.evidence import CAR_FT, Evidence
 from reports.evidence.note import Note
 from reports.evidence.protocol import other_margins
@@ -22,7 +21,11 @@ READINGS = "python cli.py sweep readings"
 
 
 #: what the ledger says that a claim needs -> what your own data lack then
-LACKING = {"suites": Lack.SHIFTED_DOMAINS, "contexts": Lack.CONTEXTS, "test": Lack.TEST_SET}
+LACKING = {
+    "suites": "domains under shift",
+    "contexts": "images of a domain with a prompt",
+    "test": "a test set in distribution",
+}
 
 
 def verdicts(evidence: Evidence, checks: Sequence[NullCheck] | None = None, own: Sequence[Claim] = ()) -> list[Verdict]:
@@ -38,20 +41,6 @@ def verdicts(evidence: Evidence, checks: Sequence[NullCheck] | None = None, own:
     return [_doubted(verdict, evidence, failed) for verdict in corrected_jointly(decided)]
 
 
-@dataclass(frozen=True)
-class NullCheckFailed(Flaw):
-    """Null checks that do not hold: the code or the records of CAR-FT are not sound."""
-
-    checks: tuple[NullCheck, ...]
-
-
-@dataclass(frozen=True)
-class RangesTooNarrow(Flaw):
-    """Search ranges at whose edge too many winners lie: (method, hyperparameter, winners at the edge, winners)."""
-
-    ranges: tuple[tuple[str, str, int, int], ...]
-
-
 def changed_margins(evidence: Evidence) -> dict[str, Note]:
     """Claim -> that its margin is not that of the last plan which has another one."""
     margins = {name: claim.margin for name, claim in ledger().items()}
@@ -65,11 +54,11 @@ def _doubted(verdict: Verdict, evidence: Evidence, failed: Sequence[NullCheck]) 
     damage = [*doubts(evidence, verdict.cells, failed), *verdict.damage]
     changed = changed_margins(evidence).get(verdict.claim)
     if changed is not None:
-        damage.insert(0, NotByProtocol(changed))
+        damage.insert(0, changed)
     return replace(verdict, damage=tuple(damage))
 
 
-def doubts(evidence: Evidence, cells: Sequence[str], failed: Sequence[NullCheck]) -> list[Flaw]:
+def doubts(evidence: Evidence, cells: Sequence[str], failed: Sequence[NullCheck]) -> list[Note]:
     """Why a number that rests on these cells is in doubt: a failed null check or narrow search ranges.
 
     Null checks are of CAR-FT. A range is too narrow where too many winners of a method lie at its edge.
@@ -81,17 +70,21 @@ def doubts(evidence: Evidence, cells: Sequence[str], failed: Sequence[NullCheck]
             used.update(records[cell].cell.parents)
     methods = {records[cell].cell.method for cell in used & records.keys()}
     if failed and CAR_FT.method in methods:
-        return [NullCheckFailed(tuple(failed))]
+        named = "; ".join(f"{check.name}: {check.words}" for check in failed)
+        return [Note("null checks", f"a null check failed ({named})")]
     searched = []  # the studies of every scope and reading; a smaller search of one question decides nothing
     for view in evidence.views():
         for studies in view.readings.values():
             for study in studies:
                 if study.winner in used or not used.isdisjoint(study.confirm):
                     searched.append(study)
-    ranges = sorted((*key, *counts) for key, counts in too_narrow_ranges(searched).items())
-    if not ranges:
+    narrow = []
+    for (method, name), (at_edge, of) in sorted(too_narrow_ranges(searched).items()):
+        narrow.append(f"{name} of {method} ({at_edge} of {of})")
+    if not narrow:
         return []
-    return [RangesTooNarrow(tuple(ranges))]
+    words = f"the search range is too narrow: winners lie at the edge for {', '.join(narrow)}"
+    return [Note("ranges", words)]
 
 
 def _decided(claim: Claim, evidence: Evidence) -> list[Verdict]:
@@ -106,7 +99,7 @@ def _decided(claim: Claim, evidence: Evidence) -> list[Verdict]:
         return decided
     # no scope of this folder can be asked: what would have to be there
     scale = _scale_of(claim, evidence)
-    return [replace(not_run(claim, evidence, what_to_run(claim, evidence)), scope="", scale=scale)]
+    return [replace(not_run(claim, evidence, *what_to_run(claim, evidence)), scope="", scale=scale)]
 
 
 def _decided_in(claim: Claim, view: Evidence) -> Verdict:
@@ -117,11 +110,15 @@ def _decided_in(claim: Claim, view: Evidence) -> Verdict:
     if claim.presumes == "recognition":
         recognition = ContextRecognition.of(view)
         if recognition is not None and not recognition.is_above_chance:
-            return verdict.with_grounds(UnknownContexts(recognition)).decided(direction="open", equivalence=None)
+            why = "not above chance: fine-tuning has no recognition to lose here"
+            reason = f"{capitalised(recognition.words)}, {why}."
+            return verdict.with_reason(reason).decided(direction="open", equivalence=None)
     if claim.presumes == "forgetting":
         lost = forgotten(view)
         if lost is not None and not math.isnan(lost.low):
-            return verdict.with_grounds(CouldBeGivenBack(lost))
+            points = f"{100 * lost.estimate.effect:+.1f} points out of distribution"
+            size = f"{points} ({100 * lost.low:+.1f} to {100 * lost.high:+.1f})"
+            return verdict.with_reason(f"Fine-tuning forgets {size}: what could be given back.")
     return verdict
 
 
@@ -136,28 +133,29 @@ def _has(card: Card, what: str) -> bool:
     return {"test": card.has_test, "suites": bool(card.suites), "contexts": bool(card.contexts)}.get(what, True)
 
 
-def what_to_run(claim: Claim, evidence: Evidence) -> Missing:
-    """What is missing of a claim that no scope can be asked.
+def what_to_run(claim: Claim, evidence: Evidence) -> tuple[str, str]:
+    """What is missing of a claim that no scope can be asked, and the command that runs it; empty where no sweep does.
 
     Your own data lack a part of a task, a larger family, or one domain left out in turn.
     """
     if claim.needs == "readings":
-        return Missing(Lack.OTHER_READINGS, command=readings_command(evidence))
+        return "readings other than the default", readings_command(evidence)
     scope = evidence.scope
     if not scope.family.built_in and claim.scale in ("any", scope.scale):
         if not evidence.archive.catalog.named(scope.family.tasks[0]):
-            return Missing(Lack.PART_OF_PACKAGE, (scope.family.name,))
+            return f"what the claim needs, which the package of {scope.family.name} lacks", ""
         if scope.family.kind in claim.asked_of:
-            return Missing(LACKING[claim.needs])
-        lack = Lack.FAMILY if "several" in claim.asked_of else Lack.HELD_OUT_DOMAINS
-        return Missing(lack)
+            return LACKING[claim.needs], ""
+        if "several" in claim.asked_of:
+            return "several tasks of one family in the tasks file", ""
+        return "each domain held out in turn (leave_one_out in the tasks file)", ""
     able = [f for f in BUILT_IN_POOLS.values() if f.kind in claim.asked_of and _has(f.card, claim.needs)]
     scale = _scale_of(claim, evidence)
     family = next((family for family in able if family.scale == scale), able[0])
     command = family.command
     if scope.scale == family.scale:
         command += scope.options
-    return Missing(Lack.STUDIES, (family.title,), command=command)
+    return f"studies of {family.title}", command
 
 
 def _scale_of(claim: Claim, evidence: Evidence) -> str:

@@ -5,7 +5,6 @@ Tables and page print a caveat beside every row that rests on such a cell.
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from enum import Enum, auto
 from functools import cached_property
 from itertools import chain
 
@@ -15,26 +14,15 @@ from carft.core.errors import UserError
 from carft.store.journal import Line
 from carft.store.study_file import too_narrow_ranges
 from reports.evidence.evidence import Evidence
-from reports.evidence.origins import Attested, MachineFact
+from reports.evidence.origins import attestation
+from reports.evidence.protocol import DEPARTED
 
-
-class Caution(Enum):
-    """What a reader must know of a cell, most serious first."""
-
-    TEST_SEEN = auto()
-    """Its test set was seen before selection."""
-    DEPARTED = auto()
-    """Its study left the protocol."""
-    EXTENDED = auto()
-    """Its study began or went on once test numbers of its question were known."""
-    ALLOWED_EDGES = auto()
-    """Its search range is too narrow, which the recipe allows."""
-    RANDOM_WEIGHTS = auto()
-    ONE_TEMPLATE = auto()
-    """With one context template the KL is 0."""
-
-
-AnyCaution = Caution | Attested | MachineFact
+#: the cautions that are no finding of a rule, most serious first
+TEST_SEEN = "test seen during search"
+EXTENDED = "extended after test was seen"
+ALLOWED_EDGES = "search range too narrow, which the recipe allows"
+RANDOM_WEIGHTS = "random weights"
+ONE_TEMPLATE = "one context template: the KL is 0, car_ft is ft"
 
 
 @dataclass(frozen=True)
@@ -97,17 +85,17 @@ class SealedAccess:
         return seen
 
     @cached_property
-    def marked(self) -> dict[Caution, set[str]]:
+    def marked(self) -> dict[str, set[str]]:
         """Caution -> cells of the studies that it is of, and what was made of them; most serious first."""
         archive = self.evidence.archive
-        marked = {Caution.TEST_SEEN: set(self.seen), Caution.DEPARTED: set(), Caution.EXTENDED: set()}
+        marked = {TEST_SEEN: set(self.seen), DEPARTED: set(), EXTENDED: set()}
         for study in self.evidence.archive.studies:
             if not self.seen.isdisjoint(study.trial_cells):
-                marked[Caution.TEST_SEEN].update(study.confirm)
+                marked[TEST_SEEN].update(study.confirm)
             if study.id in archive.departures:
-                marked[Caution.DEPARTED].update(study.confirm)
+                marked[DEPARTED].update(study.confirm)
             if study.extended_from or study.id in archive.protocol.late:
-                marked[Caution.EXTENDED].update(study.confirm)
+                marked[EXTENDED].update(study.confirm)
         for cells in marked.values():
             made = set()
             for record in self.evidence.records.values():
@@ -116,8 +104,30 @@ class SealedAccess:
             cells |= made
         return marked
 
+    @property
+    def words(self) -> str:
+        """The state of the seal in a few sentences."""
+        if not self.openings:
+            return "No cell was unsealed."
+        counts = Counter(self.roles.get(cell, "superseded") for cell in self.openings)
+        listed = ", ".join(f"{count} {role}" for role, count in sorted(counts.items()))
+        most = max(max(sets.values()) for sets in self.openings.values())
+        often = "each set once" if most == 1 else f"a set up to {most} times"
+        words = [f"{len(self.openings)} cells were unsealed ({listed}), {often}."]
+        oracle = counts["search"] - len(self.seen)
+        if not counts["search"]:
+            words.append("No search cell was unsealed.")
+        elif oracle:
+            words.append(f"{oracle} search cells were opened by the sweep for oracle selection alone.")
+        for mark, cells in self.marked.items():
+            if cells:
+                words.append(f"{len(cells)} cells are marked '{mark}'.")
+        if not self.by:
+            words.append("The folder has no log of unsealings, so repeated openings cannot be seen.")
+        return " ".join(words)
 
-def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[AnyCaution, ...]]:
+
+def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[str, ...]]:
     """Cell -> its cautions, most serious first; cells without any are left out."""
     narrow: set[str] = set()
     for view in evidence.views():
@@ -125,19 +135,18 @@ def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[AnyCaut
     cautions = {}
     for record in evidence.records.values():
         cell, used = record.cell, {record.id, *record.cell.parents}
-        found: list[AnyCaution] = []
+        found: list[str] = []
         for caution, cells in access.marked.items():
             if record.id in cells:
                 found.append(caution)
         if narrow & used:
-            found.append(Caution.ALLOWED_EDGES)
+            found.append(ALLOWED_EDGES)
         if cell.pretrained == RANDOM:
-            found.append(Caution.RANDOM_WEIGHTS)
+            found.append(RANDOM_WEIGHTS)
         if cell.method.startswith("car_ft") and has_one_template(evidence, cell):
-            found.append(Caution.ONE_TEMPLATE)
-        attested = Attested.of(record)
-        if attested != Attested.YES:
-            found.append(attested)
+            found.append(ONE_TEMPLATE)
+        if attestation(record):
+            found.append(attestation(record))
         if found:
             cautions[record.id] = tuple(found)
     return cautions

@@ -388,6 +388,6 @@ def protocol_settings(one: StudyFile | Cell) -> tuple[Any, ...]:
     return tuple(getattr(one, name) for name in PROTOCOL)
 
 
-def which_search(study: StudyFile) -> str:
-    """Which search a study is, where it is not the first."""
+def which_search(study: StudyFile | StudyPlan) -> str:
+    """Which search a study is, where it is not the first: ``, search 2``."""
     return "" if study.search == 1 else f", search {study.search}"

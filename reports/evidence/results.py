@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from functools import cached_property, partial
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +17,7 @@ from carft.catalog.catalog import Catalog
 from carft.config.cell import task_key
 from carft.config.registry import COMBINED
 from carft.core.errors import UserError
-from carft.core.failure_kinds import FailureKind
+from carft.core.failure_kinds import REPEATED, FailureKind
 from carft.core.metrics import Frame, Outcomes, ood_means
 from carft.core.private import short_paths
 from carft.store.document import read_document
@@ -30,7 +29,7 @@ from carft.store.stored_catalog import stored_catalog
 from carft.store.study_file import StudyFile, Trial
 from reports.evidence.conduct import Conduct
 from reports.evidence.note import Note
-from reports.evidence.protocol import DEPARTED, departures
+from reports.evidence.protocol import departures
 
 THREADS = 4  # that decode predictions
 #: bytes of a file of predictions from which on threads are quicker; with smaller files they only take CPU time
@@ -38,48 +37,6 @@ SIDE_BY_SIDE_FROM = 256 * 2**10
 #: bytes of outcomes that stay in memory; those that were used least recently are read again
 KEPT = 256 * 2**20
 Read = TypeVar("Read")
-
-
-class ProblemKind(Enum):
-    """What a report cannot use -> its name in the table of problems. Words: ``reports/words/provenance_words.py``."""
-
-    CORRUPT_RECORD = "corrupt record"
-    CORRUPT_STUDY = "corrupt study"
-    CORRUPT_EVALUATION = "corrupt evaluation"
-    CORRUPT_HISTORY = "corrupt history"
-    CORRUPT_PREDICTIONS = "corrupt predictions"
-    CORRUPT_FAILURE = "corrupt failure"
-    OTHER_NUMERICS = "other numerics"
-    FAILED_CELL = "failed cell"
-    NO_WINNER = "no winner"
-    SUITE_LEFT_OUT = "suite left out"
-    UNKNOWN_METHOD = "unknown method"
-    UNKNOWN_TASK = "unknown task"
-    OTHER_DATA = "other data"
-    DEPARTED = DEPARTED
-    STUDY_NOT_USED = "study not used"
-    MISSING_SEED = "missing seed"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something in the folder that a report cannot use."""
-
-    kind: ProblemKind
-    where: str
-    """Id of a cell or study, or what names the place otherwise."""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """The fields of its words."""
-
-    @property
-    def what(self) -> str:
-        """Name of its kind in the table of problems."""
-        return self.kind.value
-
-    @staticmethod
-    def of(kind: ProblemKind, where: str, error: UserError, store: Store) -> Problem:
-        """A file that cannot be read, without the folder that it lies in here."""
-        return Problem(kind, where, {"error": short_paths(error.message, store.root)})
 
 
 class Probabilities(NamedTuple):
@@ -106,7 +63,7 @@ class Results:
     store: Store
     records: Mapping[str, Record]
     studies: Sequence[StudyFile]
-    problems: list[Problem]
+    problems: list[Note]
     catalog: Catalog
     _evaluations: dict[str, list[Evaluation]] = field(default_factory=dict)
     _histories: dict[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
@@ -127,30 +84,31 @@ class Results:
             try:
                 record = store.read(cell)
             except UserError as error:
-                results.problems.append(Problem.of(ProblemKind.CORRUPT_RECORD, cell, error, store))
+                results.problems.append(corrupt("record", cell, error, store))
                 continue
             if record.numerics == NUMERICS:
                 records[record.id] = record
             else:
                 older[record.numerics] += 1
         for numerics, count in sorted(older.items()):
-            facts = {"count": count, "numerics": numerics}
-            results.problems.append(Problem(ProblemKind.OTHER_NUMERICS, f"NUMERICS {numerics}", facts))
+            now = f"this report holds NUMERICS {NUMERICS} only"
+            words = f"{count} cells were computed under NUMERICS {numerics}; {now}."
+            results.problems.append(Note("other numerics", words, where=f"NUMERICS {numerics}"))
         studies = []
         for name in store.study_names():
-            study = results._read(ProblemKind.CORRUPT_STUDY, name, partial(store.study, name))
+            study = results._read("study", name, partial(store.study, name))
             if study is not None:
                 studies.append(study)
         results.studies = studies
         results.problems += _unused(results)
         return results
 
-    def _read(self, kind: ProblemKind, where: str, read: Callable[[], Read]) -> Read | None:
-        """The content of a file; None where it cannot be read, which is a problem of this kind."""
+    def _read(self, what: str, where: str, read: Callable[[], Read]) -> Read | None:
+        """The content of a file; None where it cannot be read, which is a problem. what: the kind of file."""
         try:
             return read()
         except UserError as error:
-            self.problems.append(Problem.of(kind, where, error, self.store))
+            self.problems.append(corrupt(what, where, error, self.store))
             return None
 
     @cached_property
@@ -213,7 +171,7 @@ class Results:
         if cell not in self._evaluations:
             files = []
             for path in self.store.evaluation_paths(cell):
-                file = self._read(ProblemKind.CORRUPT_EVALUATION, cell, partial(read_document, path, Evaluation))
+                file = self._read("evaluation", cell, partial(read_document, path, Evaluation))
                 if file is not None:
                     files.append(file)
             self._evaluations[cell] = files
@@ -222,7 +180,7 @@ class Results:
     def history(self, cell: str) -> Mapping[str, np.ndarray]:
         """A cell's training history, read once; empty when it was not trained or the file is corrupt."""
         if cell not in self._histories:
-            history = self._read(ProblemKind.CORRUPT_HISTORY, cell, partial(self.store.history, cell))
+            history = self._read("history", cell, partial(self.store.history, cell))
             self._histories[cell] = history or {}
         return self._histories[cell]
 
@@ -233,7 +191,7 @@ class Results:
         asked = cell, tuple(names)
         if asked not in self._readable:
             read = partial(self.outcomes, cell, task, names)
-            outcomes = self._read(ProblemKind.CORRUPT_PREDICTIONS, cell, read)
+            outcomes = self._read("predictions", cell, read)
             self._readable[asked] = outcomes is not None
         return self._readable[asked]
 
@@ -369,21 +327,29 @@ def _order_of(wanted: pa.Array, images: pa.Array) -> np.ndarray | None:
     return np.array([places[image] for image in wanted.to_pylist()])
 
 
-def _unused(results: Results) -> Iterator[Problem]:
+def corrupt(what: str, where: str, error: UserError, store: Store) -> Note:
+    """A file that cannot be read, without the folder that it lies in here."""
+    return Note(f"corrupt {what}", short_paths(error.message, store.root), where=where)
+
+
+def _unused(results: Results) -> Iterator[Note]:
     """Failed cells, searches without a winner, and suites that were opened and are left out."""
     for cell, failure in each_failure(results.store):
         if isinstance(failure, UserError):
-            yield Problem.of(ProblemKind.CORRUPT_FAILURE, cell, failure, results.store)
+            yield corrupt("failure", cell, failure, results.store)
         else:
-            yield Problem(ProblemKind.FAILED_CELL, cell, {"failure": failure})
+            # other reasons may name files of this machine
+            reason = f": {failure.reason}" if failure.kind in REPEATED else ""
+            words = f"{failure.title}{reason} ({failure.kind}, attempt {failure.attempt})"
+            yield Note("failed cell", words, where=cell)
     for study in results.studies:
         if study.too_few:
             where = f"{study.method} on {study.task}"
-            yield Problem(ProblemKind.NO_WINNER, where, {"study": where, "too_few": study.too_few})
+            yield Note("no winner", f"{where}: {study.too_few}.", where=where)
     yield from _left_out_suites(results)
 
 
-def _left_out_suites(results: Results) -> Iterator[Problem]:
+def _left_out_suites(results: Results) -> Iterator[Note]:
     """Suites that cells were evaluated on, and that the choice of suites leaves out."""
     opened: Counter[tuple[str, str]] = Counter()
     if any(results.left_out.values()):
@@ -392,5 +358,5 @@ def _left_out_suites(results: Results) -> Iterator[Problem]:
                 opened[record.cell.task, name] += 1
     for (task, name), count in sorted(opened.items()):
         if name in results.left_out[task]:
-            facts = {"count": count, "task": task, "set": name}
-            yield Problem(ProblemKind.SUITE_LEFT_OUT, f"{task}, {name}", facts)
+            words = f"{count} cells of {task} were evaluated on {name}, which --suites leaves out."
+            yield Note("suite left out", words, where=f"{task}, {name}")

@@ -18,8 +18,9 @@ from carft.core.errors import UserError, typed_sweep
 from carft.store.records import Store
 from carft.store.study_file import StudyFile
 from reports.evidence.evidence import CAR_FT, FT, Choices, Evidence, protocol_settings, which_search
-from reports.evidence.protocol import unequal_settings
-from reports.evidence.results import Problem, ProblemKind, Results
+from reports.evidence.note import Note
+from reports.evidence.protocol import DEPARTED, unequal_settings
+from reports.evidence.results import Results
 from reports.evidence.scopes import Scope, named
 
 
@@ -38,12 +39,13 @@ def read_evidence(store: Store) -> Evidence:
     by_scope: dict[Scope, list[StudyFile]] = {}
     for study in archive.studies:
         if study.method not in archive.catalog.methods:
-            archive.problems.append(Problem(ProblemKind.UNKNOWN_METHOD, study.method))
+            words = f"The studies of {study.method} are left out: no method here has this name."
+            archive.problems.append(Note("unknown method", words, where=study.method))
             continue
         try:
             by_scope.setdefault(Scope.of(study, archive.catalog, pools), []).append(study)
         except UserError as error:
-            archive.problems.append(Problem(ProblemKind.UNKNOWN_TASK, study.task, {"error": error.message}))
+            archive.problems.append(Note("unknown task", error.message, where=study.task))
     if not by_scope:
         words = f"Run a sweep first: {typed_sweep(store.name)}"
         raise UserError(f"'{store.name}' holds no study.", words)
@@ -51,11 +53,13 @@ def read_evidence(store: Store) -> Evidence:
     views = [_view(archive, scope, name, by_scope[scope]) for scope, name in named(scopes).items()]
     for view in views:
         if view.scope.stale:
-            archive.problems.append(Problem(ProblemKind.OTHER_DATA, view.name))
+            words = f"Studies of {view.name} ran on other data than the catalog's; they stand apart."
+            archive.problems.append(Note("other data", words, where=view.name))
     named_studies = {s.id: f"{s.method} on {s.task}{which_search(s)}" for s in archive.studies}
     for name, departures in archive.departures.items():
         where = named_studies.get(name, "of no study here")
-        archive.problems.append(Problem(ProblemKind.DEPARTED, where, {"notes": departures}))
+        words = "; ".join(note.text for note in departures)
+        archive.problems.append(Note(DEPARTED, words, where=where))
     return replace(views[0], others=tuple(views[1:]))
 
 

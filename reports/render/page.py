@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from reports.claims import notes
 from reports.claims.claim import Claim, Verdict
 from reports.evidence.evidence import ORACLE
 from reports.figures.figure import DrawnFigure
@@ -23,7 +22,6 @@ from reports.render.pictures import Gallery
 from reports.render.provenance import cell_block, provenance
 from reports.tables.table import Sources, rows_of, table_cards
 from reports.words import verdict_words as of_verdicts
-from reports.words.caveats_words import caution_words, seal_words
 from reports.words.figures_words import confusion_sentences, prompt_words
 from reports.words.glossary import TERMS
 from reports.words.page_words import count_words, notes_of, others_words, rests_on, winners_again
@@ -253,9 +251,9 @@ CALLED: Sequence[Callable[..., Any]] = (
     *(formatting.amount, formatting.bar, formatting.interval),
     *(formatting.kind_of, formatting.minus, others_words, formatting.packed_json),
     *(rests_on, formatting.span_of, anchor_of, term),
-    *(notes.worst_of, seal_words, of_verdicts.beside_words, of_verdicts.chance_words),
-    *(of_verdicts.first_sight, of_verdicts.headline, of_verdicts.power_words, of_verdicts.reason_words),
-    *(of_verdicts.tuning_words, caution_words),
+    *(of_verdicts.worst_of, of_verdicts.beside_words, of_verdicts.chance_words),
+    *(of_verdicts.first_sight, of_verdicts.power_words, of_verdicts.reason_words),
+    of_verdicts.tuning_words,
 )
 #: page of a report, by file name -> how its environment escapes names
 FRONT = "index.html"

@@ -12,7 +12,6 @@ from reports.analysis.equal_settings import differences_by_setting, evaluated_ce
 from reports.analysis.levels import LEVELS
 from reports.evidence.evidence import CAR_FT, FIXED, FT, VALIDATION, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
 from reports.tables.table import DIFFERENCE_FORMULAS, Sources, numbers_of, rows_of, table
-from reports.words.flaws_words import flaws_of
 from reports.words.tables_words import first_searches, range_words, registered_words
 
 DIFFERENCES = (
@@ -119,7 +118,7 @@ def _pooled_row(part: Part) -> dict[str, Any]:
     """The numbers of a mean over tasks, and what it rests on."""
     return {
         **numbers_of(part, *EFFECT, "n_tasks", "n_searches", "n_seeds", "n_groups"),
-        "flaws": flaws_of(part),
+        "flaws": part.doubts,
         "cells": " ".join(part.cells),
     }
 

@@ -10,13 +10,10 @@ from carft.catalog.catalog import Catalog
 from carft.catalog.resolve import command
 from carft.config.cell import Cell, Reading
 from carft.core.errors import UserError
-from reports.evidence.caveats import Caution
+from reports.evidence.caveats import TEST_SEEN
 from reports.evidence.evidence import Entry, Evidence
-from reports.evidence.results import Problem, ProblemKind
+from reports.evidence.note import Note
 from reports.tables.table import Sources, table
-from reports.words.caveats_words import caution_words
-from reports.words.null_checks_words import check_words
-from reports.words.provenance_words import problem_words
 from reports.words.tables_words import setting_words
 
 
@@ -77,26 +74,26 @@ def problems(sources: Sources) -> pd.DataFrame:
     for view in sources.evidence.views():
         found += _unused_studies(view)
         found += _missing_seeds(view)
-    rows = [(problem.what, problem.where, problem_words(problem)) for problem in found]
+    rows = [(note.kind, note.where, note.text) for note in found]
     return pd.DataFrame(rows, columns=["what", "where", "words"]).drop_duplicates(ignore_index=True)
 
 
-def _unused_studies(view: Evidence) -> Iterator[Problem]:
+def _unused_studies(view: Evidence) -> Iterator[Note]:
     """Studies of a scope that are not the largest of their question."""
     for study in view.dropped:
-        size = {"trials": len(study.trials), "epochs": study.training.epochs}
-        facts = {"method": study.method, "task": study.task, "scope": view.name, **size}
-        yield Problem(ProblemKind.STUDY_NOT_USED, study.id, facts)
+        size = f"{len(study.trials)} trials, {study.training.epochs} epochs"
+        why = f"another recipe or fewer trials than what {view.name} reports"
+        yield Note("study not used", f"{study.method} on {study.task}, {size}: {why}.", where=study.id)
 
 
-def _missing_seeds(view: Evidence) -> Iterator[Problem]:
+def _missing_seeds(view: Evidence) -> Iterator[Note]:
     """Studies of a scope with confirm cells that cannot be used."""
     for study in view.studies:
         opened = view.cells(study.task, Entry(study.method))
         missing = [cell for cell in study.confirm if cell not in opened]
         if missing:
-            facts = {"method": study.method, "task": study.task, "cells": ", ".join(missing)}
-            yield Problem(ProblemKind.MISSING_SEED, study.id, facts)
+            words = f"{study.method} on {study.task}: {', '.join(missing)} not finished, unsealed or readable."
+            yield Note("missing seed", words, where=study.id)
 
 
 @table(
@@ -114,7 +111,7 @@ def unsealings(sources: Sources) -> pd.DataFrame:
         record = sources.evidence.records.get(cell)
         task, method = (record.cell.task, record.cell.method) if record else ("", "")
         role, by = access.roles.get(cell, "superseded"), " ".join(sorted(access.by.get(cell, ())))
-        caution = caution_words([Caution.TEST_SEEN]) if cell in access.seen else ""
+        caution = TEST_SEEN if cell in access.seen else ""
         rows.append((cell, task, method, role, " ".join(sorted(sets)), max(sets.values()), by, caution))
     return pd.DataFrame(rows, columns=list(columns))
 
@@ -128,5 +125,5 @@ def nulls(sources: Sources) -> pd.DataFrame:
     """One row per check: passed, failed or not checkable, with why and the cells."""
     rows = []
     for check in sources.checks:
-        rows.append((check.name, check.status, check_words(check), len(check.cells), " ".join(check.cells)))
+        rows.append((check.name, check.status, check.words, len(check.cells), " ".join(check.cells)))
     return pd.DataFrame(rows, columns=["check", "status", "words", "n_cells", "cells"])

@@ -14,8 +14,6 @@ from reports.evidence.evidence import VALIDATION, Evidence
 from reports.evidence.references import NAMES, reported_gain, reported_share
 from reports.stats.intervals import Estimate
 from reports.tables.table import DIFFERENCE_FORMULAS, INTERVAL, PAIRED, Sources, TableRow, numbers_of, table
-from reports.words.controls_words import control_words, given_back_words
-from reports.words.flaws_words import flaws_of
 from reports.words.verdict_words import as_dict
 
 
@@ -147,7 +145,7 @@ def controls(sources: Sources) -> pd.DataFrame:
                 **numbers_of(part, "effect", "low", "high"),
                 "p_adjusted": asked.p_adjusted,
                 **numbers_of(part, "n_tasks", "n_searches", "n_seeds"),
-                "words": control_words(asked),
+                "words": asked.words,
                 "statement": asked.control.statement,
                 "source": asked.control.source,
                 "cells": " ".join(part.cells),
@@ -201,7 +199,7 @@ def _given_back_row(found: GivenBack, reference: str) -> dict[str, Any]:
         if share.kind == "between":
             low, high = share.low, share.high
     return {
-        "given_back": given_back_words(found),
+        "given_back": found.words,
         "share": value,
         "share_low": low,
         "share_high": high,
@@ -214,6 +212,6 @@ def _given_back_row(found: GivenBack, reference: str) -> dict[str, Any]:
         "forgotten_low": forgotten.low,
         "forgotten_high": forgotten.high,
         **numbers_of(gained, "n_tasks", "n_searches", "n_seeds"),
-        "flaws": flaws_of(gained),
+        "flaws": gained.doubts,
         "cells": " ".join(gained.cells),
     }

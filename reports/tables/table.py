@@ -23,12 +23,11 @@ from reports.analysis.established import Asked, ask_controls
 from reports.analysis.null_checks import NullCheck, null_checks
 from reports.claims.claim import Claim, Verdict, each_once
 from reports.claims.verdicts import verdicts
-from reports.evidence.caveats import AnyCaution, SealedAccess, caveats
+from reports.evidence.caveats import SealedAccess, caveats
 from reports.evidence.evidence import Entry, Evidence
 from reports.evidence.origins import machine_of, unlike_machines
 from reports.stats.intervals import Estimate
 from reports.words.answer_words import PageAnswer
-from reports.words.caveats_words import caution_words
 
 Format = Literal["share", "points", "general"]
 #: column -> value
@@ -109,7 +108,7 @@ class Sources:
         return SealedAccess(self.evidence)
 
     @cached_property
-    def caveats(self) -> Mapping[str, tuple[AnyCaution, ...]]:
+    def caveats(self) -> Mapping[str, tuple[str, ...]]:
         """Cell -> its caveats."""
         return caveats(self.evidence, self.unsealings)
 
@@ -122,10 +121,10 @@ class Sources:
             cells[scope, method].append(cell)
         return dict(cells)
 
-    def cautions(self, cells: Iterable[str]) -> tuple[AnyCaution, ...]:
+    def cautions(self, cells: Iterable[str]) -> tuple[str, ...]:
         """What a reader must know of a number that rests on these cells; mostly empty."""
         used = list(cells)
-        known: list[AnyCaution] = []
+        known: list[str] = []
         for cell in used:
             known += self.caveats.get(cell, ())
         if self._has_several_machines:
@@ -152,7 +151,7 @@ class Sources:
             return pd.DataFrame(columns=list(card.keys))
         if "caution" in table or not (self.caveats or self._has_several_machines):
             return table
-        cautions = [caution_words(self.cautions(card.cells(self, row))) for row in rows_of(table)]
+        cautions = ["; ".join(self.cautions(card.cells(self, row))) for row in rows_of(table)]
         return table.assign(caution=cautions) if any(cautions) else table
 
     def tables(self) -> Tables:

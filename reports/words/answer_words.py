@@ -10,34 +10,52 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from carft.core.errors import first_of
 from carft.store.study_file import edge_words
-from reports.analysis.contrasts import Part
+from reports.analysis.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
 from reports.analysis.established import FORGETS, POSITIVE_CONTROL, Asked
-from reports.analysis.forgetting import POSITIVE, GivenBack, forgotten
-from reports.analysis.levels import ClassRecognition
+from reports.analysis.forgetting import POSITIVE, GivenBack, equivalence_of, forgotten
+from reports.analysis.levels import ClassRecognition, ContextRecognition, unknown_classes
 from reports.analysis.null_checks import NullCheck, failures
-from reports.claims.answer import Compared, TopicAnswer, Unmeasured, broken_tasks, topic_answers
 from reports.claims.claim import Verdict, each_once
-from reports.evidence.caveats import AnyCaution
-from reports.evidence.evidence import CAR_FT, FT, RANDOM, Evidence
-from reports.words.caveats_words import caution_word
-from reports.words.controls_words import given_back_words
-from reports.words.levels_words import classes_words, recognition_words, unknown_classes_words
-from reports.words.verdict_words import doubt_words, interval_words, listed, shown_word
+from reports.claims.verdicts import can_be_asked, doubts
+from reports.evidence.evidence import CAR_FT, FT, RANDOM, ZERO_SHOT, Entry, Evidence
+from reports.evidence.note import listed
+from reports.words.verdict_words import doubt_words, interval_words, shown_word
 
 QUESTION = "Does CAR-FT beat plain fine-tuning, in and out of distribution?"
 #: what the sentence on several scopes is about
 ACROSS = "Side by side"
 #: what of the box a terminal shows below the sentences
 SUMMARISED = ("Scope", "Model", "Given back", "Rests on", "Search", "Scale", "Warnings")
-#: what a topic needs -> why there is no number where the scope does not have it
-LACKING = {
-    "contexts": "no image here has a known context",
-    "test": "these tasks have no test set in distribution",
-    "suites": "these tasks have no shifted sets",
+SCALES = {
+    "miniature": "miniature: drawings and a tiny CLIP. No evidence for or against the paper's numbers.",
+    "paper": "paper: the data sets of the paper.",
+    "own": "own: your images. No evidence for or against the paper's numbers.",
 }
-NAMES = {FT: "plain fine-tuning", CAR_FT: "CAR-FT"}
+
+
+@dataclass(frozen=True)
+class Topic:
+    """What a sentence is about."""
+
+    title: str
+    metric: str
+    sets: Sets
+    needs: str
+    """What a scope must have, as in the ledger."""
+    lacking: str
+    """Why there is no number where it does not have it."""
+
+    def difference(self, evidence: Evidence, first: Entry, second: Entry) -> Part | None:
+        """The mean over tasks; None where a side was not evaluated."""
+        return pool(evidence, Contrast(first, second, self.metric, self.sets), self.title)
+
+
+TOPICS = (
+    Topic("Context recognition", "context", every_set, "contexts", "no image here has a known context"),
+    Topic("In distribution", "top1", id_test, "test", "these tasks have no test set in distribution"),
+    Topic("Out of distribution", "top1", every_suite, "suites", "these tasks have no shifted sets"),
+)
 
 
 @dataclass(frozen=True)
@@ -90,153 +108,148 @@ class PageAnswer:
 
         verdicts and controls: of all scopes. checks: the null checks of the folder.
         """
-        answers = topic_answers(evidence, verdicts, checks)
-        contexts, inside, outside = answers[evidence.name]
+        told = {evidence.name, *(verdict.scope for verdict in verdicts if not verdict.missing)}
         sentences = {}
         for view in evidence.views():
-            if view.name in answers:
-                sentences[view.name] = tuple(sentence_on(answer, view) for answer in answers[view.name])
+            if view.name in told:
+                sentences[view.name] = tuple(sentence_on(topic, view, verdicts, checks) for topic in TOPICS)
         first = sentences.pop(evidence.name)
-        main = inside.over or outside.over or contexts.over
-        trust = {}
-        for what, words in _trust(evidence, main, verdicts, checks, controls):
+        trust = []
+        for what, words in _trust(evidence, verdicts, checks, controls):
             if words:
-                trust[what] = words
-        return PageAnswer(QUESTION, first, sentences, across_words(verdicts), tuple(trust.items()))
+                trust.append((what, words))
+        return PageAnswer(QUESTION, first, sentences, _across(verdicts), tuple(trust))
 
 
-def across_words(verdicts: Sequence[Verdict]) -> str:
+def sentence_on(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck]) -> Sentence:
+    """The sentence of a topic: what zero-shot recognises of contexts, the differences, and the verdicts."""
+    if not can_be_asked(topic.needs, evidence):
+        return Sentence(topic.title, f"not measured: {topic.lacking}.")
+    decided = []
+    for verdict in verdicts:
+        if verdict.asked.topic == topic.title and verdict.scope == evidence.name and not verdict.missing:
+            decided.append(verdict)
+    compared = list(_compared(topic, evidence, decided, checks))
+    moved = _moved(topic, evidence)
+    clauses = [*compared, *moved]
+    if topic.metric == "context":  # what was lost comes first
+        clauses = [*_recognised(evidence), *moved, *compared]
+    if not compared and not moved:
+        why = "fine-tuned cells were not evaluated yet"
+        if all(study.grid for study in evidence.studies):
+            why = "nothing was tuned; the table equal_settings compares single settings"
+        clauses.append(f"not measured: {why}")
+    if compared and decided:
+        clauses.append("claim " + ", ".join(f"{verdict.claim} {shown_word(verdict)}" for verdict in decided))
+    return Sentence(topic.title, "; ".join(clauses) + ".")
+
+
+def _recognised(evidence: Evidence) -> Iterator[str]:
+    """What zero-shot recognises of contexts; nothing where it was not evaluated."""
+    recognition = ContextRecognition.of(evidence)
+    if recognition is not None:
+        nothing = "" if recognition.is_above_chance else ", so fine-tuning has no recognition to lose here"
+        yield recognition.words + nothing
+
+
+def _moved(topic: Topic, evidence: Evidence) -> list[str]:
+    """How fine-tuning and CAR-FT moved away from zero-shot, as one half sentence; none where neither was evaluated."""
+    moves = []
+    for entry, name in ((FT, "plain fine-tuning"), (CAR_FT, "CAR-FT")):
+        part = topic.difference(evidence, entry, ZERO_SHOT)
+        if part is None:
+            continue
+        effect = part.estimate.effect
+        size = f"{100 * effect:+.1f} ({interval_words(part)})"
+        if math.isnan(effect):
+            moves.append(f"{name} cannot be compared")
+        elif part.low > 0 or part.high < 0:
+            verb = "gained" if effect > 0 else "lost"
+            moves.append(f"{name} {verb} {abs(100 * effect):.1f} points ({interval_words(part)})")
+        else:
+            moves.append(f"{name} moved by {size}")
+    if not moves:
+        return []
+    words = f"against zero-shot, {' and '.join(moves)}"
+    if topic.metric != "context":
+        classes = ClassRecognition.of(evidence, topic.sets)
+        if classes is not None and not classes.is_above_chance:
+            words += f", where {classes.words}: not above chance"
+    return [words]
+
+
+def _compared(
+    topic: Topic, evidence: Evidence, decided: Sequence[Verdict], checks: Sequence[NullCheck]
+) -> Iterator[str]:
+    """How CAR-FT, and methods of one's own, compare with plain fine-tuning, a half sentence each.
+
+    decided: the verdicts on CAR-FT, whose doubts are those of its half sentence.
+    """
+    own = [study.method for study in evidence.studies if study.plugin]
+    for method in dict.fromkeys((CAR_FT.method, *own)):
+        part = topic.difference(evidence, Entry(method), FT)
+        if part is None:
+            continue
+        unequal, damage = list(part.unequal), doubts(evidence, part.cells, failures(checks))
+        for verdict in decided if method == CAR_FT.method else ():
+            unequal += verdict.unequal
+            damage += verdict.damage
+        doubt = doubt_words(each_once(unequal), each_once((*damage, *part.flaws)))
+        name = evidence.methods[method].label
+        if math.isnan(part.estimate.effect):
+            yield f"{name} and plain fine-tuning cannot be compared, since {doubt or 'they differ in more'}"
+        else:
+            words = _against_ft(name, part, equivalence_of(evidence, topic.needs, [part]))
+            yield f"{words}, in doubt: {doubt}" if doubt else words
+
+
+def _against_ft(name: str, part: Part, equivalence: float | None) -> str:
+    """A method minus plain fine-tuning. equivalence: the margin that the interval lies within; None for none."""
+    effect, interval = part.estimate.effect, interval_words(part)
+    if part.low > 0 or part.high < 0:
+        side = "above" if effect > 0 else "below"
+        return f"{name} is {abs(100 * effect):.1f} points {side} plain fine-tuning ({interval})"
+    words = f"{name} minus plain fine-tuning is {100 * effect:+.1f} points ({interval})"
+    if equivalence is not None:
+        return f"{words}, so no difference above {100 * equivalence:.2g} points is left"
+    if math.isnan(part.low):
+        return f"{words}, which decides nothing"
+    return f"{words}, so neither is shown to be better"
+
+
+def _across(verdicts: Sequence[Verdict]) -> str:
     """How each primary endpoint came out in every scope that asked it; empty where none was asked in two."""
-    asked: dict[str, list[Verdict]] = {}
+    asked: dict[str, dict[str, list[str]]] = {}
     for verdict in verdicts:
         if verdict.asked.is_primary and not verdict.missing:
-            asked.setdefault(verdict.claim, []).append(verdict)
+            asked.setdefault(verdict.claim, {}).setdefault(shown_word(verdict), []).append(verdict.scope)
     clauses = []
-    for claim, of_claim in asked.items():
-        if len(of_claim) > 1:
-            clauses.append(f"{claim} {_in_scopes(of_claim)}")
+    for claim, words in asked.items():
+        if sum(map(len, words.values())) > 1:
+            clauses.append(f"{claim} " + ", ".join(f"{word} on {listed(scopes)}" for word, scopes in words.items()))
     return f"{'; '.join(clauses)}." if clauses else ""
 
 
-def _in_scopes(verdicts: Sequence[Verdict]) -> str:
-    """The answers of one claim, each once, with the scopes that it has it in."""
-    scopes: dict[str, list[str]] = {}
-    for verdict in verdicts:
-        scopes.setdefault(shown_word(verdict), []).append(verdict.scope)
-    return ", ".join(f"{word} on {listed(names)}" for word, names in scopes.items())
-
-
-def sentence_on(answer: TopicAnswer, evidence: Evidence) -> Sentence:
-    """The sentence of a topic: what zero-shot recognises of contexts, the differences, and the verdicts."""
-    clauses = [_compared(compared) for compared in answer.compared]
-    if answer.moved:
-        moves = " and ".join(f"{NAMES[entry]} {_moved(part)}" for entry, part in answer.moved)
-        if answer.classes is not None and not answer.classes.is_above_chance:
-            moves += f", where {classes_words(answer.classes)}: not above chance"
-        clauses.append(f"against zero-shot, {moves}")
-        if answer.topic.metric == "context":  # what was lost comes first
-            clauses = [clauses[-1], *clauses[:-1]]
-    if answer.unmeasured is not None:
-        clauses.append(f"not measured: {_why_unmeasured(answer, evidence)}")
-    if answer.recognition is not None:
-        words = recognition_words(answer.recognition)
-        if not answer.recognition.is_above_chance:
-            words += ", so fine-tuning has no recognition to lose here"
-        clauses.insert(0, words)
-    if answer.verdicts:
-        decided = ", ".join(f"{verdict.claim} {shown_word(verdict)}" for verdict in answer.verdicts)
-        clauses.append(f"claim {decided}")
-    return Sentence(answer.topic.title, "; ".join(clauses) + ".")
-
-
-def _compared(compared: Compared) -> str:
-    """How a method compares with plain fine-tuning, as half a sentence."""
-    part, method = compared.part, compared.method
-    doubt = doubt_words(compared.unequal, compared.damage)
-    effect, interval = part.estimate.effect, interval_words(part)
-    if math.isnan(effect):
-        why = doubt or "they differ in more than the method"
-        return f"{method} and plain fine-tuning cannot be compared, since {why}"
-    words = f"{method} minus plain fine-tuning is {100 * effect:+.1f} points ({interval})"
-    if part.low > 0 or part.high < 0:
-        side = "above" if effect > 0 else "below"
-        words = f"{method} is {abs(100 * effect):.1f} points {side} plain fine-tuning ({interval})"
-    elif compared.equivalence is not None:
-        words += f", so no difference above {100 * compared.equivalence:.2g} points is left"
-    elif math.isnan(part.low):
-        words += ", which decides nothing"
-    else:
-        words += ", so neither is shown to be better"
-    if doubt:
-        words += f", in doubt: {doubt}"
-    return words
-
-
-def _why_unmeasured(answer: TopicAnswer, evidence: Evidence) -> str:
-    match answer.unmeasured:
-        case Unmeasured.LACKING:
-            return LACKING[answer.topic.needs]
-        case Unmeasured.NOTHING_TUNED:
-            return "nothing was tuned; the table equal_settings compares single settings"
-        case Unmeasured.BROKEN_DATA:
-            return f"the data of {first_of(broken_tasks(evidence), 3)} are broken"
-    return "fine-tuned cells were not evaluated yet"
-
-
-def _moved(part: Part) -> str:
-    effect = part.estimate.effect
-    if math.isnan(effect):
-        return "cannot be compared"
-    if part.low > 0 or part.high < 0:
-        verb = "gained" if effect > 0 else "lost"
-        return f"{verb} {abs(100 * effect):.1f} points ({interval_words(part)})"
-    return f"moved by {100 * effect:+.1f} ({interval_words(part)})"
-
-
-SCALES = {
-    "miniature": "miniature: drawings and a tiny CLIP. No evidence for or against the paper's numbers.",
-    "paper": "paper: the data sets of the paper.",
-    "own": "own: your images. No evidence for or against the paper's numbers.",
-}
-
-
 def _trust(
-    evidence: Evidence,
-    main: Part | None,
-    verdicts: Sequence[Verdict],
-    checks: Sequence[NullCheck],
-    controls: Sequence[Asked],
+    evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck], controls: Sequence[Asked]
 ) -> Iterator[tuple[str, str]]:
-    """(what, words) of everything that limits the sentences; empty words where there is nothing to say.
-
-    main: CAR-FT minus FT, in distribution if that was measured.
-    """
+    """(what, words) of everything that limits the sentences; empty words where there is nothing to say."""
     searches, search_words = _search(evidence)
-    asked = [control for control in controls if control.scope == evidence.name]
     if evidence.others:
         yield "Scope", f"{evidence.name}, here and in the figure."
-    yield "Model", unknown_classes_words(ClassRecognition.of(evidence))
+    yield "Model", unknown_classes(ClassRecognition.of(evidence))
     yield "Scale", SCALES.get(evidence.scale, evidence.scale)
     yield "Given back", _given_back(evidence)
-    yield "Rests on", _size(evidence, main)
-    yield "Could it have shown it", _sensitive(asked)
+    yield "Rests on", _size(evidence)
+    yield "Could it have shown it", _controls([asked for asked in controls if asked.scope == evidence.name])
     yield "Search", search_words
-    yield "Intervals", _covered(len(evidence.tasks), searches)
+    over = "searches, seeds" if searches > 1 else "seeds"
+    missing = ", ".join(["other tasks"] * (len(evidence.tasks) > 1) + ["the luck of the search"] * (searches < 2))
+    left_out = ", ".join(filter(None, (missing, "other models and data")))
+    yield "Intervals", f"the brackets are 95 % intervals over {over} and test images. They leave out {left_out}."
     yield "Null checks", _checked(checks)
     yield "Broken data", " ".join(f"{task}: an image cannot be read." for task in evidence.archive.unreadable)
     yield "Warnings", _warnings(evidence, verdicts)
-
-
-def _covered(tasks: int, searches: int) -> str:
-    """What intervals cover, and what they leave out."""
-    over = "searches, seeds" if searches > 1 else "seeds"
-    missing = []
-    if tasks > 1:
-        missing.append("other tasks")
-    if searches < 2:
-        missing.append("the luck of the search")
-    missing.append("other models and data")
-    return f"the brackets are 95 % intervals over {over} and test images. They leave out {', '.join(missing)}."
 
 
 def _given_back(evidence: Evidence) -> str:
@@ -245,7 +258,7 @@ def _given_back(evidence: Evidence) -> str:
     for name, entry in (("CAR-FT", CAR_FT), ("random vectors", RANDOM), ("WiSE-FT", POSITIVE)):
         share = GivenBack.of(evidence, entry)
         if share is not None and share.is_defined:
-            words.append(f"{name} {given_back_words(share)}")
+            words.append(f"{name} {share.words}")
     lost = forgotten(evidence)
     if not words or lost is None:
         return ""
@@ -253,17 +266,24 @@ def _given_back(evidence: Evidence) -> str:
     return f"{lost_words}, of which come back with {', with '.join(words)}."
 
 
-def _size(evidence: Evidence, part: Part | None) -> str:
-    if part is None or not part.tasks:
+def _size(evidence: Evidence) -> str:
+    """What CAR-FT minus FT rests on, in distribution if that was measured."""
+    parts = []
+    for topic in (TOPICS[1], TOPICS[2], TOPICS[0]):
+        part = topic.difference(evidence, CAR_FT, FT) if can_be_asked(topic.needs, evidence) else None
+        if part is not None and part.tasks:
+            parts.append(part)
+    if not parts:
         return "no pair of FT and CAR-FT cells yet."
-    tasks, wanted, n_seeds = len(part.tasks), len(evidence.wanted_tasks), part.estimate.n_seeds
+    part, wanted = parts[0], len(evidence.wanted_tasks)
+    tasks, n_seeds = len(part.tasks), part.estimate.n_seeds
     of = f" of {wanted}" * (wanted > tasks)
     seeds = "1 seed: no interval" if n_seeds == 1 else f"{n_seeds} seeds"
     unit = evidence.card(part.tasks[0]).group
     return f"{tasks}{of} task{'s' * (max(tasks, wanted) > 1)}, {seeds}, {part.estimate.n_groups:,} test {unit}s."
 
 
-def _sensitive(asked: Sequence[Asked]) -> str:
+def _controls(asked: Sequence[Asked]) -> str:
     """How many controls held, and what was measured of forgetting and of the positive control."""
     counts = Counter[str](one.answer for one in asked)
     held = []
@@ -310,23 +330,19 @@ def _checked(checks: Sequence[NullCheck]) -> str:
     failed = [check.name for check in failures(checks)]
     if failed:
         return f"FAILED: {'; '.join(failed)}. Nothing is decided about CAR-FT."
-    counts = Counter(check.status for check in checks)
     counted = []
-    for status in ("passed", "not checkable"):
-        if counts[status]:
-            counted.append(f"{counts[status]} {status}")
+    for status, count in Counter(check.status for check in checks).items():
+        counted.append(f"{count} {status}")
     return ", ".join(counted) + "."
 
 
 def _warnings(evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
     """Cautions on verdicts, and departures from the protocol."""
-    known: list[AnyCaution] = []
+    known: list[str] = []
     for verdict in verdicts:
         known += verdict.cautions
-    cautions = [caution_word(caution) for caution in each_once(known)]
+    cautions = list(each_once(known))
     departed = sum(len(of_study) for of_study in evidence.archive.departures.values())
     if departed:
         cautions.append(f"{departed} departure{'s' * (departed > 1)} from the protocol")
-    if not cautions:
-        return ""
-    return f"{'; '.join(cautions)}."
+    return f"{'; '.join(cautions)}." if cautions else ""

@@ -8,7 +8,6 @@ import pandas as pd
 from carft.config.registry import MethodCard
 from reports.claims.claim import ICONS, Claim, Reference, Verdict
 from reports.evidence.evidence import label
-from reports.words.caveats_words import caution_word
 
 #: names that references have for a mean over sets
 OVER_SETS = ("ood/mean", "average")
@@ -92,7 +91,7 @@ def _reference(reference: Reference) -> str:
 
 def notes_of(verdict: Verdict) -> list[str]:
     """What a reader must know of a verdict and shares with others: cautions, and whether tuning luck is left out."""
-    notes = [caution_word(caution) for caution in verdict.cautions]
+    notes = list(verdict.cautions)
     if verdict.number.n_searches == 1:
         notes.append("one search a study: the interval leaves out tuning luck")
     return notes

@@ -1,57 +1,11 @@
-"""What made the cells of a report, and what of its folder could not be used."""
+"""What made the cells of a report."""
 
 from collections.abc import Mapping
 
-from carft import NUMERICS
 from carft.config.cell import PROTOCOL, Cell, display_form
 from carft.core.errors import UserError
-from carft.core.failure_kinds import REPEATED
-from carft.store.failures import Failure
 from carft.store.record_files import Provenance
 from reports.evidence.evidence import Evidence
-from reports.evidence.results import Problem, ProblemKind
-
-#: what could not be used -> why, with the names of its fields
-PROBLEMS: Mapping[ProblemKind, str] = {
-    ProblemKind.CORRUPT_RECORD: "{error}",
-    ProblemKind.CORRUPT_STUDY: "{error}",
-    ProblemKind.CORRUPT_EVALUATION: "{error}",
-    ProblemKind.CORRUPT_HISTORY: "{error}",
-    ProblemKind.CORRUPT_PREDICTIONS: "{error}",
-    ProblemKind.CORRUPT_FAILURE: "{error}",
-    ProblemKind.OTHER_NUMERICS: "{count} cells were computed under NUMERICS {numerics}; this report holds NUMERICS "
-    f"{NUMERICS} only.",
-    ProblemKind.NO_WINNER: "{study}: {too_few}.",
-    ProblemKind.SUITE_LEFT_OUT: "{count} cells of {task} were evaluated on {set}, which --suites leaves out.",
-    ProblemKind.UNKNOWN_METHOD: "The studies of {where} are left out: no method here has this name.",
-    ProblemKind.UNKNOWN_TASK: "{error}",
-    ProblemKind.OTHER_DATA: "Studies of {where} ran on other data than the catalog's; they stand apart.",
-    ProblemKind.STUDY_NOT_USED: "{method} on {task}, {trials} trials, {epochs} epochs: another recipe or fewer trials "
-    "than what {scope} reports.",
-    ProblemKind.MISSING_SEED: "{method} on {task}: {cells} not finished, unsealed or readable.",
-}
-
-
-def problem_words(problem: Problem) -> str:
-    """Why something cannot be used."""
-    if problem.kind == ProblemKind.FAILED_CELL:
-        return _failed(problem.facts["failure"])
-    if problem.kind == ProblemKind.DEPARTED:
-        return "; ".join(note.text for note in problem.facts["notes"])
-    return PROBLEMS[problem.kind].format(where=problem.where, **problem.facts)
-
-
-def _failed(failure: Failure) -> str:
-    """Why a cell failed. Some reasons may name files of this machine: they are left out."""
-    reason = ""
-    if failure.kind in REPEATED:
-        reason = f": {failure.reason}"
-    return f"{failure.title}{reason} ({failure.kind}, attempt {failure.attempt})"
-
-
-def warning_words(problem: Problem) -> str:
-    """A problem with its kind and place."""
-    return f"{problem.what}: {problem.where}: {problem_words(problem)}"
 
 
 def without_picture(private: int | None, unread: Mapping[str, UserError]) -> list[str]:

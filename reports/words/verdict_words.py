@@ -4,20 +4,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from reports.analysis.contrasts import Part
-from reports.analysis.flaws import Flaw
-from reports.claims.claim import INCONCLUSIVE, NO_DIFFERENCE, Lack, Missing, Verdict
-from reports.claims.ledger.c7_state_of_the_art import Records
-from reports.claims.ledger.c9_weak_zero_shot import Correlated
-from reports.claims.ledger.c10_tuning import Tuned
-from reports.claims.ledger.c11_readings import UnderReadings
-from reports.claims.notes import mean_beside, variance_rows, worst_of
+from reports.analysis.contrasts import MEAN_OF_SUITES, MEAN_OF_TASKS, Part, Pooling
+from reports.claims.claim import INCONCLUSIVE, NO_DIFFERENCE, Verdict
 from reports.evidence.note import Note
 from reports.stats.intervals import LEVEL, Estimate
 from reports.stats.ranks import ONE_SIDED
-from reports.words.caveats_words import caution_words
-from reports.words.flaws_words import flaw_words, inequality_words
-from reports.words.grounds_words import ground_words
 
 #: numbers of replicates, and times the groups, that a sentence on what would show more names
 MORE_REPLICATES, MORE_GROUPS = 10, 4
@@ -35,44 +26,30 @@ def shown_word(verdict: Verdict) -> str:
     return f"{verdict.verdict} above {100 * margin:.2g}"
 
 
-def headline(verdict: Verdict) -> str:
-    """What the number that stands for the claim is of; empty where there is none."""
-    if verdict.shown is not None:
-        return verdict.shown.name
-    match verdict.decision.grounds:
-        case (Records(average), *_):
-            return f"CAR-FT - {average.method}, average of five sets"
-        case (Correlated(), *_):
-            return "Spearman's correlation of CAR-FT - FT on test with zero-shot on validation images"
-        case (Tuned(widest=widest), *_):
-            return f"widest gap: {widest.claim.id}, {widest.part.place}"
-        case (UnderReadings(weakest=weakest, weakest_reading=reading), *_):
-            return f"{weakest.name}, under {reading} (weakest)"
-    return ""
-
-
 def reason_words(verdict: Verdict, with_command: bool = True) -> str:
     """Why it is this word, in sentences. with_command: whether what was not run is followed by what runs it."""
     if verdict.missing:
-        words = f"Missing: {missing_words(verdict.missing)}."
+        words = f"Missing: {verdict.missing}."
         if verdict.command and with_command:
             words += f" Run: {verdict.command}"
         return words
-    sentences: list[str] = []
+    sentences = []
     if verdict.unequal:
-        differing = "; ".join(map(inequality_words, verdict.unequal))
-        sentences.append(f"The two sides differ in more than the method: {differing}.")
+        sentences.append(f"The two sides differ in more than the method: {_joined(verdict.unequal)}.")
     if verdict.damage:
-        sentences.append(f"Part of the evidence is missing or in doubt: {'; '.join(map(flaw_words, verdict.damage))}.")
+        sentences.append(f"Part of the evidence is missing or in doubt: {_joined(verdict.damage)}.")
     if verdict.flag and verdict.direction != "open":
         sentences.append(f"The intervals alone would say: {verdict.of_intervals}.")
     if verdict.verdict == INCONCLUSIVE:
-        sentences.append(bounds_words(verdict))
-    sentences += map(ground_words, verdict.decision.grounds)
-    return " ".join(filter(None, sentences))
+        sentences.append(_bounds(verdict))
+    return " ".join(filter(None, (*sentences, *verdict.decision.reasons)))
 
 
-def bounds_words(verdict: Verdict) -> str:
+def _joined(notes: Sequence[Note]) -> str:
+    return "; ".join(note.words for note in notes)
+
+
+def _bounds(verdict: Verdict) -> str:
     """Both bounds of an interval that decides nothing, in a sentence; empty without one."""
     low, high = verdict.number.low, verdict.number.high
     if low is None or high is None or not math.isfinite(low):
@@ -81,42 +58,6 @@ def bounds_words(verdict: Verdict) -> str:
     if verdict.number.unit != "points":
         bounds = f"{low:+.2f} and at most {high:+.2f}"
     return f"It is at least {bounds}."
-
-
-#: what is missing, with the names of its fields
-MISSING: Mapping[Lack, str] = {
-    Lack.CELLS: "{sides}",
-    Lack.SUITES: "{sides} on {on}, which --suites left out",
-    Lack.SETS: "{sides} on {on}",
-    Lack.CONTROLS: "controls {names}",
-    Lack.TASKS: "{sides} on at least {least} tasks",
-    Lack.LARGER_FAMILY: "{sides} on at least {least} tasks of one family, and this one has {count}: "
-    "first add tasks to it",
-    Lack.ORACLE: "search cells that were evaluated on test (sweeps never do so unless asked)",
-    Lack.READINGS: "readings with finished cells of {sides}",
-    Lack.OTHER_READINGS: "readings other than the default",
-    Lack.FAMILY: "several tasks of one family in the tasks file",
-    Lack.PART_OF_PACKAGE: "what the claim needs, which the package of {sides} lacks",
-    Lack.SHIFTED_DOMAINS: "domains under shift",
-    Lack.CONTEXTS: "images of a domain with a prompt",
-    Lack.TEST_SET: "a test set in distribution",
-    Lack.HELD_OUT_DOMAINS: "each domain held out in turn (leave_one_out in the tasks file)",
-    Lack.STUDIES: "studies of {sides}",
-}
-
-
-def missing_words(missing: Missing) -> str:
-    """What would have to be run, as half a sentence."""
-    names, on = ", ".join(missing.names), ", ".join(missing.on)
-    facts = {"sides": listed(missing.names), "names": names, "on": on, "least": missing.least, "count": missing.count}
-    return MISSING[missing.lack].format(**facts)
-
-
-def listed(names: Sequence[str]) -> str:
-    """``zeroshot, ft and car_ft``."""
-    if len(names) < 2:
-        return "".join(names)
-    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def power_words(verdict: Verdict) -> str:
@@ -176,14 +117,14 @@ def _left_out_searches(counts: Mapping[str, int]) -> str:
     return f"It rests on {' and '.join(longer)}: {' and '.join(fewest)} has {shared}."
 
 
-def doubt_words(unequal: Sequence[Note], damage: Sequence[Flaw]) -> str:
+def doubt_words(unequal: Sequence[Note], damage: Sequence[Note]) -> str:
     """Why the evidence of a verdict or part is in doubt although there are numbers, as half a sentence."""
     if unequal:
         return "the two sides differ in more than the method"
     if not damage:
         return ""
     more = f", and {len(damage) - 1} more" * (len(damage) > 1)
-    return flaw_words(damage[0], details=False) + more
+    return damage[0].words + more
 
 
 def first_sight(verdict: Verdict) -> str:
@@ -191,52 +132,32 @@ def first_sight(verdict: Verdict) -> str:
     shown = verdict.shown
     if shown is None or not shown.deciding or math.isnan(shown.low):
         return ""
-    if verdict.unequal or verdict.damage:
+    if verdict.flag:
         return f"In doubt: {doubt_words(verdict.unequal, verdict.damage)}."
     if verdict.direction == "open":
-        return _why_open(shown, len(verdict.deciding))
+        return "" if shown.low <= 0 <= shown.high else verdict.decision.reasons[0]
     if verdict.direction == NO_DIFFERENCE or not shown.margin:
         return ""
-    margin = f"{100 * abs(shown.margin):g} points"
-    if verdict.direction == "against" and verdict.asked.has_own_margin:
-        return f"The margin of {margin} is this audit's own."
-    if verdict.direction == "for" and shown.low <= 0 <= shown.high:
-        allowed = "a gain" if shown.side == "below" else "a loss"
-        return f"The interval includes 0; the claim allows {allowed} of {margin}."
-    return ""
+    own = ", this audit's own" * verdict.asked.has_own_margin
+    return f"The margin is {100 * shown.margin:+g} points{own}."
 
 
-def _why_open(shown: Part, count: int) -> str:
-    """Why a verdict is open although the interval excludes 0, or lies beyond the margin. count: of deciding parts."""
-    side = "below" if shown.high < 0 else "above"
-    if shown.is_beyond and count > 1:
-        where = f"{side} 0"
-        if shown.margin:
-            where = "beyond the margin"
-        return f"The interval lies {where}, but not after Holm's correction over {count} parts."
-    if shown.margin and not shown.low <= 0 <= shown.high:
-        return f"The interval lies {side} 0, but it reaches the margin of {100 * shown.margin:+g} points."
-    return ""
+def worst_of(verdict: Verdict) -> int:
+    """Of how many deciding parts a verdict shows the worst; 0 where it has one part, or shows none of them."""
+    if verdict.shown is None or not verdict.shown.deciding or len(verdict.deciding) < 2:
+        return 0
+    return len(verdict.deciding)
 
 
 def beside_words(verdict: Verdict) -> str:
-    """What stands beside the worst part that a verdict shows: the mean, or the best part where no mean exists.
-
-    ``mean of suites +0.9 (-0.3 to +2.2)``; empty where the verdict shows no worst part.
-    """
-    if not worst_of(verdict):
+    """The mean beside the worst part that a verdict shows: ``mean of suites +0.9 (-0.3 to +2.2)``; mostly empty."""
+    if not worst_of(verdict) or verdict.shown is None:
         return ""
-    mean = mean_beside(verdict)
-    if mean is not None:
-        return f"{mean.place} {_effect(mean)}"
-    best = max(verdict.deciding, key=lambda part: part.slack)
-    return f"best: {best.name} {_effect(best)}"
-
-
-def _effect(part: Part) -> str:
-    effect = part.estimate.effect
-    points = f"{100 * effect:+.1f}" if math.isfinite(effect) else "–"
-    return f"{points} ({interval_words(part)})"
+    for part in verdict.parts:
+        is_mean = part.place in (MEAN_OF_SUITES, MEAN_OF_TASKS) and part.pooling == Pooling.FIXED
+        if is_mean and not part.deciding and part.sides == verdict.shown.sides:
+            return f"{part.place} {100 * part.estimate.effect:+.1f} ({interval_words(part)})"
+    return ""
 
 
 def interval_words(part: Part) -> str:
@@ -261,6 +182,19 @@ def computed_words(part: Part) -> str:
         f"{100 * estimate.effect:+.3f} -/+ {quantile:.3f} x {100 * estimate.se:.3f} "
         f"= {100 * part.low:+.3f} to {100 * part.high:+.3f} points"
     )
+
+
+def variance_rows(part: Part) -> list[dict[str, Any]]:
+    """The terms of the variance of the effect, in points squared, with degrees of freedom."""
+    rows = []
+    for source, (variance, degrees) in part.estimate.terms.items():
+        row: dict[str, Any] = {"source": source, "variance": None, "degrees of freedom": None}
+        if math.isfinite(variance):
+            row["variance"] = 1e4 * variance
+        if math.isfinite(degrees):
+            row["degrees of freedom"] = degrees
+        rows.append(row)
+    return rows
 
 
 def variance_words(part: Part) -> str:
@@ -310,11 +244,11 @@ COLUMNS: Mapping[str, Callable[[Verdict], Any]] = {
     "n_seeds": lambda v: v.number.n_seeds,
     "n_groups": lambda v: v.number.n_groups,
     "smallest_visible": lambda v: v.number.smallest_visible,
-    "part": headline,
+    "part": lambda v: v.number.part,
     "reason": reason_words,
     "power": power_words,
     "command": lambda v: v.command,
-    "caution": lambda v: caution_words(v.cautions),
+    "caution": lambda v: "; ".join(v.cautions),
     "n_searches": lambda v: v.number.n_searches,
     "covers_tuning_luck": lambda v: v.covers_tuning_luck,
     "power_to_show": lambda v: v.decision.power,

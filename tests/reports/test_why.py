@@ -20,7 +20,6 @@ from reports.build import sources_of, write_tables
 from reports.claims.ledger import ledger
 from reports.tables.table import Sources, rows_of, table_cards
 from reports.why import explain
-from reports.words.verdict_words import headline
 from tests.support.helpers import TASK, run_cli
 from tests.support.planted import QUICK, plant
 from tests.support.quotes import differences, quotes_of
@@ -79,7 +78,7 @@ def test_a_claim_has_the_variance_of_its_interval_and_every_cell_the_command_tha
 ) -> None:
     chain = explain(store, "C3")
     verdict = next(v for v in sources.verdicts if v.claim == "C3")
-    variance = sum(row["variance"] for row in chain.tables[f"Variance of {headline(verdict)}, in points squared"])
+    variance = sum(row["variance"] for row in chain.tables[f"Variance of {verdict.number.part}, in points squared"])
     assert verdict.parts[0].estimate.se == pytest.approx(np.sqrt(variance) / 100)
     for cell in chain.cells:
         words = shlex.split(cell["command"])

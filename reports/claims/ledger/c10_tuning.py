@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import compress
 
 from reports.analysis.contrasts import OF_CARD, ContrastResult, Part, every_suite, id_test, oracle, suite_set
-from reports.claims.claim import Claim, Decision, Direction, Ground, Lack, Missing, Verdict
+from reports.claims.claim import Claim, Decision, Direction, Verdict
 from reports.claims.ledger import gain_claims
 from reports.claims.rules import are_against, not_run, sweep_command
 from reports.evidence.evidence import ORACLE, Evidence
@@ -33,20 +33,6 @@ class BothWays:
         return replace(self.part, sides=sides, place=""), replace(self.twin, sides=sides, place="oracle")
 
 
-@dataclass(frozen=True)
-class Tuned(Ground):
-    """Gains that turn under oracle selection, after Holm, and gains that it moves out of their interval."""
-
-    turned: tuple[BothWays, ...]
-    moved: tuple[BothWays, ...]
-    count: int
-    """Of all gains."""
-    held: int
-    """Of gains that hold under validation."""
-    widest: BothWays
-    """The one with the widest gap."""
-
-
 class NoArtefact(Claim):
     """The gains under both ways of selecting, side by side."""
 
@@ -56,10 +42,11 @@ class NoArtefact(Claim):
             if evidence.scope.family.kind in claim.asked_of:
                 gains += [(claim, part) for part in claim.decide(evidence).deciding]
         if not gains:
-            return not_run(self, evidence, Missing(Lack.CELLS, ("ft", "car_ft")))
+            return not_run(self, evidence, "ft and car_ft")
         pairs = list(_pairs(evidence, gains))
         if len(pairs) < len(gains):
-            return not_run(self, evidence, Missing(Lack.ORACLE, command=f"{sweep_command(evidence)} --oracle"))
+            missing = "search cells that were evaluated on test (sweeps never do so unless asked)"
+            return not_run(self, evidence, missing, f"{sweep_command(evidence)} --oracle")
         held, moved = [], []
         parts: list[Part] = []
         for pair in pairs:
@@ -68,24 +55,38 @@ class NoArtefact(Claim):
                 held.append(pair)
             if not pair.part.low <= pair.twin.estimate.effect <= pair.part.high:
                 moved.append(pair)
-        turned = tuple(compress(held, are_against([pair.twin for pair in held])))
-        direction: Direction = "for"
+        turned = list(compress(held, are_against([pair.twin for pair in held])))
+        direction: Direction = "for" if held else "open"
+        reason = f"All {len(pairs)} effects under oracle selection lie inside their intervals."
+        if not held:
+            reason = f"No gain held under validation, so there is none that could be an artefact. {reason}"
         if turned:
             direction = "against"
-        elif moved or not held:
+            reason = (
+                "Held under validation; under oracle selection the whole interval lies on the other side, after Holm, "
+                f"for: {_names(turned)}."
+            )
+        elif moved:
             direction = "open"
+            reason = f"Oracle selection leaves the interval under validation for: {_names(moved)}."
         widest = max(pairs, key=lambda pair: abs(pair.gap))
         shown = Verdict.on(self, evidence, parts, widest.part)
         searches = min(pair.part.estimate.n_searches for pair in pairs)
+        reason += f" The widest gap, oracle minus validation, is {100 * widest.gap:+.1f} points."
         number = replace(
-            shown.number, effect=widest.gap, low=None, high=None, smallest_visible=None, n_searches=searches
+            shown.number,
+            part=f"widest gap: {widest.claim.id}, {widest.part.place}",
+            effect=widest.gap,
+            low=None,
+            high=None,
+            smallest_visible=None,
+            n_searches=searches,
         )
-        return replace(
-            shown,
-            decision=Decision(direction, (Tuned(turned, tuple(moved), len(pairs), len(held), widest),)),
-            number=number,
-            shown=None,
-        )
+        return replace(shown, decision=Decision(direction, (reason,)), number=number, shown=None)
+
+
+def _names(pairs: Sequence[BothWays]) -> str:
+    return ", ".join(f"{pair.claim.id}: {pair.part.place}" for pair in pairs)
 
 
 def _pairs(evidence: Evidence, gains: Sequence[tuple[Claim, Part]]) -> Iterator[BothWays]:

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, compress
 
 import numpy as np
 
 from reports.analysis.contrasts import Part
-from reports.analysis.flaws import Flaw
-from reports.claims.claim import Claim, Decision, Direction, Ground, Lack, Missing, Verdict, each_once
+from reports.claims.claim import Claim, Decision, Direction, Verdict, each_once
 from reports.claims.ledger import gain_claims
 from reports.claims.power import claim_power
 from reports.claims.readings import DEFAULTS, ReadingResult, reading_results
@@ -17,30 +16,6 @@ from reports.claims.rules import are_against, not_run, weakest_of
 from reports.claims.verdicts import can_be_asked, readings_command
 from reports.evidence.evidence import Evidence
 from reports.evidence.note import Note
-
-
-@dataclass(frozen=True)
-class ReadingsLost(Flaw):
-    """Readings, by label, that have no estimate."""
-
-    readings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class UnderReadings(Ground):
-    """How the gains hold under all readings."""
-
-    direction: Direction
-    held: tuple[tuple[str, int], ...]
-    """Of each claim the number of readings under which it holds."""
-    count: int
-    """Of readings."""
-    unchanged: tuple[str, ...]
-    """Open choices that no reading changes."""
-    turned: tuple[str, str, str] | None
-    """(claim, reading under which it holds, reading under which it is contradicted)."""
-    weakest: Part
-    weakest_reading: str
 
 
 class NoOpenChoice(Claim):
@@ -60,22 +35,24 @@ class NoOpenChoice(Claim):
             unequal += reading.unequal
             cells += reading.cells
         if len(readings) < 2 or len(lost) == len(readings):
-            lack = Missing(Lack.READINGS, ("ft", "car_ft"), command=readings_command(evidence))
-            return not_run(self, evidence, lack)
-        ground = _under(readings, asked)
-        power = _power(groups)
-        decision = Decision(ground.direction, (ground,), power=None if math.isnan(power) else power)
-        shown = Verdict.on(self, evidence, (), ground.weakest)
+            missing = "readings with finished cells of ft and car_ft"
+            return not_run(self, evidence, missing, readings_command(evidence))
+        direction, reason = _under(readings, asked)
+        power, (weakest, of_weakest) = _power(groups), _weakest(readings)
+        decision = Decision(direction, (reason,), power=None if math.isnan(power) else power)
+        shown = Verdict.on(self, evidence, (), weakest)
         searches = min(part.estimate.n_searches for part in chain.from_iterable(groups))
         verdict = replace(
             shown,
-            number=replace(shown.number, n_searches=searches),
+            number=replace(
+                shown.number, part=f"{weakest.name}, under {of_weakest.label} (weakest)", n_searches=searches
+            ),
             decision=decision,
             unequal=each_once(unequal),
             cells=each_once(cells),
         )
         if lost:
-            verdict = replace(verdict, damage=(ReadingsLost(tuple(lost)),))
+            verdict = replace(verdict, damage=(Note("readings", f"no estimate under {'; '.join(lost)}"),))
         return verdict
 
 
@@ -93,27 +70,32 @@ def _power(groups: Sequence[Sequence[Part]]) -> float:
     return float(np.min(powers))
 
 
-def _under(readings: Sequence[ReadingResult], asked: Sequence[str]) -> UnderReadings:
-    """For: all claims hold under all readings, which change all choices. Against: one holds and is contradicted."""
+def _under(readings: Sequence[ReadingResult], asked: Sequence[str]) -> tuple[Direction, str]:
+    """How the gains hold under all readings, and that in sentences.
+
+    For: all claims hold under all readings, which change all choices. Against: one holds and is contradicted.
+    """
     unchanged = set(DEFAULTS)
     for reading in readings:
         unchanged.difference_update(dict(reading.choices))
-    counts = []
-    turned = None
+    counts: dict[str, int] = {}
+    turned = ""
     for claim in asked:
         held = [reading for reading in readings if reading.holds(claim)]
         against = _opposed(readings, claim)
-        counts.append((claim, len(held)))
-        if held and against and turned is None:
-            turned = claim, held[0].label, against[0].label
+        counts[claim] = len(held)
+        if held and against and not turned:
+            turned = f"{claim} holds under {held[0].label} and is contradicted under {against[0].label}."
     direction: Direction = "open"
+    reason = "No claim both holds and is contradicted, and not all hold everywhere."
     if turned:
-        direction = "against"
-    elif not unchanged and all(count == len(readings) for _, count in counts):
-        direction = "for"
-    weakest, reading = _weakest(readings)
-    unchanged_names = tuple(sorted(unchanged))
-    return UnderReadings(direction, tuple(counts), len(readings), unchanged_names, turned, weakest, reading.label)
+        direction, reason = "against", turned
+    elif all(count == len(readings) for count in counts.values()):
+        direction = "open" if unchanged else "for"
+        but = f", but none changes {', '.join(sorted(unchanged))}" if unchanged else ""
+        reason = f"{', '.join(asked)} hold under all {len(readings)} readings{but}."
+    shares = ", ".join(f"{claim} {count} of {len(readings)}" for claim, count in counts.items())
+    return direction, f"{reason} Holds in: {shares} readings."
 
 
 def _weakest(readings: Sequence[ReadingResult]) -> tuple[Part, ReadingResult]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from carft.config.registry import METHODS
 from reports.analysis.contrasts import MEAN_OF_SUITES, Contrast, every_suite, pool, sampled, suite_set
-from reports.claims.claim import Claim, Lack, Missing, Reference, Verdict
+from reports.claims.claim import Claim, Reference, Verdict
 from reports.claims.rules import MeanClaim, beside, decide, not_run, open_below_chance, sweep_command
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Entry, Evidence
 
@@ -16,11 +16,12 @@ class EveryShift(Claim):
     rival: Entry
 
     def decide(self, evidence: Evidence) -> Verdict:
-        needed = (self.rival.method, "car_ft")
+        needed = f"{self.rival.method} and car_ft"
         left_out = evidence.left_out_suites()
         if left_out:
             command = f"{sweep_command(evidence)} --suites {','.join((*evidence.suite_names(), *left_out))}"
-            return not_run(self, evidence, Missing(Lack.SUITES, needed, on=tuple(left_out), command=command))
+            missing = f"{needed} on {', '.join(left_out)}, which --suites left out"
+            return not_run(self, evidence, missing, command)
         sides, parts = f"CAR-FT - {METHODS[self.rival.method].label}", []
         for suite in evidence.suite_names():
             contrast = Contrast(CAR_FT, self.rival, "top1", suite_set(suite))
@@ -28,7 +29,7 @@ class EveryShift(Claim):
             parts.append(pool(evidence, contrast, sides, suite, reported=reported))
         every = Contrast(CAR_FT, self.rival, "top1", every_suite)
         parts += [*beside(evidence, sides, {MEAN_OF_SUITES: every}), *sampled(evidence, every, sides, MEAN_OF_SUITES)]
-        verdict = decide(self, evidence, parts, Missing(Lack.CELLS, needed))
+        verdict = decide(self, evidence, parts, needed)
         if self.rival == ZERO_SHOT:
             return open_below_chance(verdict, evidence)
         return verdict

@@ -1,12 +1,11 @@
 """C6 and C6b: the DomainBed average of 78.5, and more accuracy than fine-tuning on its held-out domains."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from reports.analysis.contrasts import Contrast, ContrastResult, Part, departures, every_suite
-from reports.analysis.flaws import Flaw, NoInterval, TaskMissing
 from reports.analysis.levels import levels_by_task
-from reports.claims.claim import Claim, Ground, Lack, Missing, Reference, Verdict
+from reports.claims.claim import Claim, Reference, Verdict
 from reports.claims.rules import MeanClaim, beside, decide, not_run
 from reports.evidence.evidence import CAR_FT, FT, Evidence
 from reports.evidence.note import Note
@@ -18,54 +17,42 @@ HELD_OUT = "mean of held-out domains"
 OVER_FT = Contrast(CAR_FT, FT, "top1", every_suite)
 
 
-@dataclass(frozen=True)
-class FewSeeds(Flaw):
-    """Fewer seeds than the protocol of the benchmark has."""
-
-    least: int = FEWEST_SEEDS
-
-
-@dataclass(frozen=True)
-class MinusClaimed(Ground):
-    """That effects are measured minus claimed. half: half the width of the interval, a share of 1."""
-
-    half: float
-
-
 class DomainBedAverage(Claim):
     """The mean over five sets of the mean over held-out domains, minus the number claimed."""
 
     def decide(self, evidence: Evidence) -> Verdict:
         levels = levels_by_task(evidence, CAR_FT, "top1", every_suite)
-        flaws: list[Flaw] = []
+        flaws: list[Note] = []
         for task in evidence.wanted_tasks:
             if task not in levels:
-                flaws.append(TaskMissing(task))
+                flaws.append(Note("tasks", f"{task} is missing"))
         for task, (estimate, _) in levels.items():
             if math.isnan(estimate.se):
-                flaws.append(NoInterval(task))
+                flaws.append(Note("interval", f"{task} has no interval"))
         result = ContrastResult(levels, (*flaws, *departures(evidence, list(levels), CAR_FT.method)))
         sets: dict[str, ContrastResult] = {}
         for task, level in levels.items():
             sets.setdefault(task.partition("/")[0], replace(result, estimates={})).estimates[task] = level
-        absent = tuple(title for name, title in DOMAINBED.items() if name not in sets)
+        absent = [title for name, title in DOMAINBED.items() if name not in sets]
         if absent:
-            return not_run(self, evidence, Missing(Lack.SETS, ("car_ft",), on=absent))
+            return not_run(self, evidence, f"car_ft on {', '.join(absent)}")
         whole = pooled([of_set.pooled() for of_set in sets.values()])
         parts = [_part(self, "average", "average of five sets", whole, result)]
         for name, of_set in sets.items():
             part = _part(self, name, DOMAINBED[name], of_set.pooled(), of_set)
             parts.append(replace(part, deciding=False))
         parts += beside(evidence, "CAR-FT - FT", {HELD_OUT: OVER_FT})
-        verdict = decide(self, evidence, parts, Missing(Lack.CELLS, ("car_ft",)))
+        verdict = decide(self, evidence, parts, "car_ft")
         scope = evidence.scope
         if not scope.is_of_references:
             here = f"{scope.model} from '{scope.pretrained}'"
             model = f"the model ({here}, and the claim is about {SHOWN_BACKBONE} from OpenAI's weights)"
             return replace(verdict, unequal=(Note("model", model), *verdict.unequal))
         if verdict.number.n_seeds < FEWEST_SEEDS:
-            verdict = replace(verdict, damage=(*verdict.damage, FewSeeds()))
-        return verdict.with_grounds(MinusClaimed((parts[0].high - parts[0].low) / 2))
+            few_seeds = Note("seeds", f"fewer than {FEWEST_SEEDS} seeds")
+            verdict = replace(verdict, damage=(*verdict.damage, few_seeds))
+        half = f"{50 * (parts[0].high - parts[0].low):.1f} points to either side"
+        return verdict.with_reason(f"Effects are measured minus claimed; the interval is {half}.")
 
 
 def _part(claim: Claim, name: str, title: str, estimate: Estimate, result: ContrastResult) -> Part:

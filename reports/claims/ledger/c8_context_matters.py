@@ -2,7 +2,7 @@
 
 from carft.config.registry import METHODS
 from reports.analysis.contrasts import MEAN_OF_SUITES, Contrast, Part, every_set, every_suite, pool
-from reports.claims.claim import Claim, Lack, Missing, Verdict
+from reports.claims.claim import Claim, Verdict
 from reports.claims.rules import MeanClaim, beside, decide, not_run, sweep_command
 from reports.evidence.evidence import CAR_FT, RANDOM, Entry, Evidence
 
@@ -26,7 +26,7 @@ class ContextMatters(Claim):
             if not any(evidence.cells(task, Entry(name)) for task in evidence.tasks):
                 absent.append(f"{name} ({what})")
         if absent:
-            return not_run(self, evidence, Missing(Lack.CONTROLS, tuple(absent), command=command))
+            return not_run(self, evidence, f"controls {', '.join(absent)}", command)
         parts: list[Part | None] = []
         for name in CONTROLS:
             rival = Entry(name)
@@ -34,7 +34,7 @@ class ContextMatters(Claim):
             parts.append(pool(evidence, Contrast(CAR_FT, rival, "top1", every_suite), sides, MEAN_OF_SUITES))
             in_distribution, contexts = Contrast(CAR_FT, rival), Contrast(CAR_FT, rival, "context", every_set)
             parts += beside(evidence, sides, {"ID test": in_distribution, "contexts": contexts})
-        return decide(self, evidence, parts, Missing(Lack.CELLS, ("car_ft",), command=command))
+        return decide(self, evidence, parts, "car_ft", command)
 
 
 EVERY_CONTROL = ContextMatters(

@@ -1,32 +1,20 @@
 """C9: the gain shrinks where the zero-shot model is weak."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy import optimize
 
 from reports.analysis.contrasts import Contrast
 from reports.analysis.levels import levels_by_task
-from reports.claims.claim import Claim, Decision, Direction, Ground, Lack, Missing, Verdict, VerdictNumber
+from reports.claims.claim import Claim, Decision, Direction, Verdict, VerdictNumber
 from reports.claims.rules import not_run
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
 from reports.stats.intervals import Estimate
 from reports.stats.ranks import RankCorrelation, rank_correlation
 
 FEWEST_TASKS = 5
-
-
-@dataclass(frozen=True)
-class Correlated(Ground):
-    """The correlation over so many tasks, and the shares of both variances over tasks that are no sampling noise."""
-
-    direction: Direction
-    correlation: RankCorrelation
-    count: int
-    of_gains: float
-    of_starts: float
 
 
 class WeakZeroShot(Claim):
@@ -48,13 +36,19 @@ class WeakZeroShot(Claim):
                 starts.append(start)
                 cells.append(start_cells[0])
         if len(tasks) < FEWEST_TASKS:
-            sides, size = ("zeroshot", "ft", "car_ft"), len(evidence.scope.family.tasks)
-            lack = Lack.TASKS if size >= FEWEST_TASKS else Lack.LARGER_FAMILY
-            return not_run(self, evidence, Missing(lack, sides, least=FEWEST_TASKS, count=size))
+            missing = f"zeroshot, ft and car_ft on at least {FEWEST_TASKS} tasks"
+            size = len(evidence.scope.family.tasks)
+            if size >= FEWEST_TASKS:
+                return not_run(self, evidence, missing)
+            missing += f" of one family, and this one has {size}: first add tasks to it"
+            return not_run(self, evidence, missing, command="")
         correlation = rank_correlation([gain.effect for gain in gains], [start.effect for start in starts])
-        direction = _direction(correlation)
-        ground = Correlated(direction, correlation, len(tasks), reliability(gains), reliability(starts))
+        direction, place = _direction(correlation)
+        reason = f"{place} Permutation p = {correlation.p:.2f} over {len(tasks)} tasks."
+        if math.isnan(correlation.value):
+            reason = "All tasks have the same gain or the same start: there is nothing to correlate."
         number = VerdictNumber(
+            "Spearman's correlation of CAR-FT - FT on test with zero-shot on validation images",
             effect=correlation.value,
             low=correlation.low,
             high=correlation.high,
@@ -71,7 +65,7 @@ class WeakZeroShot(Claim):
             self,
             evidence.name,
             evidence.scale,
-            Decision(direction, (ground,)),
+            Decision(direction, (reason, *_attenuation(reliability(gains), reliability(starts)))),
             number,
             cells=tuple(cells),
             unequal=result.unequal,
@@ -79,12 +73,24 @@ class WeakZeroShot(Claim):
         )
 
 
-def _direction(correlation: RankCorrelation) -> Direction:
+def _direction(correlation: RankCorrelation) -> tuple[Direction, str]:
+    """Where the interval of the correlation lies, and that in a sentence."""
     if correlation.low > 0:
-        return "for"
+        return "for", "The whole interval of the correlation lies above 0."
     if correlation.high < 0:
-        return "against"
-    return "open"
+        return "against", "The whole interval of the correlation lies below 0."
+    return "open", "The interval of the correlation reaches 0."
+
+
+def _attenuation(of_gains: float, of_starts: float) -> Iterator[str]:
+    """How far sampling noise in both variables pulls the correlation towards 0; nothing where that is not known."""
+    if not math.isnan(of_gains * of_starts):
+        yield (
+            "Both are measured with error, which pulls the correlation towards 0: of the variance over tasks "
+            f"{100 * of_gains:.0f} % of the gain's and {100 * of_starts:.0f} % of zero-shot accuracy's is no "
+            "sampling noise, so a true correlation of 1 would be expected to show as "
+            f"{math.sqrt(of_gains * of_starts):.2f}."
+        )
 
 
 def reliability(estimates: Sequence[Estimate]) -> float:

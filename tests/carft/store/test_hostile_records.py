@@ -25,7 +25,6 @@ from carft.store.predictions import write_predictions
 from carft.store.records import Store
 from reports.evidence.results import Results
 from reports.evidence.views import read_evidence
-from reports.words.provenance_words import problem_words
 from tests.support.helpers import LR, made_up_predictions, made_up_record, quick_cell, run_cli
 from tests.support.hostile import BYTES, SMALL, Case, Templates, make_templates, run_case
 from tests.support.planted import plant
@@ -87,7 +86,7 @@ def test_a_wrong_record_is_a_problem_and_the_others_are_reported(planted: Store,
     edit(planted.folder(cell) / "record.json", WRONG_RECORDS[word])
     archive = read_evidence(planted).archive
     problem = archive.problems[0]
-    assert (problem.what, problem.where) == ("corrupt record", cell) and word in problem_words(problem)
+    assert (problem.kind, problem.where) == ("corrupt record", cell) and word in problem.text
     assert {*archive.records} == {*planted.ids()} - {cell}
     done = run_cli("ls", "cells", "--results", planted.root, "--json")
     assert done.returncode == 0 and cell in done.stderr
@@ -113,7 +112,7 @@ def test_a_wrong_study_is_a_problem(planted: Store, change: Callable[[dict[str, 
     path = study_of(planted, "ft")
     edit(path, change)
     archive = read_evidence(planted).archive
-    assert ("corrupt study", path.parent.name) in [(p.what, p.where) for p in archive.problems]
+    assert ("corrupt study", path.parent.name) in [(p.kind, p.where) for p in archive.problems]
     assert [study.method for study in archive.studies] == ["car_ft"]
 
 
@@ -140,7 +139,7 @@ def test_wrong_predictions_are_a_problem(planted: Store, wrong: str) -> None:
     pq.write_table(WRONG_TABLES[wrong](pq.read_table(path)), path)
     evidence = read_evidence(planted)
     assert not evidence.archive.is_open(cell, TASK, ["test"])
-    problems = [(p.what, p.where) for p in evidence.archive.problems]
+    problems = [(p.kind, p.where) for p in evidence.archive.problems]
     assert problems == [("corrupt predictions", cell)]
 
 

@@ -22,7 +22,7 @@ from reports.claims.claim import Verdict
 from reports.evidence.views import read_evidence
 from reports.render.formatting import formatted
 from reports.tables.table import Sources, table_card
-from reports.words.verdict_words import as_dict, headline, reason_words
+from reports.words.verdict_words import as_dict, reason_words
 from tests.support import planted
 from tests.support.helpers import made_up_study
 from tests.support.planted import GOOD, HYPERPARAMETERS, Plan, by_claim, forget_journal, plant, write_hits
@@ -89,7 +89,7 @@ def test_a_gain_in_mean_per_class_decides_where_top_1_falls(rare_gain: Sources) 
 @pytest.mark.usefixtures("few_figures")
 def test_a_loss_in_mean_per_class_contradicts_where_top_1_rises(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     verdict = nine(sources(store, monkeypatch, RARE_LOSS))
-    assert verdict.verdict == "suggested contradicted" and headline(verdict) == "CAR-FT - FT, pets, mean per class"
+    assert verdict.verdict == "suggested contradicted" and verdict.number.part == "CAR-FT - FT, pets, mean per class"
     assert json.loads(json.dumps(as_dict(verdict)))["metric"] == "mean_per_class"
     beside = next(part for part in verdict.parts if part.name == "CAR-FT - FT, pets, top-1")
     assert beside.low > 0

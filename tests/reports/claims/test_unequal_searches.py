@@ -19,7 +19,7 @@ from carft.store.study_file import StudyFile, at_edge, edge_words, edges_of, too
 from reports.build import sources_of
 from reports.claims.claim import Verdict
 from reports.claims.verdicts import verdicts
-from reports.evidence.caveats import Caution
+from reports.evidence.caveats import ALLOWED_EDGES
 from reports.evidence.protocol import unequal_settings
 from reports.evidence.views import read_evidence
 from reports.words.verdict_words import reason_words
@@ -157,7 +157,7 @@ def test_a_claim_on_methods_whose_ranges_are_too_narrow_is_in_doubt(store: Store
     assert found.direction == "for" and found.flag == ("" if allowed else "in doubt")
     assert ("the search range is too narrow" in reason_words(found)) is not allowed
     shown = next(v for v in sources_of(store).verdicts if v.claim == "C3")
-    assert (Caution.ALLOWED_EDGES in shown.cautions) is allowed
+    assert (ALLOWED_EDGES in shown.cautions) is allowed
 
 
 def test_the_ranges_of_a_second_scope_are_looked_at_too(store: Store, tmp_path: Path) -> None:

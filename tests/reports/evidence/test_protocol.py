@@ -25,10 +25,9 @@ from carft.store.merge import merge
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog
 from carft.store.study_file import StudyFile, Trial
-from reports.analysis.flaws import SearchesMissing
 from reports.build import build_report, sources_of
 from reports.claims.ledger import ledger
-from reports.evidence.caveats import Caution
+from reports.evidence.caveats import EXTENDED
 from reports.evidence.protocol import DEPARTED, trial_cell
 from reports.tables.table import Sources, table_card
 from reports.verify import NO_JOURNAL, verify
@@ -241,8 +240,7 @@ def test_a_planned_study_that_is_lost_is_seen(store: Store) -> None:
     shutil.rmtree(store.root / "studies" / study(store, "ft", 2).id)
     (absent,) = sources_of(store).evidence.absent("ft")
     assert (absent.task, absent.search) == (OTHER, 2)
-    flaws = [flaw for part in verdict(store).parts for flaw in part.flaws]
-    assert SearchesMissing("ft", ((OTHER, 2),)) in flaws
+    assert f"1 planned searches of ft are missing ({OTHER}, search 2)" in reason_words(verdict(store))
 
 
 def test_suites_that_are_chosen_after_the_test_are_seen(store: Store) -> None:
@@ -340,7 +338,7 @@ def test_a_recipe_that_is_extended_is_marked_and_no_mistake(store: Store, change
     work(small(**changes), store)
     assert not wrong(store)
     found = sources_of(store)
-    assert found.unsealings.marked[Caution.EXTENDED] and not found.unsealings.marked[Caution.DEPARTED]
+    assert found.unsealings.marked[EXTENDED] and not found.unsealings.marked[DEPARTED]
     work(small(), store)  # a smaller request afterwards
     assert not wrong(store)
 
@@ -385,7 +383,7 @@ def test_a_question_that_is_searched_again_after_its_test_is_marked(case: Store)
     """The second search, which was planned after the first was tested; no mistake of the first."""
     plant(case, [TASK], replace(GOOD, top1={name: GOOD.top1[name] for name in METHODS}), trials=TRIALS, search=2)
     found = sources_of(case)
-    assert not wrong(case) and not found.unsealings.marked[Caution.DEPARTED]
+    assert not wrong(case) and not found.unsealings.marked[DEPARTED]
     assert found.evidence.archive.protocol.late == {study(case, method, 2).id for method in METHODS}
     second = study(case, "ft", 2)
     case.write_study(second.id, changed(second, confirm=second.confirm[:2]))

@@ -121,7 +121,7 @@ def test_planted_effects_are_judged_at_the_stated_error_rates(effect: str) -> No
         tasks = [POINTS[effect] / 40 + scale * simulated(40, 3, 0.5, 0.5, 1, rng)[0] for _ in range(9)]
         estimate = pooled([two_way(contributions_of(values, np.zeros(40))) for values in tasks])
         part = Part("CAR-FT - FT, mean", estimate, (), ("t",))
-        found.append((direction_of([part]).direction, estimate.smallest_visible()))
+        found.append((direction_of([part])[0], estimate.smallest_visible()))
     visible = float(np.median([v for _, v in found]))
     assert 0.018 <= visible <= 0.022, visible
     shares = {answer: np.mean([a == answer for a, _ in found]) for answer in ("for", "against")}
@@ -155,7 +155,7 @@ def equal_tasks(
         made = [two_way(contributions_of(task / 20, np.zeros(20), searches=np.arange(searches))) for task in values]
         mean = pooled(made)
         low, high = mean.interval()
-        run[:] = low <= 0 <= high, direction_of([Part("mean", mean, (), ("t",))]).direction in ("for", "against")
+        run[:] = low <= 0 <= high, direction_of([Part("mean", mean, (), ("t",))])[0] in ("for", "against")
     covers, decided = hits.mean(0)
     return float(covers), float(decided)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 
 from carft.config.registry import METHODS
-from reports.claims.claim import Decision, Direction, Lack, Missing, Verdict, VerdictNumber
+from reports.claims.claim import Decision, Direction, Verdict, VerdictNumber
 from reports.claims.ledger import ledger
 from reports.words.page_words import count_words, winners_again
 
@@ -41,8 +41,8 @@ def verdict(claim: str, direction: Direction, scope: str) -> Verdict:
 
 def test_counts_name_claims_of_one_scope_and_none_of_several() -> None:
     found = [verdict("C1", "for", "one"), verdict("C3", "for", "one"), verdict("C1", "against", "two")]
-    missing = replace(verdict("C6", "open", ""), missing=Missing(Lack.CELLS, ("car_ft",)))
+    missing = replace(verdict("C6", "open", ""), missing="car_ft")
     assert count_words([*found[:2], missing]) == "Of 3 claims: 2 reproduced (C1, C3); 1 not run (C6)."
     assert count_words([*found, missing]) == "Of 4 questions: 2 reproduced; 1 contradicted; 1 not run."
-    begun = replace(verdict("C1", "open", "two"), missing=Missing(Lack.CELLS, ("car_ft",)))
+    begun = replace(verdict("C1", "open", "two"), missing="car_ft")
     assert count_words([found[0], begun]) == "Of 2 questions: 1 reproduced; 1 not run."
