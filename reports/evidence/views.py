@@ -19,7 +19,7 @@ from carft.store.records import Store
 from carft.store.study_file import StudyFile
 from reports.evidence.evidence import CAR_FT, FT, Choices, Evidence, protocol_settings, which_search
 from reports.evidence.note import Note
-from reports.evidence.protocol import DEPARTED, unequal_settings
+from reports.evidence.protocol import DEPARTED, SETTINGS, unequal_settings
 from reports.evidence.results import Results
 from reports.evidence.scopes import Scope, named
 
@@ -102,7 +102,10 @@ def _view_of_selection(archive: Results, scope: Scope, name: str, studies: Seque
     """The view of a scope under one way to select."""
     methods = archive.catalog.methods
     studies = [study for study in studies if not study.grid] or studies
-    largest = _reference(sorted(studies, key=_size), methods)
+    protocols = Counter(map(_protocol, studies))
+    # of equally large ones, one that most others can be compared with
+    by_size = sorted(studies, key=lambda study: (*_size(study), protocols[_protocol(study)]))
+    largest = _reference(by_size, methods)
     alike = Counter(map(_version, studies))
 
     def place(study: StudyFile) -> tuple[Any, ...]:
@@ -154,6 +157,11 @@ def _budget(study: StudyFile) -> dict[str, Any]:
 def _version(study: StudyFile) -> tuple[str, str, str]:
     """What is the same on all tasks of one sweep: method, its code where it is a plugin, and search ranges."""
     return study.method, study.plugin, str(sorted(study.space.items()))
+
+
+def _protocol(study: StudyFile) -> tuple[str, ...]:
+    """The settings that both sides of a comparison must have alike, besides ranges and recipe."""
+    return tuple(str(setting(study)) for setting in SETTINGS.values())
 
 
 def _size(study: StudyFile) -> tuple[int, ...]:
