@@ -82,24 +82,7 @@ def choices(study: StudyFile) -> Choices:
 
 
 def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile]) -> Evidence:
-    """The view of a scope. Where both ways to select were run, per task is reported."""
-    with_winner = [study for study in studies if study.winner]
-    ways = {study.selection for study in with_winner or studies}
-    lead = "per-task" if "per-task" in ways else "shared"
-    leading, rest = [], []
-    for study in studies:
-        if study.selection == lead or study.grid:
-            leading.append(study)
-        else:
-            rest.append(study)
-    view = _view_of_selection(archive, scope, name, leading)
-    if not any(study.winner for study in rest):
-        return view
-    return replace(view, other_selection=_view_of_selection(archive, scope, name, rest))
-
-
-def _view_of_selection(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile]) -> Evidence:
-    """The view of a scope under one way to select."""
+    """The view of a scope."""
     methods = archive.catalog.methods
     studies = [study for study in studies if not study.grid] or studies
     protocols = Counter(map(_protocol, studies))
@@ -165,6 +148,6 @@ def _protocol(study: StudyFile) -> tuple[str, ...]:
 
 
 def _size(study: StudyFile) -> tuple[int, ...]:
-    """Of two searches that are as large, that of this version is preferred."""
+    """Winners of one task before shared ones, and of two searches that are as large that of this version."""
     size = (study.training.epochs, len(study.trials), len(study.selected_over), len(study.confirm))
-    return (bool(study.winner), *size, bool(study.sampler))
+    return (bool(study.winner), study.selection == "per-task", *size, bool(study.sampler))
