@@ -20,6 +20,7 @@ from reports.claims.claim import Verdict, each_once
 from reports.claims.verdicts import can_be_asked, doubts
 from reports.evidence.evidence import CAR_FT, FT, RANDOM, ZERO_SHOT, Entry, Evidence
 from reports.evidence.note import listed
+from reports.evidence.results import finished_trials
 from reports.words.verdict_words import doubt_words, interval_words, shown_word
 
 QUESTION = "Does CAR-FT beat plain fine-tuning, in and out of distribution?"
@@ -289,26 +290,15 @@ def _controls(asked: Sequence[Asked]) -> str:
 
 
 def _search(evidence: Evidence) -> tuple[int, str]:
-    """(searches that every compared study has at least, the trials of every study and whether anything was tuned).
-
-    Compared are FT and CAR-FT; without those, all trained methods.
-    """
-    trained = [study for study in evidence.studies if evidence.methods[study.method].kind == "trained"]
-    compared = [study for study in trained if study.method in (FT.method, CAR_FT.method)] or trained
-    ended: list[int] = []
-    counts: list[int] = []
-    for study in compared:
-        by_search = evidence.ended_by_search(study.task, study.method)
-        counts.append(len(by_search))
-        for trials in by_search:
-            ended.append(len(trials))
-    searches = min(counts, default=0)
+    """(the fewest searches that FT or CAR-FT has of a task, their trials and whether anything was tuned)."""
+    compared = [study for study in evidence.studies if study.method in (FT.method, CAR_FT.method)]
+    searches = min((len(evidence.searches(study.task, study.method)) for study in compared), default=0)
+    ended = sorted(len(finished_trials(study, evidence.records)) for study in compared)
     if not any(ended):
         return searches, "none."
-    least, most = min(ended), max(ended)
-    if most == 1:
+    if ended[-1] == 1:
         return searches, "one trial a study. Nothing was tuned: read nothing into the verdicts."
-    spent = str(most) if least == most else f"{least} to {most}"
+    spent = " to ".join(dict.fromkeys((str(ended[0]), str(ended[-1]))))
     words = f"{spent} trials a study, one search."
     if searches > 1:
         words = f"{spent} trials in each of {searches} searches a study."
