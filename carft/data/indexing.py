@@ -33,7 +33,7 @@ FOLDER = "carft-index"
 #: names another place for indexes that cannot lie beside the data
 VARIABLE, OWN = "CARFT_INDEXES", "~/.cache/carft/indexes"
 #: version of the content of an index
-FORMAT = 3
+FORMAT = 4
 #: images, evenly spread, whose size and time are compared each time
 SPOT = 4096
 #: images whose numbers of pixels stand for those of all
