@@ -23,8 +23,6 @@ NAMED = 5
 ALL = 20_000
 #: images of a larger data set that are decoded, evenly spread
 SAMPLE = 1_024
-#: images below which decoding takes no time that a person notices
-QUICK = 500
 
 #: hexadecimal digits of a digest -> its algorithm
 ALGORITHMS = {32: "md5", 64: "sha256"}
@@ -138,8 +136,7 @@ def find_unreadable(data_set: DataSet, root: Path, log: Callable[[str], None]) -
         return index.unreadable
     paths = Index.of([*indexed(data_set, root).splits.values()]).paths
     if len(paths) <= ALL:
-        if len(paths) > QUICK:
-            log(f"Decoding {len(paths):,} images of {data_set.name}, once, to find those that cannot be read ...")
+        log(f"Decoding {len(paths):,} images of {data_set.name}, once, to find those that cannot be read ...")
         return indexed(data_set, root, decoded=True).unreadable
     log(f"Decoding {SAMPLE:,} of {len(paths):,} images of {data_set.name}; data check finds all that cannot be.")
     rows = np.linspace(0, len(paths) - 1, SAMPLE).astype(int)

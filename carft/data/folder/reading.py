@@ -138,6 +138,11 @@ def list_folder(root: Path, pattern: str) -> ImageTable:
     """
     others = Counter[str]()
     images = list(_images_below(root, others))
+    if are_splits(path.relative_to(root).parts[0] for path in images):
+        raise UserError(
+            f"The folders of '{root}' look like splits, not like domains.",
+            "List the images in a table with the column split (docs/folder.md).",
+        )
     rows = []
     first = _folders_above(images[0], root)
     for path in images:
@@ -151,11 +156,6 @@ def list_folder(root: Path, pattern: str) -> ImageTable:
             )
         domain = folders[0] if len(folders) == 2 else ALONE
         rows.append(ImageRow(path, folders[-1], domain, "", ""))
-    if len(first) == 2 and are_splits(row.domain for row in rows):
-        raise UserError(
-            f"The folders of '{root}' look like splits, not like domains.",
-            "List the images in a table with the column split (docs/folder.md).",
-        )
     rows = _grouped(rows, root, pattern)
     digest = hashlib.sha256(DIGEST_START)
     for row, (size, _) in zip(rows, _statuses(rows), strict=True):
