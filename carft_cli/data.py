@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 #: what a person is told of their own data without a fault: no catalog knows what they should be
 READABLE = "every image can be read"
-#: near-duplicates and label conflicts that a person is shown
-FEW = 5
 PackFolder = Annotated[
     Path, option(DATA, "Folder for packed copies: the --data of other commands.", "--to", parser=given_path)
 ]
@@ -158,8 +156,6 @@ def _print_check(one: Attestation, own: bool) -> None:
     out.say(Text.assemble(f"{one.data_set}: ", (status, "bold"), f". {counts}. {meaning}".rstrip()))
     for problem in one.problems:
         out.say(f"  {problem}")
-    for note in one.notes:
-        out.say(f"  {note}")
     for file, reason in one.unreadable.items():
         out.say(f"  {file}: {reason}")
     if one.unreadable:
@@ -171,42 +167,19 @@ def examine(task: str, catalog: Catalog) -> tuple[dict[str, Any], list[str]]:
 
     Raises ``UserError`` for data that cannot be.
     """
-    from carft.data.duplicates import hash_images, label_conflicts, near_duplicates
-    from carft.data.folder.family import ambiguous_stems, unmeasured
     from carft.training.execution import Execution
 
     table, named = catalog.own.table(task), catalog.own.named[task]
-    hashes = hash_images(table.paths)
-    near = near_duplicates(table, table.sets(named.id_domains, named.ood_domains), hashes)
-    conflicts, refusal = label_conflicts(table, hashes), catalog.refusal(task, Execution())
-    lines = [f"{len(table.splits):,} groups.", *table.unread, *ambiguous_stems(table), *unmeasured(table, named)]
+    refusal = catalog.refusal(task, Execution())
+    lines = [f"{len(table.splits):,} groups.", *table.notes]
     if refusal:
         lines.append(f"No sweep can use it yet. {refusal}")
-    for duplicates in near:
-        lines.append(duplicates.words)
-        lines += _first([f"{held} looks like {trained}" for held, trained in duplicates.pairs])
-    if conflicts:
-        images = counted(len(conflicts), "image")
-        lines.append(
-            f"{images} with several classes: the same pixels are in the files below. Keep each image in one class."
-        )
-        lines += _first([" = ".join(paths) for paths in conflicts])
     facts = {
-        "near_duplicates": [asdict(duplicates) for duplicates in near],
-        "label_conflicts": conflicts,
         "refused": refusal,
         "splits": split_rows({task: (table, named)}),
         "warnings": split_warnings({task: (table, named)}),
     }
     return facts, lines
-
-
-def _first(lines: list[str]) -> list[str]:
-    """The first lines, and how many more there are."""
-    first = lines[:FEW]
-    if len(lines) > FEW:
-        first.append(f"and {len(lines) - FEW} more; all with --json")
-    return [f"  {line}" for line in first]
 
 
 @data_group.command("fetch")
@@ -337,18 +310,14 @@ def split_rows(tables: ImageTables) -> list[dict[str, Any]]:
 def split_warnings(tables: ImageTables) -> list[str]:
     """What a person should know of the sets before a sweep, in sentences.
 
-    One for each held-out set that holds an image twice or more, and one for each with few groups: the smallest
-    difference that it can show.
+    One for each held-out set with few groups: the smallest difference that it can show.
     """
-    from carft.data.folder.copies import equal_images
     from reports.stats.intervals import smallest_difference
 
     lines = []
     several = len(tables) > 1
     for task, (table, named) in tables.items():
         sets = table.sets(named.id_domains, named.ood_domains)
-        for equal in equal_images(sets, table.equal):
-            lines.append(f"{task}: {equal.words}" if several else equal.words)
         for split, index in sets.items():
             groups = len(set(index.groups))
             if split == "train" or groups >= FEW_GROUPS:

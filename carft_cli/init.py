@@ -89,8 +89,6 @@ def init(
         if named.ood_domains:
             out.say(f"Trained on: {', '.join(named.id_domains)}; held out: {', '.join(named.ood_domains)}.")
             _print_shares(table, named)
-        for line in table.unread:
-            out.say(line)
     for warning in warnings:
         out.say(f"Warning: {warning}")
     print_splits(tables)
@@ -104,18 +102,15 @@ def init(
 
 def _problems(tables: ImageTables, catalog: Catalog) -> list[str]:
     """What is unclear in the data, or keeps a sweep from using them, in sentences."""
-    from carft.data.folder.family import ambiguous_stems, unmeasured
     from carft.training.execution import Execution
 
     problems: list[str] = []
-    for task, (table, named) in tables.items():
-        of_task = [*ambiguous_stems(table), *unmeasured(table, named)]
+    for task, (table, _) in tables.items():
+        of_task = [*table.notes]
         refusal = catalog.refusal(task, Execution())
         if refusal:
             of_task.append(refusal)
-        if len(tables) > 1:
-            of_task = [f"{task}: {problem}" for problem in of_task]
-        problems += of_task
+        problems += [f"{task}: {problem}" if len(tables) > 1 else problem for problem in of_task]
     return problems
 
 

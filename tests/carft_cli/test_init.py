@@ -116,9 +116,6 @@ def test_tasks_without_domains_are_a_family_where_they_share_no_class(tmp_path: 
     draw(tmp_path / "shop" / "fruit" / "more", "a", "b")
     refused = run_cli("init", tmp_path / "shop", "--to", tmp_path / "other")
     assert refused.returncode == 2 and "neither one task nor a folder of tasks" in refused.stderr
-    (tmp_path / "shop" / "pets" / "split.json").write_text("{}")
-    alone = run_cli("init", tmp_path / "shop" / "pets", "--to", tmp_path / "other")
-    assert alone.returncode == 2 and "split.json' is not read" in alone.stderr and "As several" not in alone.stderr
 
 
 def test_the_domain_that_the_table_trains_on_is_trained_on(tmp_path: Path) -> None:
