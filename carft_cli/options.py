@@ -38,7 +38,7 @@ def results_path(given: str) -> str:
         if path.is_file():
             raise UserError(f"--results '{given}' is a file.", "Name a folder.")
         return str(path)
-    from carft.store.object_store import checked_url
+    from carft.store.mirror import checked_url
 
     return checked_url(given)
 
