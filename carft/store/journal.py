@@ -40,10 +40,6 @@ from carft.store.document import Document, Json, Shared, empty_dict, empty_list,
 JOURNAL = "journal"
 #: kinds of lines that follow the last lines of all chains
 JOINING = ("planned", "selected", "ended")
-#: what the user of a journal with more lines than are read can do
-TOO_MANY_LINES = (
-    "Keep it, and raise LINES in carft/store/limits.py. Give each family of tasks a results folder of its own."
-)
 #: bytes that are read at a time to find the last line of a file
 BLOCK = 2**12
 _lock, _start = threading.Lock(), uuid4().hex
@@ -181,7 +177,7 @@ def read_journal(folder: Path) -> Journal:
     for path in chain_files(folder):
         writer = _writer(path)
         for number, text in enumerate(lines_of(path), 1):
-            limits.require_count(folder, len(lines), limits.LINES, "lines", TOO_MANY_LINES)
+            limits.require_count(folder, len(lines), limits.LINES, "lines")
             digest, place = _digest(text), f"line {number} of the journal '{path.name}'"
             before = last.get(writer, "")
             last[writer] = digest
@@ -209,8 +205,6 @@ def read_journal(folder: Path) -> Journal:
 
 #: writer -> file of another chain -> its bytes when the writer last named its last line
 _named: dict[str, dict[Path, int]] = defaultdict(dict)
-#: first file of a chain of this process -> number of the file in which it goes on
-_parts: dict[Path, int] = {}
 
 
 def chain_files(folder: Path) -> list[Path]:
@@ -229,24 +223,17 @@ def lines_of(path: Path) -> Iterator[bytes]:
     limits.require_count(path, len(line), Line.largest, "bytes in a line")
 
 
-def own_chain_path(folder: Path) -> Path:
-    """The file of this process's chain in a folder. It need not exist yet. A process that is forked off has its own."""
-    owner = os.fsencode(f"{_start} {os.getpid()} {folder.resolve()}")
-    return folder / f"{_digest(owner)[:12]}.jsonl"
+def own_chain_path(folder: Path, largest: int = 0) -> Path:
+    """The file that the next line of this process goes to; it need not exist. A process that is forked off has its own.
 
-
-def next_part(chain: Path, largest: int) -> Path:
-    """The file in which this process's chain goes on: its last one, or a new one once that has ``largest`` bytes."""
-    number = _parts.get(chain, 0)
-    path = _part(chain, number)
-    if path.is_file() and path.stat().st_size >= largest:
-        _parts[chain] = number + 1
-        path = _part(chain, number + 1)
-    return path
-
-
-def _part(chain: Path, number: int) -> Path:
-    return chain.with_stem(f"{chain.stem}-{number:06}") if number else chain
+    largest: bytes from which on the chain goes on in another file; 0 for one file.
+    """
+    owner = _digest(os.fsencode(f"{_start} {os.getpid()} {folder.resolve()}"))[:12]
+    parts = [path for path in chain_files(folder) if _writer(path) == owner]
+    if not parts:
+        return folder / f"{owner}.jsonl"
+    is_full = largest and parts[-1].stat().st_size >= largest
+    return folder / f"{owner}-{len(parts):06}.jsonl" if is_full else parts[-1]
 
 
 def _writer(path: Path) -> str:
@@ -257,8 +244,7 @@ def _writer(path: Path) -> str:
 def append_line(path: Path, kind: str, facts: Mapping[str, Any]) -> str:
     """Append a line to a file of a chain and return its digest. What an earlier write left incomplete is removed.
 
-    Nothing of the lines before is read but the last ones of files that grew. Raises ``UserError`` for a line that could
-    not be read.
+    Nothing of the lines before is read but the last ones of files that grew.
     """
     with _lock:
         before, end = _last_line(path)
@@ -272,9 +258,6 @@ def append_line(path: Path, kind: str, facts: Mapping[str, Any]) -> str:
         content = {"kind": kind, "when": when, "parents": parents, **facts}
         Line(**content)  # ValidationError for a fact of another type
         text = json.dumps(content, sort_keys=True).encode()
-        if len(text) > Line.largest:
-            words = f"A line of the journal would have {len(text):,} bytes, and at most {Line.largest:,} are read."
-            raise UserError(words, "Split the sweep, by --tasks or --methods.")
         with path.open("ab", buffering=0) as file:
             file.truncate(end)
             try:

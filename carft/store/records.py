@@ -166,10 +166,6 @@ class Store(ResultsFolder):
                 return shared
         return read_predictions(path)  # a file that is missing is named
 
-    def has_predictions(self, cell: str, name: str) -> bool:
-        """Whether the folder holds predictions of a cell on a set; compact archives of 0.1.0 have none of trials."""
-        return self.has_logits(cell, name) or shared_table(self.root / SHARED, cell, name) is not None
-
     def has_logits(self, cell: str, name: str) -> bool:
         """Whether the predictions of a cell on a set hold logits."""
         return self.predictions_path(cell, name).is_file()

@@ -21,7 +21,7 @@ from carft.catalog.catalog import BUILT_IN, Catalog
 from carft.core.errors import UserError, typed_sweep
 from carft.core.files import dangling, make_folders, write_json
 from carft.store.document import Model, read_document
-from carft.store.journal import JOINING, JOURNAL, Journal, append_line, next_part, own_chain_path, read_journal
+from carft.store.journal import JOINING, JOURNAL, Journal, append_line, own_chain_path, read_journal
 from carft.store.predictions import SHARED
 
 #: one component of the name of a file in a results folder; it is neither hidden nor ``..``
@@ -114,12 +114,10 @@ class ResultsFolder:
 
         facts: other fields of :class:`carft.store.journal.Line`.
         """
-        chain = own_chain_path(self.root / JOURNAL)
+        chain = own_chain_path(self.root / JOURNAL, self.largest_part)
         if kind in JOINING or not chain.is_file():
             self.refresh(JOURNAL)
         self.make(chain.parent)
-        if self.largest_part:
-            chain = next_part(chain, self.largest_part)
         with self.changing(f"{JOURNAL}/{chain.name}"):
             return append_line(chain, kind, facts)
 
