@@ -231,11 +231,8 @@ UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 def try_lock(descriptor: int) -> bool:
     """Lock a file that is open for writing; false if another process holds the lock.
 
-    On a file system without locks, lock nothing. Raises ``ValueError`` for a file that is open for reading alone: NFS
-    refuses to lock it.
+    On a file system without locks, lock nothing.
     """
-    if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
-        raise ValueError("a file that is open for reading alone cannot be locked on NFS")
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -253,7 +250,7 @@ def locked(path: Path, patience_s: float = math.inf) -> Iterator[None]:
     Raises ``OSError`` if the file cannot be opened for writing, and ``TimeoutError`` if another process holds the lock
     for ``patience_s`` seconds.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # NFS refuses to lock a file that is open for reading
     until = time.monotonic() + patience_s
     try:
         while not try_lock(descriptor):

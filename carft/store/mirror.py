@@ -227,12 +227,6 @@ class MirroredStore(Store):
         with self.errors():
             fs.copy_files(str(self.root / name), f"{self.base}/{name}", destination_filesystem=self.files)
 
-    def remove_objects(self, names: Sequence[str]) -> None:
-        """Remove objects in an order in which no part of a cell counts as done."""
-        for name in sorted(names, key=_order, reverse=True):
-            with suppress(FileNotFoundError), self.errors():
-                self.files.delete_file(f"{self.base}/{name}")
-
     # the mirror
 
     def require_writable(self) -> None:
@@ -282,19 +276,21 @@ class MirroredStore(Store):
             if not prefix.startswith(prefixes or ("",)):
                 continue
             with suppress(BlockingIOError), self.marked(prefix, wait=False):
-                # other files are written by the next sweep
-                if prefix.startswith(f"{JOURNAL}/") or (self.root / prefix / "record.json").is_file():
+                path = self.root / prefix  # other files are written by the next sweep
+                if (path.is_file() and path.parent.name == JOURNAL) or (path / "record.json").is_file():
                     self._upload(prefix)
 
     def _upload(self, prefix: str) -> None:
-        """Upload local changes under this prefix. Weights that only the object store holds are kept."""
+        """Upload local changes under this prefix. Of a finished cell, what only the object store holds is kept."""
         there, here = self.below(prefix), set(self._local(prefix))
         changed = {name for name in here if _seen(self.root / name) != there.get(name)}
         record = f"{prefix}/record.json"
         if record in changed and record in there:
             return  # another machine finished the cell first: its files take precedence
-        if record not in there:
-            self.remove_objects(list(there.keys() - here))
+        if record not in there or not here:
+            for name in sorted(there.keys() - here, key=_order, reverse=True):  # no part of a cell counts as done
+                with suppress(FileNotFoundError), self.errors():
+                    self.files.delete_file(f"{self.base}/{name}")
         for name in sorted(changed, key=_order):
             self.send(name)
         sent = self.below(prefix) if changed else {}
@@ -351,17 +347,6 @@ class MirroredStore(Store):
     def kept_weights(self) -> dict[str, int]:
         there = {**self.below("cells"), **self.below("superseded")}
         return {name: size for name, (size, _) in there.items() if _is_weights(name)}
-
-    def remove(self, name: str) -> None:
-        self.remove_objects(list(self.below(name)))
-        super().remove(name)
-
-    def _supersede(self, cell: str) -> None:
-        folder, target = f"cells/{cell}", f"superseded/{cell}-{uuid4().hex[:8]}"
-        for name in self.below(folder):
-            with self.errors():
-                self.files.copy_file(f"{self.base}/{name}", f"{self.base}/{name.replace(folder, target, 1)}")
-        self.remove(folder)
 
 
 def _endpoint() -> str:

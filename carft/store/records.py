@@ -319,7 +319,8 @@ class Store(ResultsFolder):
     def _supersede(self, cell: str) -> None:
         target = self.root / "superseded" / f"{cell}-{uuid4().hex[:8]}"
         make_folders(target.parent)
-        shutil.move(self.folder(cell), target)
+        with self.changing(f"superseded/{target.name}"), self.changing(f"cells/{cell}"):
+            shutil.move(self.folder(cell), target)
         sync_folder(target.parent)
         sync_folder(self.root / "cells")
 

@@ -104,10 +104,11 @@ class ResultsFolder:
     def remove(self, name: str) -> None:
         """Remove a file or folder below the root, if it is there."""
         path = self.root / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        with self.changing(name):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     def note(self, kind: str, **facts: Any) -> str:
         """Append a line to this process's chain of the journal, and return its digest.
