@@ -124,21 +124,12 @@ class Journal:
     """Digest -> line; each comes after those that it follows."""
     problems: Sequence[str]
     """Where the chains are broken, in words."""
-    chains: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Writer -> digests of its lines."""
+    places: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """Digest -> (chain, place in it)."""
 
     def of(self, kind: str) -> list[Line]:
         """The lines of a kind, each after those that it follows."""
         return [line for line in self.lines.values() if line.kind == kind]
-
-    @cached_property
-    def _places(self) -> dict[str, tuple[str, int]]:
-        """Digest -> (chain, place in it)."""
-        places = {}
-        for chain, digests in self.chains.items():
-            for place, digest in enumerate(digests):
-                places[digest] = (chain, place)
-        return places
 
     @cached_property
     def _reached(self) -> dict[str, Mapping[str, int]]:
@@ -146,20 +137,20 @@ class Journal:
         reached: dict[str, Mapping[str, int]] = {}
         for digest, line in self.lines.items():
             parents = [parent for parent in line.parents if parent in reached]
-            if len(parents) == 1 and self._places[parents[0]][0] == self._places[digest][0]:
+            if len(parents) == 1 and self.places[parents[0]][0] == self.places[digest][0]:
                 reached[digest] = reached[parents[0]]
                 continue
             furthest: dict[str, int] = {}
             for parent in parents:
-                for chain, place in (*reached[parent].items(), self._places[parent]):
+                for chain, place in (*reached[parent].items(), self.places[parent]):
                     furthest[chain] = max(place, furthest.get(chain, -1))
             reached[digest] = furthest
         return reached
 
     def follows(self, later: Line, earlier: Line) -> bool:
         """Whether a line comes after another one by the digests that it rests on. Times decide nothing."""
-        chain, place = self._places[earlier.digest]
-        own_chain, own_place = self._places[later.digest]
+        chain, place = self.places[earlier.digest]
+        own_chain, own_place = self.places[later.digest]
         if chain == own_chain:
             return place < own_place
         return place <= self._reached[later.digest].get(chain, -1)
@@ -171,7 +162,7 @@ def read_journal(folder: Path) -> Journal:
     Raises ``CorruptFile`` for a chain that is too large.
     """
     lines: dict[str, Line] = {}
-    chains: dict[str, list[str]] = defaultdict(list)
+    places: dict[str, tuple[str, int]] = {}
     last: dict[str, str] = {}  # writer -> digest of the line before
     problems = []
     for path in chain_files(folder):
@@ -188,7 +179,7 @@ def read_journal(folder: Path) -> Journal:
                 continue
             object.__setattr__(line, "digest", digest)
             lines[digest] = line
-            chains[writer].append(digest)
+            places[digest] = (writer, len(places))  # files of a chain are read one after another
             if before and line.parents[:1] != [before]:
                 problems.append(f"{place} does not follow the line before it")
             elif before:
@@ -200,7 +191,7 @@ def read_journal(folder: Path) -> Journal:
             in_order[digest] = lines[digest]
         else:
             problems.append(f"the line {digest[:12]} of the journal, which others follow, is missing")
-    return Journal(in_order, problems, chains)
+    return Journal(in_order, problems, places)
 
 
 #: writer -> file of another chain -> its bytes when the writer last named its last line

@@ -21,7 +21,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from carft.core.errors import CorruptFile, UserError
 from carft.core.metrics import Frame, Largest, Outcomes, Predictions
@@ -111,18 +110,13 @@ def _subset(table: pa.Table, path: Path) -> tuple[int, ...] | None:
     text = (table.schema.metadata or {}).get(SUBSET)
     if text is None:
         return None
-    try:
-        subset = _classes().validate_json(text)
-    except ValidationError as error:
-        raise CorruptFile(path, "its list of scored classes is none") from error
-    if not subset or subset != tuple(sorted(set(subset))) or subset[0] < 0:
+    with _refusals(path):
+        subset = json.loads(text)
+    if not isinstance(subset, list) or not all(type(label) is int for label in subset):
+        raise CorruptFile(path, "its list of scored classes is none")
+    if not subset or subset != sorted(set(subset)) or subset[0] < 0:
         raise CorruptFile(path, "its scored classes do not ascend")
-    return subset
-
-
-@cache
-def _classes() -> TypeAdapter[tuple[int, ...]]:
-    return TypeAdapter(tuple[int, ...], config=ConfigDict(strict=True))
+    return tuple(subset)
 
 
 def frame_of(table: pa.Table) -> Frame:
@@ -208,7 +202,7 @@ def _refusals(path: Path) -> Iterator[None]:
     """Raise ``CorruptFile`` for an error of pyarrow."""
     try:
         yield
-    except (OSError, pa.ArrowException, ValueError) as error:
+    except (OSError, pa.ArrowException, ValueError, RecursionError) as error:
         raise CorruptFile(path, (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")) from error
 
 

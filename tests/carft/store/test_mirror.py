@@ -10,9 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from uuid import uuid4
 
-import moto.settings
 import pytest
-from moto.core.responses import ActionAuthenticatorMixin
 
 from carft import NUMERICS
 from carft.catalog.catalog import BUILT_IN
@@ -185,7 +183,7 @@ def test_a_sweep_sends_bytes_in_proportion_to_its_lines(tmp_path: Path, monkeypa
         reader = Bucket(store)
         reader.refresh(*DOWNLOADED)
         journal = reader.journal()
-        assert not journal.problems and len(journal.chains) == 1
+        assert not journal.problems and len({chain for chain, _ in journal.places.values()}) == 1
         assert journal.lines.keys() == store.journal().lines.keys()
         assert len(journal.of("finished")) == trials + 1 and len(journal.of("selected")) == 1
         size = sum(path.stat().st_size for path in (reader.root / "journal").iterdir())
@@ -372,7 +370,6 @@ def test_a_url_may_end_in_a_slash() -> None:
         ("", "no-such-bucket", "there is no such bucket"),
         ("http://127.0.0.1:1", BUCKET, "network connection"),
         (f"http://{KEY}:{SECRET}@127.0.0.1:1", BUCKET, "network connection|cannot be used"),
-        ("", BUCKET, "access denied|forbidden"),
     ],
 )
 def test_an_object_store_that_cannot_be_used_is_refused_in_a_sentence(
@@ -382,9 +379,6 @@ def test_an_object_store_that_cannot_be_used_is_refused_in_a_sentence(
     monkeypatch.setattr(mirror, "ATTEMPTS", 1)
     if endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    if says.startswith("access"):
-        monkeypatch.setattr(moto.settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from now on it looks at keys
-        monkeypatch.setattr(ActionAuthenticatorMixin, "request_count", 0)
     with pytest.raises(UserError, match=says) as refused:
         open_store(f"s3://{bucket}/runs", BUILT_IN)
     assert refused.value.hint and SECRET not in str(refused.value)

@@ -38,7 +38,8 @@ from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
 from tests.support.conduct import another_process
-from tests.support.helpers import LR, made_up_predictions, made_up_record, quick_cell, same_predictions
+from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, same_predictions
+from tests.support.planted import QUICK, plant
 
 CELL = quick_cell("ft", lr=LR)
 
@@ -125,11 +126,6 @@ def test_history_rows_may_hold_different_columns(store: Store) -> None:
     assert history["val/top1"][-1] == 0.5
     store.write(made_up_record(quick_cell("zeroshot")), [], made_up_predictions())
     assert store.history(quick_cell("zeroshot").id) == {}
-
-
-def test_a_cell_without_its_record_is_not_done_whatever_else_is_there(written: Store) -> None:
-    (written.folder(CELL.id) / "record.json").unlink()
-    assert not written.is_current(CELL.id) and written.ids() == []
 
 
 def test_a_finished_cell_is_not_written_again(written: Store) -> None:
@@ -371,14 +367,6 @@ def test_attempts_are_counted_until_the_cell_is_done(store: Store) -> None:
     assert read_failure(store, CELL.id) is None and failures(store) == []
 
 
-def test_a_failure_record_of_before_is_read(store: Store) -> None:
-    store.failure_path(CELL.id).parent.mkdir(parents=True)
-    content = {"cell": CELL.id, "spec": CELL.as_dict(), "reason": "it broke", "details": "Traceback ..."}
-    write_json(store.failure_path(CELL.id), content)
-    (found,) = failures(store)
-    assert (found.reason, found.kind, found.attempt) == ("it broke", "error", 1)
-
-
 def test_the_end_of_a_log_begins_with_a_line(tmp_path) -> None:
     log = tmp_path / "a.log"
     assert tail(log) == tail(None) == ""
@@ -390,3 +378,36 @@ def test_the_end_of_a_log_begins_with_a_line(tmp_path) -> None:
 @pytest.mark.parametrize(("trials", "needed"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (8, 4)])
 def test_half_of_the_trials_are_min_finished_trials(trials: int, needed: int) -> None:
     assert min_finished_trials(trials) == needed
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "results")
+    plant(store, [TASK], QUICK)
+    return store
+
+
+def test_every_file_is_read_and_written_back_unchanged(whole: Store, tmp_path: Path) -> None:
+    for name in whole.study_names():
+        path = whole.root / "studies" / name / "study.json"
+        before = path.read_bytes()
+        study = whole.study(name)
+        assert study is not None
+        whole.write_study(name, study)
+        assert path.read_bytes() == before
+    for cell in whole.ids():
+        for path, found in zip(whole.evaluation_paths(cell), whole.evaluations(cell).values(), strict=True):
+            write_json(tmp_path / "again.json", found.content())
+            assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
+
+
+def test_a_key_of_a_later_version_is_kept_and_a_missing_one_gets_its_default(whole: Store) -> None:
+    name = whole.study_names()[0]
+    path = whole.root / "studies" / name / "study.json"
+    content = json.loads(path.read_text()) | {"of_a_later_version": [1, 1.0, {"a": None}]}
+    del content["reading"]
+    write_json(path, content)
+    before, study = path.read_bytes(), whole.study(name)
+    assert study is not None and study.reading == {}
+    whole.write_study(name, study)
+    assert path.read_bytes() == before

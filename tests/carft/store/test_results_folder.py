@@ -275,22 +275,6 @@ def repacked(archive: Path, target: Path, change: Callable[[dict[str, bytes], di
     return target
 
 
-@pytest.mark.parametrize("name", ["report/index.html", "report/tables/claims.csv", "report/manifest.json"])
-def test_a_report_in_an_archive_is_refused_but_for_the_first_schema(
-    published: tuple[Store, Path, Path], tmp_path: Path, name: str
-) -> None:
-    page = b"<script>alert(1)</script>"
-
-    def change(content: dict[str, bytes], listed: dict[str, Any]) -> None:
-        content[name] = page
-        listed[name] = {"sha256": hashlib.sha256(page).hexdigest(), "bytes": len(page)}
-
-    archive = repacked(published[2], tmp_path / "a.zip", change)
-    with pytest.raises(UserError, match=f"'{name}' is no file of a results folder"):
-        unpack(archive, tmp_path / "theirs")
-    assert not (tmp_path / "theirs").exists()
-
-
 EVIL = (
     "../evil",
     "/tmp/evil",
