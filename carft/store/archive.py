@@ -55,7 +55,6 @@ class DataLicence(Document):
     """Licence of the data of one task."""
 
     task: str
-    """Name of the task."""
     version: str
     """Version of the task's data."""
     licence: str
@@ -83,7 +82,6 @@ class ArchiveManifest(Document):
     carft: str
     """Version of carft that wrote the archive."""
     numerics: int
-    """``NUMERICS`` of the code."""
     data: list[DataLicence]
     """Licences of the data, by task and version."""
     files: dict[str, ArchivedFile]

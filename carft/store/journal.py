@@ -51,13 +51,9 @@ class StudyPlan(Document):
     """A study in a ``planned`` line."""
 
     study: str
-    """Id of the study."""
     task: str
-    """Name of the task."""
     method: str
-    """Name of the method."""
     search: int = 1
-    """Number among the independent searches of the same task, method and reading, from 1."""
     trials: int
     """Number of trials."""
     seeds: list[int]
@@ -79,29 +75,20 @@ class Line:
     kind: str = "opened"
     """``planned``, ``finished``, ``selected``, ``opened`` or ``ended``."""
     when: str
-    """Time in UTC, as ISO 8601."""
     parents: list[str] = field(default_factory=empty_list)
     """Digests of the lines that it follows."""
     cell: Shared = ""
-    """Id of the cell."""
     task: Shared = ""
-    """Name of the task."""
     method: Shared = ""
-    """Name of the method."""
     files: dict[str, Shared] = field(default_factory=empty_dict)
     """File in the folder of the cell -> sha256."""
     code: Shared = ""
     """Digest of the Python files of ``carft``, which compute cells."""
     set: str = ""
-    """Held-out set: ``test`` or ``ood/<suite>``."""
     by: str = ""
-    """Command that evaluated the cell, such as ``sweep``."""
     numerics: int = 0
-    """``NUMERICS`` of the code."""
     study: str = ""
-    """Id of the study."""
     confirm: list[str] = field(default_factory=empty_list)
-    """Its confirm cells: the winner with fresh seeds."""
     winner: str = ""
     """The search cell that validation selected."""
     studies: list[StudyPlan] = field(default_factory=empty_list)
