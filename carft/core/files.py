@@ -49,18 +49,6 @@ def require_utf8(path: str | Path) -> None:
         raise UserError(f"The name '{shown}' is not UTF-8.", "Rename the file or folder.")
 
 
-def dangling(path: Path) -> str:
-    """Return a sentence on a link whose target is missing; empty for any other path."""
-    try:
-        path.stat()
-    except FileNotFoundError:
-        if path.is_symlink():
-            return f"'{path}' is a link to '{path.readlink()}', which is not there."
-    except OSError:  # such as a link to itself
-        return ""
-    return ""
-
-
 def read_given(path: Path, what: str, hint: str) -> str:
     """Return the text of a file that a person named. Raises ``UserError``, with this hint, if it cannot be read.
 
@@ -70,8 +58,6 @@ def read_given(path: Path, what: str, hint: str) -> str:
         return read_plain(path).decode()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        if dangling(path):
-            raise UserError(dangling(path), hint) from error
         raise UserError(f"The {what} '{path}' cannot be read: {why}.", hint) from error
 
 

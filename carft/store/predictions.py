@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from carft.core.errors import CorruptFile, UserError
-from carft.core.metrics import Frame, Largest, Outcomes, Predictions
+from carft.core.metrics import Frame, Largest, Predictions
 from carft.store import limits
 
 #: bytes of logits above which only the largest logits of each image are written
@@ -129,11 +129,6 @@ def frame_of(table: pa.Table) -> Frame:
 def codes_in(table: pa.Table, column: str) -> np.ndarray:
     """(N,) int32: the classes or contexts in a column."""
     return table[column].to_numpy().astype(np.int32)
-
-
-def outcomes_of(table: pa.Table) -> Outcomes:
-    """The outcomes in a table of predictions, in its order."""
-    return Outcomes(frame_of(table), codes_in(table, "pred"), codes_in(table, "context_pred"))
 
 
 def _lists(matrix: np.ndarray, dtype: type) -> pa.Array:

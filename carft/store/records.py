@@ -33,13 +33,12 @@ from carft.core.files import (
     write_atomic,
     write_json,
 )
-from carft.core.metrics import Outcomes, Predictions, ood_means
+from carft.core.metrics import Predictions, ood_means
 from carft.core.source import code_digest
 from carft.store.document import read_document, utc_now
 from carft.store.journal import Line
 from carft.store.predictions import (
     SHARED,
-    outcomes_of,
     predictions_of,
     read_numbers,
     read_predictions,
@@ -152,10 +151,6 @@ class Store(ResultsFolder):
             words = f"The predictions of cell {cell} on {name} hold no logits: they come from a compact archive."
             raise UserError(words, "Run the cell again; `show` has its command.")
         return predictions_of(table, self.predictions_path(cell, name))
-
-    def outcomes(self, cell: str, name: str) -> Outcomes:
-        """Predictions without their logits."""
-        return outcomes_of(self.prediction_table(cell, name))
 
     def prediction_table(self, cell: str, name: str) -> pa.Table:
         """Predictions of a cell on a set as a table, from the cell's own file or from a shared one without logits."""

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from carft.catalog.catalog import BUILT_IN, Catalog
 from carft.core.errors import UserError, typed_sweep
-from carft.core.files import dangling, make_folders, write_json
+from carft.core.files import make_folders, write_json
 from carft.store.document import Model, read_document
 from carft.store.journal import JOINING, JOURNAL, Journal, append_line, own_chain_path, read_journal
 from carft.store.predictions import SHARED
@@ -91,15 +91,14 @@ class ResultsFolder:
             probe.unlink()
         except OSError as error:
             raise UserError(
-                dangling(self.root) or f"The results folder '{self.name}' cannot be written: {error.strerror}.",
+                f"The results folder '{self.name}' cannot be written: {error.strerror}.",
                 "Give --results a folder you may write to.",
             ) from error
 
     def require_present(self) -> None:
         """``UserError`` when there is no results folder to read."""
         if not (self.root / "cells").is_dir():
-            missing = dangling(self.root) or f"There are no results in '{self.name}'."
-            raise UserError(missing, f"Run a sweep first: {typed_sweep(self.name)}")
+            raise UserError(f"There are no results in '{self.name}'.", f"Run a sweep first: {typed_sweep(self.name)}")
 
     def remove(self, name: str) -> None:
         """Remove a file or folder below the root, if it is there."""

@@ -253,15 +253,15 @@ def test_tables_above_the_limits_are_not_read(small: Store) -> None:
     pq.write_table(table.select(["label", "pred"]).take(rows), path)
     assert path.stat().st_size < limits.MIB
     with pytest.raises(CorruptFile, match="it has 1,048,577 rows, and at most 1,048,576 are read"):
-        small.outcomes(cell, "val")
+        small.prediction_table(cell, "val")
     long_names = with_column(table.take(pa.array([0] * 30_000)), "image", ["x" * 10_000] * 30_000)
     pq.write_table(long_names, path)
     assert path.stat().st_size < limits.MIB
     with pytest.raises(CorruptFile, match="300,000,000 bytes of names, and at most"):
-        small.outcomes(cell, "val")
+        small.prediction_table(cell, "val")
     pq.write_table(pa.table({f"x{k}": [0] for k in range(limits.COLUMNS + 1)}), path)
     with pytest.raises(CorruptFile, match="257 columns, and at most 256"):
-        small.outcomes(cell, "val")
+        small.prediction_table(cell, "val")
 
 
 def test_a_journal_above_the_limits_is_refused(small: Store, monkeypatch: pytest.MonkeyPatch) -> None:

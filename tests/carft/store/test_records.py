@@ -34,6 +34,7 @@ from carft.store.archive import pack, unpack
 from carft.store.failures import failures, read_failure, tail, write_failure
 from carft.store.journal import journal_digest, own_chain_path, read_journal
 from carft.store.merge import merge
+from carft.store.predictions import frame_of
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
@@ -101,10 +102,7 @@ def test_predictions_are_read_back_as_they_were_written(given_predictions: Predi
             found = store.predictions(CELL.id, name)
             assert same_predictions(found, given_predictions)
             assert found.logits.dtype == np.float32
-            outcomes = store.outcomes(CELL.id, name)
-            assert np.array_equal(outcomes.predicted, given_predictions.predicted)
-            assert np.array_equal(outcomes.predicted_contexts, given_predictions.predicted_contexts)
-            frame = outcomes.frame
+            frame = frame_of(store.prediction_table(CELL.id, name))
             assert frame.group_names[frame.groups].tolist() == list(given_predictions.groups)
 
 
@@ -146,7 +144,7 @@ TEARS: list[tuple[str, Callable[[Store], object]]] = [
     ("spec.json", lambda store: store.read(CELL.id)),
     ("record.json", lambda store: store.is_current(CELL.id)),
     ("predictions.parquet", lambda store: store.predictions(CELL.id, "val")),
-    ("predictions.parquet", lambda store: store.outcomes(CELL.id, "val")),
+    ("predictions.parquet", lambda store: store.prediction_table(CELL.id, "val")),
     ("history.parquet", lambda store: store.history(CELL.id)),
     ("evaluations/test.parquet", lambda store: store.predictions(CELL.id, "test")),
     ("evaluations/test.json", lambda store: store.metrics(CELL.id)),
