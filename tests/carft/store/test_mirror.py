@@ -360,10 +360,6 @@ def test_a_url_that_cannot_be_meant_is_refused_and_no_secret_in_it_repeated(url:
     assert SECRET not in str(raised.value) and KEY not in str(raised.value)
 
 
-def test_a_url_may_end_in_a_slash() -> None:
-    assert checked_url("gs://lab/runs.of/2026/") == "gs://lab/runs.of/2026"
-
-
 @pytest.mark.parametrize(
     ("endpoint", "bucket", "says"),
     [

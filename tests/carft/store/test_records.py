@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,26 +68,6 @@ def written(store: Store) -> Store:
     store.write(made_up_record(CELL), [{"epoch": 0.0, "step": 0.0, "lr": 0.1}], made_up_predictions())
     store.add_evaluation(CELL.id, "test", {"test/top1": 0.25}, made_up_predictions(seed=1), {"unsealed_at": "today"})
     return store
-
-
-def test_records_that_were_made_alike_share_what_made_them(store: Store) -> None:
-    """A folder of a hundred thousand cells is read into memory."""
-    made = made_up_record(CELL)
-    facts = {"machine": {"memory": 2**70, "share": 0.1, "gpu": None}, "packages": {"torch": "2"}, "später": [1.5, "é"]}
-    cells = [CELL, quick_cell("ft", lr=2 * LR), quick_cell("ft", lr=3 * LR)]
-    for number, cell in enumerate(cells):
-        other = {"heads": "other"} if number == 2 else {}
-        store.write(
-            replace(made, cell=cell, provenance={**made.provenance, **facts, **other}), [], made_up_predictions()
-        )
-    first, second, third = (store.read(cell.id) for cell in cells)
-    assert first.provenance is second.provenance and third.provenance["heads"] == "other"
-    for record in (first, third):
-        written = json.loads((store.folder(record.id) / "record.json").read_text(encoding="utf-8"))
-        assert record.provenance == written["provenance"]
-    assert first.cell.training is third.cell.training and first.cell.reading is third.cell.reading
-    assert first.cell.model is third.cell.model
-    assert first.made_with.machine["share"] == 0.1 and first.numerics == NUMERICS
 
 
 @settings(max_examples=30)

@@ -220,26 +220,6 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path, Pa
     return store, root / "report", root / "a.zip"
 
 
-def test_a_file_that_grows_while_it_is_packed_is_packed_as_it_was_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store, copied = Store(tmp_path / "results"), archive_module.copy_with_digest
-    put(store, CELL)
-    log = store.root / "journal" / "mine.jsonl"
-    log.parent.mkdir(exist_ok=True)
-    log.write_text("{}\n")
-
-    def growth_and_copy(*files: Any) -> object:
-        log.write_text("{}\n{}\n")
-        return copied(*files)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(archive_module, "copy_with_digest", growth_and_copy)
-        pack(store, tmp_path / "a.zip")
-    unpack(tmp_path / "a.zip", tmp_path / "theirs")
-    assert (tmp_path / "theirs" / "journal" / "mine.jsonl").read_text() == "{}\n{}\n"
-
-
 def test_what_was_published_is_verified_elsewhere(published: tuple[Store, Path, Path], tmp_path: Path) -> None:
     store, report, archive = published
     packed = unpack(archive, tmp_path / "theirs")
