@@ -115,21 +115,11 @@ def _disagreement(stores: tuple[Store, Store], words: str) -> UserError:
 
 
 def _larger(stores: tuple[Store, Store], first: StudyFile, second: StudyFile) -> StudyFile:
-    """The larger of two states of a study, with the confirm cells of both.
-
-    Raises ``UserError`` if they tried other settings or have other winners.
-    """
+    """The larger of two states of a study. ``UserError`` if it does not hold the smaller one."""
+    small, large = sorted((first, second), key=lambda study: (len(study.trials), len(study.confirm)))
     where = f"study {first.id}, {first.method} on {first.task}"
-    small, large = sorted(
-        (first, second), key=lambda study: (len(study.trials), study.winner or "", len(study.confirm))
-    )
-    if large.trial_cells[: len(small.trials)] != small.trial_cells:
+    if large.trial_cells[: len(small.trials)] != small.trial_cells or not {*small.grid} <= {*large.grid}:
         raise _disagreement(stores, f"{where}, tried other settings")
-    if small.winner not in (None, large.winner):
+    if small.winner not in (None, large.winner) or not {*small.confirm} <= {*large.confirm}:
         raise _disagreement(stores, f"{where}, has other winners")
-    changes = {
-        "confirm": list(dict.fromkeys([*first.confirm, *second.confirm])),
-        "grid": list(dict.fromkeys([*first.grid, *second.grid])),
-        "extended_from": first.extended_from or second.extended_from,
-    }
-    return large.model_copy(update=changes)
+    return large.model_copy(update={"extended_from": large.extended_from or small.extended_from})

@@ -316,7 +316,7 @@ class MirroredStore(Store):
                 above = [str(folder) for folder in PurePosixPath(name).parents]
                 if pending.isdisjoint([name, *above]) and _seen(self.root / name) != there.get(name):
                     outdated.add(name)
-            first, last = [], []  # in writing order: no record before its files
+            first, last = list[str](), list[str]()  # in writing order: no record before its files
             for name in outdated:
                 if name in there and (weights or not _is_weights(name)):
                     (last if _is_last(name) else first).append(name)

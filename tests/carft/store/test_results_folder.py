@@ -152,11 +152,9 @@ def study(store: Store, cells: list[str], winner: str | None, confirm: list[str]
     store.write_study("s", made_up_study(task=TASK, trials=trials, winner=winner, confirm=confirm))
 
 
-def test_of_a_study_the_larger_state_is_taken_with_the_confirm_cells_of_both(
-    labs: tuple[Store, Store], tmp_path: Path
-) -> None:
+def test_of_a_study_the_larger_state_is_taken(labs: tuple[Store, Store], tmp_path: Path) -> None:
     study(labs[0], [CELL.id], CELL.id, ["one"])
-    study(labs[1], [CELL.id, "more"], CELL.id, ["two"])
+    study(labs[1], [CELL.id, "more"], CELL.id, ["one", "two"])
     merge(*labs, tmp_path / "both")
     found = Store(tmp_path / "both").study("s")
     assert found is not None and [t.status for t in found.trials] == ["done", "open"]
