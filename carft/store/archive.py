@@ -219,7 +219,7 @@ def _without_logits(store: Store, sources: dict[str, Path], folder: Path) -> dic
     kept = {}
     for name, path in sources.items():
         is_history = name.endswith("/history.parquet") and path.parent.name not in trials
-        if is_history or not name.endswith(".parquet"):
+        if is_history or path.suffix != ".parquet":
             kept[name] = path
 
     def tables() -> Iterator[tuple[str, str, pa.Table]]:

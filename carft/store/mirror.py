@@ -323,7 +323,8 @@ class MirroredStore(Store):
                 elif name in there or not _is_weights(name) or str(Path(name).with_name("record.json")) in outdated:
                     with suppress(OSError):
                         (self.root / name).unlink()
-                        os.removedirs((self.root / name).parent)
+                        for folder in list(PurePosixPath(name).parents)[:-2]:  # empty ones, but for `cells` itself
+                            (self.root / folder).rmdir()
             for names in (first, last):
                 list(pool.map(lambda name: self.fetch(name, there[name]), names))
 
