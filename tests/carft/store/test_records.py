@@ -176,6 +176,15 @@ def test_a_record_of_older_numerics_is_moved_aside_and_the_cell_runs_again(
     assert (kept / "record.json").read_bytes() == old
 
 
+def test_a_damaged_cell_is_named_and_made_again(store: Store, execution: Execution, cells: dict[str, Cell]) -> None:
+    cell, said = cells["zeroshot"], list[str]()
+    store.write(made_up_record(cell), [], made_up_predictions())
+    path = store.folder(cell.id) / "record.json"
+    path.write_text("{")
+    assert run_cell(cell, store, execution, log=said.append).status == "done"
+    assert sum(str(path) in line and line.endswith("The cell is made again.") for line in said) == 1
+
+
 def test_a_cell_is_found_by_the_beginning_of_its_id(store: Store) -> None:
     cells = [quick_cell("ft", seed=seed, lr=LR) for seed in range(17)]
     for cell in cells:
