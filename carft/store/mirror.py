@@ -193,16 +193,13 @@ class MirroredStore(Store):
         wanted: Any = fs.FileSelector(path, allow_not_found=True, recursive=True)
         if PurePosixPath(prefix).suffix:
             wanted = [path]
-        found, folders = {}, set[PurePosixPath]()
+        found = {}
         with self.errors():
             for info in self.files.get_file_info(wanted):
                 name = info.path.removeprefix(f"{self.base}/")
-                folders.update(PurePosixPath(name).parents)
                 is_short = all(len(part.encode()) <= LONGEST for part in name.split("/"))
                 if info.type == fs.FileType.File and is_short and RESULT_FILE.fullmatch(name):
                     found[name] = info.size, info.mtime_ns or 0
-        for folder in folders:  # may be an object as well
-            found.pop(str(folder), None)
         return found
 
     def fetch(self, name: str, seen: Seen) -> None:

@@ -13,6 +13,7 @@ A report needs these and neither the images nor the code. No code is read from a
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any, ClassVar
 
 from pydantic import Field, TypeAdapter
@@ -146,10 +147,7 @@ def merge_paths_and_suites(sources: Sequence[Store], target: Store) -> None:
         _add_paths(target, _paths(source))
     chosen = [chosen_suites(source) for source in sources]
     if all(chosen):
-        suites: dict[str, None] = {}
-        for names in chosen:
-            suites.update(dict.fromkeys(names))
-        target.put(CHOSEN, {"suites": list(suites)})
+        target.put(CHOSEN, {"suites": list(dict.fromkeys(chain.from_iterable(chosen)))})
 
 
 def _require_same(store: Store, tasks: Iterable[NamedTask]) -> None:

@@ -312,9 +312,8 @@ def test_no_opening_is_lost_or_told_twice(machines: Machines, monkeypatch: pytes
 
 @pytest.mark.parametrize(
     "name",
-    ["../../evil.json", "cells/../../evil.json", "cells/x/../../../evil.json", "/evil.json", "cells//evil.json",
-     "cells/.x/record.json", "cells/" + 150 * "\u00e9" + "/record.json", "cells/x/y/record.json",
-     "cells/x\\..\\evil/record.json", "notes.txt", "owed/cells~x"],
+    ["../../evil.json", "cells/x/../../../evil.json", "/evil.json", "cells//evil.json", "cells/.x/record.json",
+     "cells/" + 150 * "\u00e9" + "/record.json", "cells/x\\..\\evil/record.json", "notes.txt"],
 )  # fmt: skip
 def test_no_name_leaves_the_mirror_and_only_files_of_results_are_brought(machines: Machines, name: str) -> None:
     """What lies under a prefix may come from anybody."""
