@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -41,10 +44,24 @@ LONGEST = (
 os.environ["PYTHONPATH"] = str(ROOT)
 # processes of tests share the cores: one thread each, as cells have
 os.environ["OMP_NUM_THREADS"] = "1"
+#: a file system in memory makes a small file fifty times faster than a disk, and a run makes tens of thousands
+MEMORY = Path("/dev/shm")
+#: bytes that must be free in it and in the machine; a run takes less than half
+ROOM = 8e9
+
+
+def _is_roomy(folder: Path) -> bool:
+    if not os.access(folder, os.W_OK):
+        return False
+    return min(shutil.disk_usage(folder).free, psutil.virtual_memory().available) > ROOM
+
+
 #: what all processes of the run share: indexes of data that cannot lie beside them, planted records
 _SHARED = None
 if "PYTEST_XDIST_WORKER" not in os.environ:
-    _SHARED = tempfile.TemporaryDirectory(prefix="carft-tests-")
+    if _is_roomy(MEMORY):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+    _SHARED = tempfile.TemporaryDirectory(prefix="carft-tests-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT"))
     os.environ["CARFT_INDEXES"] = os.environ["CARFT_PLANTED"] = _SHARED.name
 
 settings.register_profile(
