@@ -33,12 +33,21 @@ from tests.support.processes import with_few_images
 OUTCOMES = ("passed", "failed", "skipped")
 #: why a test of the gpu lane is skipped
 NO_GPU = "torch sees no GPU on this machine"
-#: paths of tests that take longest
+#: paths of tests that take longest, the longest first
 LONGEST = (
-    "tests/sweeps/ray_backend",
-    "tests/sweeps/faults",
+    "tests/sweeps/ray_backend/test_sweep.py",
+    "tests/sweeps/ray_backend/test_workers.py",
     "tests/carft_cli/test_matrix.py",
+    "tests/sweeps/faults/test_failing_cells.py",
+    "tests/sweeps/faults/test_faults.py",
+    "tests/sweeps/faults",
     "tests/reports/render/test_published_page.py",
+    "tests/carft/methods",
+    "tests/sweeps/ray_backend",
+    "tests/carft/training",
+    "tests/reports/claims",
+    "tests/reports/evidence",
+    "tests/reports",
 )
 # nodes and workers that a test starts import tests.support too
 os.environ["PYTHONPATH"] = str(ROOT)
@@ -77,9 +86,17 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the longest files first, so that no process of tests is left with one of them at the end."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+    items.sort(key=_place)
     gc.freeze()  # what was imported is not looked at again
     gc.enable()
+
+
+def _place(item: pytest.Item) -> int:
+    """Where a test stands in :data:`LONGEST`."""
+    for place, path in enumerate(LONGEST):
+        if item.nodeid.startswith(path):
+            return place
+    return len(LONGEST)
 
 
 def pytest_unconfigure() -> None:
