@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 from carft import __version__
 from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell
+from carft.core.files import locked
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution
@@ -65,7 +66,7 @@ def _is_roomy(folder: Path) -> bool:
     return min(shutil.disk_usage(folder).free, psutil.virtual_memory().available) > ROOM
 
 
-#: what all processes of the run share: indexes of data that cannot lie beside them, planted records
+#: what all processes of the run share: indexes of data that cannot lie beside them, planted and finished records
 _SHARED = None
 if "PYTEST_XDIST_WORKER" not in os.environ:
     if _is_roomy(MEMORY):
@@ -162,11 +163,15 @@ def cells() -> dict[str, Cell]:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, execution: Execution, cells: dict[str, Cell]) -> Store:
-    """A results folder with one-epoch cells of three methods, evaluated on test set and suites. Do not change it."""
-    store = Store(tmp_path_factory.mktemp("finished"))
-    for cell in cells.values():
-        run_cell(cell, store, execution, unseal=True)
+def finished(execution: Execution, cells: dict[str, Cell]) -> Store:
+    """A results folder with one-epoch cells of three methods, evaluated on test set and suites. Do not change it.
+
+    The first process of the run that needs it computes the cells, and the others find them.
+    """
+    store = Store(Path(os.environ["CARFT_PLANTED"], "finished"))
+    with locked(store.root.with_suffix(".lock")):
+        for cell in cells.values():
+            run_cell(cell, store, execution, unseal=True)
     return store
 
 

@@ -34,8 +34,8 @@ def with_few_images(context: CellContext) -> CellContext:
 
 
 def run_processes(work: Callable[..., None], arguments: tuple[object, ...], count: int) -> None:
-    """Call ``work(rank, *arguments)`` in so many processes: forks of one that imports torch once for all."""
-    get_context("forkserver").set_forkserver_preload(["carft.training.run"])
+    """Call ``work(rank, *arguments)`` in so many processes: forks of one that imports and draws once for all."""
+    get_context("forkserver").set_forkserver_preload(["tests.support.drawn"])
     start_processes(work, arguments, nprocs=count, start_method="forkserver")
 
 
@@ -60,7 +60,7 @@ def computed_on(workers: int, cell: Cell, folder: Path) -> list[dict]:
 
 def run_jobs_on_two(jobs: Sequence[Job], folder: Path) -> Store:
     """A results folder in which two processes ran jobs of a sweep, one after another, as workers of Ray Train do."""
-    execution = Execution(workers=2, feature_cache=str(folder / "cache"))  # one process draws the images for both
+    execution = Execution(workers=2)
     payloads = [payload_of(job, str(folder), execution, BUILT_IN) for job in jobs]
     run_processes(_run_jobs, (payloads, str(folder)), 2)
     return Store(folder)
