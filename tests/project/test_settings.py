@@ -170,8 +170,9 @@ def offences(path: Path) -> Iterator[str]:
 
 
 def test_no_source_does_what_it_may_not() -> None:
-    found = {path: list(offences(path)) for path in SOURCES}
-    assert {path: names for path, names in found.items() if names} == {}
+    found = {str(path.relative_to(ROOT)): list(offences(path)) for path in SOURCES}
+    allowed = {"carft/catalog/plugins.py": ["exec"]}  # of the file that --plugin names
+    assert {path: names for path, names in found.items() if names} == allowed
 
 
 @pytest.mark.parametrize(
