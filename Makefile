@@ -6,8 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARCHIVES := audit audit/photographs
 PYTEST := $(BIN)/python -m pytest --durations=10
-PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
-RAY_FAULTS := tests/sweeps/faults/test_faults_of_ray.py
+# a third process computes while others wait for Ray or a browser
+PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
+RAY_FAULTS := tests/sweeps/faults/test_faults_of_ray.py tests/sweeps/faults/test_faults_of_clusters.py
 
 .PHONY: help demo docs test test-full test-ray test-all lint lock reference audit-report bench reliability clean
 
@@ -34,9 +35,9 @@ test: $(BIN)/.installed  ## every behaviour once, with real Ray and a real brows
 	$(PYTEST) -m "not full" $(PARALLEL)
 
 test-full: $(BIN)/.installed  ## what `test` leaves out: faults, every command on every kind of task, object stores
-	$(PYTEST) -m full $(PARALLEL) --ignore=$(RAY_FAULTS)
+	$(PYTEST) -m full $(PARALLEL) $(addprefix --ignore=,$(RAY_FAULTS))
 
-test-ray: $(BIN)/.installed  ## faults of Ray's own processes; for an idle machine
+test-ray: $(BIN)/.installed  ## faults of Ray's own processes and of its nodes; for an idle machine
 	$(PYTEST) $(RAY_FAULTS)
 
 test-all: test test-full test-ray  ## every test
@@ -75,8 +76,7 @@ bench: $(BIN)/.installed  ## ratios of speed against their targets; 15 minutes, 
 reliability: $(BIN)/.installed  ## what faults cost, measured into docs/reliability.md; about five minutes
 	mkdir -p build
 	rm -f build/reliability.jsonl
-	CARFT_RELIABILITY=build/reliability.jsonl $(BIN)/python -m pytest tests/sweeps/faults/test_faults.py tests/sweeps/faults/test_faults_of_clusters.py \
-		$(RAY_FAULTS)
+	CARFT_RELIABILITY=build/reliability.jsonl $(BIN)/python -m pytest tests/sweeps/faults/test_faults.py $(RAY_FAULTS)
 	cp build/reliability.jsonl tests/sweeps/faults/measured.jsonl
 	$(BIN)/python -m tests.support.reliability build/reliability.jsonl docs/reliability.md
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
 from carft import __version__
 from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell
+from carft.core.files import locked
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution
@@ -30,21 +34,44 @@ from tests.support.processes import with_few_images
 OUTCOMES = ("passed", "failed", "skipped")
 #: why a test of the gpu lane is skipped
 NO_GPU = "torch sees no GPU on this machine"
-#: paths of tests that take longest
+#: paths of tests that take longest, the longest first
 LONGEST = (
-    "tests/sweeps/ray_backend",
-    "tests/sweeps/faults",
+    "tests/sweeps/ray_backend/test_sweep.py",
+    "tests/sweeps/ray_backend/test_workers.py",
     "tests/carft_cli/test_matrix.py",
+    "tests/sweeps/faults/test_failing_cells.py",
+    "tests/sweeps/faults/test_faults.py",
+    "tests/sweeps/faults",
     "tests/reports/render/test_published_page.py",
+    "tests/carft/methods",
+    "tests/sweeps/ray_backend",
+    "tests/carft/training",
+    "tests/reports/claims",
+    "tests/reports/evidence",
+    "tests/reports",
 )
 # nodes and workers that a test starts import tests.support too
 os.environ["PYTHONPATH"] = str(ROOT)
 # processes of tests share the cores: one thread each, as cells have
 os.environ["OMP_NUM_THREADS"] = "1"
-#: what all processes of the run share: indexes of data that cannot lie beside them, planted records
+#: a file system in memory makes a small file fifty times faster than a disk, and a run makes tens of thousands
+MEMORY = Path("/dev/shm")
+#: bytes that must be free in it and in the machine; a run takes less than half
+ROOM = 8e9
+
+
+def _is_roomy(folder: Path) -> bool:
+    if not os.access(folder, os.W_OK):
+        return False
+    return min(shutil.disk_usage(folder).free, psutil.virtual_memory().available) > ROOM
+
+
+#: what all processes of the run share: indexes of data that cannot lie beside them, planted and finished records
 _SHARED = None
 if "PYTEST_XDIST_WORKER" not in os.environ:
-    _SHARED = tempfile.TemporaryDirectory(prefix="carft-tests-")
+    if _is_roomy(MEMORY):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+    _SHARED = tempfile.TemporaryDirectory(prefix="carft-tests-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT"))
     os.environ["CARFT_INDEXES"] = os.environ["CARFT_PLANTED"] = _SHARED.name
 
 settings.register_profile(
@@ -60,9 +87,17 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the longest files first, so that no process of tests is left with one of them at the end."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+    items.sort(key=_place)
     gc.freeze()  # what was imported is not looked at again
     gc.enable()
+
+
+def _place(item: pytest.Item) -> int:
+    """Where a test stands in :data:`LONGEST`."""
+    for place, path in enumerate(LONGEST):
+        if item.nodeid.startswith(path):
+            return place
+    return len(LONGEST)
 
 
 def pytest_unconfigure() -> None:
@@ -128,11 +163,15 @@ def cells() -> dict[str, Cell]:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, execution: Execution, cells: dict[str, Cell]) -> Store:
-    """A results folder with one-epoch cells of three methods, evaluated on test set and suites. Do not change it."""
-    store = Store(tmp_path_factory.mktemp("finished"))
-    for cell in cells.values():
-        run_cell(cell, store, execution, unseal=True)
+def finished(execution: Execution, cells: dict[str, Cell]) -> Store:
+    """A results folder with one-epoch cells of three methods, evaluated on test set and suites. Do not change it.
+
+    The first process of the run that needs it computes the cells, and the others find them.
+    """
+    store = Store(Path(os.environ["CARFT_PLANTED"], "finished"))
+    with locked(store.root.with_suffix(".lock")):
+        for cell in cells.values():
+            run_cell(cell, store, execution, unseal=True)
     return store
 
 

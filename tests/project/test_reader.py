@@ -1,4 +1,4 @@
-"""The installation of a reader: what reads records works without the packages that train, which are named."""
+"""The installation of a reader, without the packages that train, which are named. What works in it: .ci/wheel."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from carft.store.archive import pack
-from carft.store.records import Store
 from carft_cli.app import TRAINING
 from tests.support.helpers import ROOT, environment
-from tests.support.planted import QUICK, plant
 
 #: console commands, one after the other, in an interpreter that has none of these packages
 WITHOUT = """
@@ -42,26 +39,6 @@ def reader(*commands: Sequence[object]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=600, check=False
     )
-
-
-@pytest.mark.slow
-@pytest.mark.full
-def test_an_archive_is_imported_reported_and_verified(tmp_path: Path) -> None:
-    store = Store(tmp_path / "results")
-    plant(store, ["icons-3/mix-7"], QUICK, curves=True)
-    pack(store, tmp_path / "small.zip", compact=True)
-    imported, page = tmp_path / "imported", tmp_path / "report"
-    done = reader(
-        ("results", "import", tmp_path / "small.zip", "--to", imported),
-        ("report", "--results", imported, "--out", page, "--no-images"),
-        ("report", "verify", "--results", imported, "--out", page),
-        ("report", "why", "C1", "--results", imported),
-        ("ls", "cells", "--results", imported),
-        ("status", "--results", imported),
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Every table holds" in done.stdout and "icons-3/mix-7" in done.stdout
-    assert (page / "index.html").is_file()
 
 
 @pytest.mark.parametrize(

@@ -169,9 +169,10 @@ def offences(path: Path) -> Iterator[str]:
                     yield name
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_source_does_what_it_may_not(path: Path) -> None:
-    assert list(offences(path)) == []
+def test_no_source_does_what_it_may_not() -> None:
+    found = {str(path.relative_to(ROOT)): list(offences(path)) for path in SOURCES}
+    allowed = {"carft/catalog/plugins.py": ["exec"]}  # of the file that --plugin names
+    assert {path: names for path, names in found.items() if names} == allowed
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from carft.training.execution import Execution
 from carft.training.run import compute
 from sweeps.plan.resources import Resources
 from sweeps.ray_backend.connect import connect
-from sweeps.ray_backend.jobs import payload_of, run_on_workers
+from sweeps.ray_backend.jobs import Payload, payload_of, run_job, run_on_workers
 from sweeps.search.protocol import Job
 from tests.support.cards import killed_and_resumed, on_noise, require_same_bits
 
@@ -34,8 +34,8 @@ def with_few_images(context: CellContext) -> CellContext:
 
 
 def run_processes(work: Callable[..., None], arguments: tuple[object, ...], count: int) -> None:
-    """Call ``work(rank, *arguments)`` in so many processes: forks of one that imports torch once for all."""
-    get_context("forkserver").set_forkserver_preload(["carft.training.run"])
+    """Call ``work(rank, *arguments)`` in so many processes: forks of one that imports and draws once for all."""
+    get_context("forkserver").set_forkserver_preload(["tests.support.drawn"])
     start_processes(work, arguments, nprocs=count, start_method="forkserver")
 
 
@@ -56,6 +56,23 @@ def computed_on(workers: int, cell: Cell, folder: Path) -> list[dict]:
     """Metrics and history of every worker of a cell."""
     run_processes(_process, (workers, cell.as_dict(), str(folder)), workers)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(workers)]
+
+
+def run_jobs_on_two(jobs: Sequence[Job], folder: Path) -> Store:
+    """A results folder in which two processes ran jobs of a sweep, one after another, as workers of Ray Train do."""
+    execution = Execution(workers=2)
+    payloads = [payload_of(job, str(folder), execution, BUILT_IN) for job in jobs]
+    run_processes(_run_jobs, (payloads, str(folder)), 2)
+    return Store(folder)
+
+
+def _run_jobs(rank: int, payloads: Sequence[Payload], folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    try:
+        for payload in payloads:
+            run_job(payload, payload.execution, log=str)
+    finally:
+        dist.destroy_process_group()
 
 
 def noise_on(

@@ -208,34 +208,24 @@ F.cross_entropy = lambda *given, **options: -cross_entropy(*given, **options)
 
 @pytest.mark.slow
 @pytest.mark.full
-def test_a_method_of_this_package_runs_in_no_process_that_has_loaded_a_plugin(plugin: Path, tmp_path: Path) -> None:
-    plugin.write_text(plugin.read_text() + PATCH)
-    results = tmp_path / "results"
-    asked = ("sweep", "miniature", "--smoke", "--tasks", TASK, "--plugin", plugin, "--methods", f"ft,{NAME}")
-    swept = run_cli(*asked, "--results", results, "--json")
-    assert swept.returncode == 0, swept.stderr
-    store, clean = Store(results), Store(tmp_path / "clean")
-    records = {record.cell.method: record for record in store.records() if not record.cell.parents}
-    assert {*records} == {"ft", NAME}
-    again = run_cell(records["ft"].cell, clean, Execution())
-    assert again.metrics == records["ft"].metrics
-    refused = run_cli("train", "--task", TASK, "--method", "ft", "--plugin", plugin, "--results", results)
-    assert refused.returncode == 2 and "Leave --plugin out" in refused.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.full
 @pytest.mark.usefixtures("few_figures")
-def test_a_sweep_runs_a_plugin_in_workers_of_ray_and_its_report_needs_no_plugin(plugin: Path, tmp_path: Path) -> None:
-    results, report = tmp_path / "results", tmp_path / "report"
+def test_a_sweep_runs_a_plugin_in_processes_of_its_own_and_its_report_needs_no_plugin(
+    plugin: Path, tmp_path: Path
+) -> None:
+    plugin.write_text(plugin.read_text() + PATCH)
+    results, report, clean = tmp_path / "results", tmp_path / "report", Store(tmp_path / "clean")
     methods = f"zeroshot,ft,{NAME}"
     asked = ("sweep", "miniature", "--smoke", "--tasks", TASK, "--plugin", plugin, "--methods", methods)
     swept = run_cli(*asked, "--results", results, "--json")
     assert swept.returncode == 0, swept.stderr
-    cells = [record.cell for record in Store(results).records() if record.cell.method == NAME]
-    assert cells and len({cell.plugin for cell in cells}) == 1 and cells[0].plugin
-    again = run_cli(*asked, "--results", results, "--json", in_process=True)
-    assert json.loads(again.stdout)["cells_done"] == 0
+    records = {record.cell.method: record for record in Store(results).records()}
+    assert {*records} == {"zeroshot", "ft", NAME} and records[NAME].cell.plugin
+    again = run_cell(records["ft"].cell, clean, Execution())
+    assert again.metrics == records["ft"].metrics
+    refused = run_cli("train", "--task", TASK, "--method", "ft", "--plugin", plugin, "--results", results)
+    assert refused.returncode == 2 and "Leave --plugin out" in refused.stderr
+    nothing_left = run_cli(*asked, "--results", results, "--json", in_process=True)
+    assert json.loads(nothing_left.stdout)["cells_done"] == 0
     ledger = tmp_path / "claims.yaml"
     ledger.write_text("claims:\n  - {id: N1, title: no worse, first: near, second: ft, set: id, margin: -50}\n")
     reported = run_cli("report", "--results", results, "--out", report, "--claims", ledger, "--json")

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from ray.cluster_utils import Cluster
@@ -63,7 +64,8 @@ class Story:
         return [name for name in self.server.names(PREFIX) if name.endswith("/record.json")]
 
     def run(self, *arguments: object, machine: str = "third") -> str:
-        done = run_cli(*arguments, "--results", URL, env=self.machine(machine))
+        with patch.dict(os.environ, self.machine(machine)):
+            done = run_cli(*arguments, "--results", URL)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

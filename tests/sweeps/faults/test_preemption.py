@@ -64,17 +64,6 @@ def stopped_and_resumed(begin: Callable[..., Sweep], gate: Gate, results: Path) 
     return Store(results).read(trial)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_sweep_that_gets_sigterm_leaves_checkpoints_and_goes_on_from_them(
-    workers: int, gate: Gate, tmp_path: Path, whole_bench: CellContext
-) -> None:
-    results, recipe = tmp_path / "results", own_recipe(tmp_path)
-    record = stopped_and_resumed(partial(Sweep, results, recipe, "--workers-per-cell", workers), gate, results)
-    expected = compute(record.cell, whole_bench).metrics
-    # two workers round gradients otherwise, so that a few images change: on some processors recognition moves by 0.04
-    assert dict(record.metrics) == (expected if workers == 1 else pytest.approx(expected, abs=0.05))
-
-
 def test_sigterm_reaches_the_trainings_on_other_nodes(
     nodes: Any, gate: Gate, tmp_path: Path, whole_bench: CellContext
 ) -> None:

@@ -12,28 +12,51 @@ import ray
 from ray.util.state import get_actor
 
 from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import soup_of
 from carft.config.cell import Cell
 from carft.config.registry import METHODS, SoupRule
 from carft.posthoc.soup import run_soup
 from carft.posthoc.wise_ft import run_curve
 from carft.store.records import Store
 from carft.training.execution import Execution
+from carft.training.run import run_cell
 from sweeps.plan.resources import Resources
 from sweeps.ray_backend.connect import connect
-from sweeps.ray_backend.jobs import payload_of, run_payload
-from sweeps.recipes.loading import load_recipe
-from sweeps.recipes.recipe import Recipe
-from sweeps.search.protocol import Protocol
-from tests.support.helpers import TASK
-from tests.support.processes import run_alone, run_on_two
+from sweeps.search.protocol import Job
+from tests.support.helpers import LR, TASK, quick_cell
+from tests.support.processes import run_alone, run_jobs_on_two, run_on_two
 
 pytestmark = pytest.mark.slow
 
+ALPHAS = (0.0, 0.5)
+
 
 @pytest.fixture(scope="module")
-def on_two(tmp_path_factory: pytest.TempPathFactory, cells: dict[str, Cell]) -> Store:
-    """The car_ft cell of ``finished`` on two workers."""
-    return run_on_two(cells["car_ft"], tmp_path_factory.mktemp("two"))
+def souped(cells: dict[str, Cell]) -> list[Cell]:
+    """Two cells that one worker trains."""
+    return [cells["ft"], quick_cell("ft", seed=1, lr=LR)]
+
+
+@pytest.fixture(scope="module")
+def on_two(
+    tmp_path_factory: pytest.TempPathFactory,
+    finished: Store,
+    cells: dict[str, Cell],
+    souped: list[Cell],
+    execution: Execution,
+) -> Store:
+    """Every kind of job on two workers: zero-shot and CAR-FT, the curve of its cell, soups of cells of one worker."""
+    folder = tmp_path_factory.mktemp("two")
+    first, second = souped
+    shutil.copytree(finished.folder(first.id), folder / "cells" / first.id)
+    run_cell(second, Store(folder), execution, keep_weights=True)
+    jobs = [
+        Job("confirm", cells["zeroshot"]),
+        Job("confirm", cells["car_ft"]),
+        Job("curve", cells["car_ft"], alphas=ALPHAS),
+        Job("soup", soup_of(souped, SoupRule.UNIFORM, BUILT_IN)),
+    ]
+    return run_jobs_on_two(jobs, folder)
 
 
 def test_two_workers_agree_with_one(on_two: Store, finished: Store, cells: dict[str, Cell]) -> None:
@@ -58,8 +81,47 @@ def test_two_workers_log_the_loss_of_the_global_batch(on_two: Store, finished: S
         np.testing.assert_allclose(found[column][:10], expected[column][:10], rtol=1e-3, atol=1e-4, err_msg=column)
 
 
-def test_a_record_says_how_many_workers_made_it(on_two: Store, cells: dict[str, Cell]) -> None:
-    assert on_two.read(cells["car_ft"].id).provenance["execution"]["workers"] == 2
+def test_jobs_that_do_not_train_use_all_workers_too(
+    on_two: Store, finished: Store, cells: dict[str, Cell], souped: list[Cell], tmp_path: Path
+) -> None:
+    sets, made_by_one = set(BUILT_IN.card(TASK).sets), {cell.id for cell in souped}
+    by_two = set(on_two.ids()) - made_by_one
+    assert len(by_two) == 2 + len(ALPHAS) + len(SoupRule)
+    for cell in by_two:
+        opened = on_two.evaluations(cell)
+        assert opened.keys() == sets, on_two.read(cell).cell.method
+        executions = [on_two.read(cell).made_with.execution, *(one.provenance.execution for one in opened.values())]
+        assert {execution.workers for execution in executions} == {2}
+    logged = [(line.cell, line.set) for line in on_two.unsealings()]
+    assert len(logged) == len(set(logged)) == len(by_two) * len(sets)  # by the first workers alone
+    alone = without_post_hoc(on_two, tmp_path / "one")
+    run_curve(cells["car_ft"], alone, Execution(), alphas=ALPHAS)
+    for rule in SoupRule:
+        run_soup(souped, rule, alone, Execution())
+    assert alone.ids() == on_two.ids()
+    for cell in by_two - {cells["car_ft"].id}:
+        expected = finished if cell == cells["zeroshot"].id else alone
+        for name in ("val", *sets):
+            found, wanted = on_two.predictions(cell, name), expected.predictions(cell, name)
+            np.testing.assert_allclose(found.logits, wanted.logits, rtol=0, atol=3e-3, err_msg=f"{cell} {name}")
+
+
+def without_post_hoc(store: Store, folder: Path) -> Store:
+    """A copy of a results folder without its post-hoc cells."""
+    shutil.copytree(store.root, folder)
+    for cell in store.ids():
+        if METHODS[store.read(cell).cell.method].kind == "post-hoc":
+            shutil.rmtree(folder / "cells" / cell)
+    return Store(folder)
+
+
+@pytest.mark.full
+def test_workers_of_ray_train_give_the_same_bits(on_two: Store, cells: dict[str, Cell], tmp_path: Path) -> None:
+    """A sweep of such cells is in tests/sweeps/faults."""
+    cell = cells["car_ft"]
+    by_ray = run_on_two(cell, tmp_path)
+    assert by_ray.read(cell.id).provenance["execution"]["workers"] == 2
+    assert by_ray.metrics(cell.id) == on_two.metrics(cell.id)
 
 
 @pytest.mark.full
@@ -82,61 +144,3 @@ class OwnState:
 
     def state(self) -> str:
         return get_actor(ray.get_runtime_context().get_actor_id(), timeout=10).state
-
-
-@pytest.mark.full
-def test_jobs_that_do_not_train_use_all_workers_too(tmp_path: Path) -> None:
-    store = Store(tmp_path / "two")
-    store.root.mkdir()
-    run_alone(run_every_kind, str(store.root))
-    recipe = recipe_of_every_kind()
-    (study,) = store.studies()
-    sets, trials = set(BUILT_IN.card(TASK).sets), {trial.cell for trial in study.trials}
-    trained = {*trials, *study.confirm}
-    for cell in store.ids():
-        assert store.evaluated(cell) == (set() if cell in trials else sets), store.read(cell).cell.method
-        opened = [found.provenance for found in store.evaluations(cell).values()]
-        executions = [store.read(cell).made_with.execution, *(one.execution for one in opened if one is not None)]
-        workers = 1 if cell in trained else 2
-        assert {execution.workers for execution in executions} == {workers} and len(executions) == 1 + len(opened)
-    assert len(store.ids()) == 1 + 2 + 1 + len(recipe.alphas) + 2
-    logged = [(line.cell, line.set) for line in store.unsealings()]
-    assert len(logged) == len(set(logged)) == (len(store.ids()) - len(trials)) * len(sets)  # by the first workers alone
-    copied = without_post_hoc(store, tmp_path / "one")
-    run_curve(store.read(study.confirm[0]).cell, copied, Execution(), alphas=recipe.alphas)
-    for rule in SoupRule:
-        run_soup([store.read(trial.cell).cell for trial in study.trials], rule, copied, Execution())
-    assert copied.ids() == store.ids()
-    for cell in set(store.ids()) - trials:
-        for name in ("val", *sets):
-            found, wanted = store.predictions(cell, name), copied.predictions(cell, name)
-            np.testing.assert_allclose(found.logits, wanted.logits, rtol=0, atol=3e-3, err_msg=f"{cell} {name}")
-
-
-def recipe_of_every_kind() -> Recipe:
-    return load_recipe("miniature").smoked().changed([TASK], ["zeroshot", "ft", "wise_ft", "soup"], 2, 1)
-
-
-def run_every_kind(results: str) -> None:
-    """What trains runs on one worker here: a trained cell on two is ``on_two``, a sweep of such cells that of
-    tests/sweeps/faults/test_faults_of_clusters.py."""
-    one, two = Execution(), Execution(workers=2)
-    connect(Resources(execution=two), log=print)
-    try:
-        protocol = Protocol(recipe_of_every_kind(), Store(Path(results)))
-        while (job := protocol.next_job()) is not None:
-            execution = two if job.kind in ("curve", "soup") or job.cell.method == "zeroshot" else one
-            assert run_payload(payload_of(job, results, execution, BUILT_IN)) == {"failure": ""}
-            protocol.end(job)
-        protocol.write_studies()
-    finally:
-        ray.shutdown()
-
-
-def without_post_hoc(store: Store, folder: Path) -> Store:
-    """A copy of a results folder without its post-hoc cells."""
-    shutil.copytree(store.root, folder)
-    for cell in store.ids():
-        if METHODS[store.read(cell).cell.method].kind == "post-hoc":
-            shutil.rmtree(folder / "cells" / cell)
-    return Store(folder)
