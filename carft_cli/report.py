@@ -257,7 +257,7 @@ def compare(
 ) -> None:
     """Put two results folders side by side: B minus A with intervals, and the settings that differ.
 
-    Cells are paired by image, task, search and seed where both have them. --json and --page have every task.
+    Cells are paired by image, task, search and seed; others are left out. --json and --page have every task.
 
     Example: `python cli.py report compare results other.zip --page comparison.html`
     """
@@ -272,7 +272,7 @@ def compare(
         make_folders(page.parent)
         write_text(page, comparison_page(comparison, first, second))
     if as_json:
-        return print_json(comparison.as_json())
+        return print_json(asdict(comparison))
     _print_comparison(comparison)
     if page is not None:
         out.say(f"Open: {page.resolve()}")
@@ -300,19 +300,19 @@ def _print_comparison(comparison: FolderComparison) -> None:
     out.say("Settings that differ:", style="bold")
     settings = []
     for one in comparison.settings:
-        named = {"scope": one.scope, "method": one.method or "all", "setting": one.name}
-        settings.append({**named, "A": ", ".join(one.first), "B": ", ".join(one.second)})
+        named = {"scope": one["scope"], "method": one["method"] or "all", "setting": one["name"]}
+        settings.append({**named, "A": ", ".join(one["first"]), "B": ", ".join(one["second"])})
     out.print(rows_table(settings))
     out.say("B minus A, in points; A and B in %; means over tasks:", style="bold")
     rows = []
     for row in comparison.differences:
-        if row.task:
+        if row["task"]:
             continue
-        named = {"scope": row.scope, "place": row.place, "method": row.method}
-        levels = {"A": percent(row.first), "B": percent(row.second), "B - A": amount(row.effect)}
-        interval = f"{amount(row.low)} to {amount(row.high)}"
-        rows.append({**named, **levels, "95 %": interval, "paired by": row.paired_by.value, "tasks": row.n_tasks})
-    out.print(rows_table(rows, "nothing: winners of searches are compared, and no method has one in both"))
+        named = {"scope": row["scope"], "place": row["place"], "method": row["method"]}
+        levels = {"A": percent(row["first"]), "B": percent(row["second"]), "B - A": amount(row["effect"])}
+        interval = f"{amount(row['low'])} to {amount(row['high'])}"
+        rows.append({**named, **levels, "95 %": interval, "tasks": row["n_tasks"]})
+    out.print(rows_table(rows, "nothing: no method has winners of both with the same images and seeds"))
     for name, scopes in (("A", comparison.only_first), ("B", comparison.only_second)):
         if scopes:
             out.say(f"In {name} alone: {', '.join(scopes)}.")
