@@ -341,8 +341,6 @@ def why(
             text = in_folder(text, str(results))
         out.say(f"  {name}: {text}")
     for title, rows in chain.tables.items():
-        if not cells and any("cell" in row for row in rows):
-            continue
         out.say(f"\n{title}", style="bold")
         out.print(rows_table(rows))
     if not chain.cells:
@@ -351,6 +349,8 @@ def why(
     if not cells:
         out.say(f"\n{number}; --cells lists each with its numbers and its command.")
         return
-    out.say(f"\n{number}, made again by:", style="bold")
+    out.say(f"\n{number}:", style="bold")
+    out.print(rows_table(chain.cells, columns=[name for name in chain.cells[0] if name != "command"]))
+    out.say("\nMade again by:", style="bold")
     for cell in chain.cells:
         out.say(f"{cell['cell']}  {cell['command']}")

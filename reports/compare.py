@@ -37,7 +37,7 @@ class FolderComparison:
     """Two results folders side by side."""
 
     differences: Sequence[Row]
-    """The second folder minus the first: scope, place, method, task (empty for the mean over tasks), the levels of both,
+    """The second folder minus the first: scope, place, method, task (empty for the mean over tasks), levels of both,
     effect, low and high in shares of 1 (None for no bound), numbers of tasks, seeds and groups."""
     settings: Sequence[Row]
     """Settings that differ: scope, method (empty for what is of all cells), name, the values in either folder."""

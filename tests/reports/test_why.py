@@ -50,7 +50,7 @@ def once(sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_mean_is_that_of_its_cells(store: Store) -> None:
     chain = explain(store, f"tasks.{TASK}/car_ft.test_top1")
-    shown = [row["test/top1"] for row in chain.tables["Cells"]]
+    shown = [row["test/top1"] for row in chain.cells]
     given = [np.mean(p.predicted == p.labels) for p in (store.predictions(c["cell"], "test") for c in chain.cells)]
     assert shown == pytest.approx(given)
     assert float(dict(chain.facts)["value"]) == pytest.approx(np.mean(given))
