@@ -18,7 +18,7 @@ from reports.analysis.pairing import contributions
 from reports.evidence.evidence import Entry, Evidence
 from reports.evidence.views import read_evidence
 from reports.stats.intervals import Estimate, pooled, two_way
-from reports.tables.table import numbers_of
+from reports.tables.table import confirm_cells, numbers_of
 
 #: fields of a study that are no settings: its results, its place, and those whose parts are settings
 NO_SETTINGS = {
@@ -147,7 +147,7 @@ def _facts(view: Evidence, tasks: Sequence[str]) -> Mapping[tuple[str, str], set
         settings |= {"trials": len(study.trials), "confirm seeds": len(study.confirm)}
         for name, value in settings.items():
             facts[study.method, name].add(str(value))
-    for _, _, cell in view.confirm_cells():
+    for _, cell in confirm_cells(view):
         made = view.records[cell].made_with
         versions = {"numerics": made.numerics, "carft": made.carft, "python": made.python, **made.packages}
         for name, value in {**versions, "processor": made.cpu.get("model"), "GPU": made.machine.get("gpu")}.items():
