@@ -8,23 +8,17 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from reports.analysis.equal_settings import MEASURES
 from reports.claims.readings import DEFAULTS
 from reports.evidence.evidence import Entry
-from reports.figures.figure import Drawing, report_figure
-from reports.figures.style import Tables, colour, look
-from reports.words.figures_words import (
-    PANELS,
-    Methods,
-    differences_words,
-    equal_settings_words,
-    id_ood_words,
-    levels_words,
-    readings_words,
-)
+from reports.figures.figure import report_figure
+from reports.figures.style import Methods, Tables, colour, look
 
+#: place of the table of levels -> title of its panel
+PANELS = {"contexts": "context recognition", "ID test": "in distribution", "mean OOD": "out of distribution"}
 #: points that a panel is wide at least, so that a small difference does not look like a large one
 NARROWEST = 10.0
 #: characters of a line of a task's name
@@ -50,7 +44,7 @@ LR_STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#B0568A", "
     topic="levels",
     needs=("levels",),
 )
-def answer(tables: Tables) -> Drawing | None:
+def answer(tables: Tables) -> Figure | None:
     """Zero-shot, FT, CAR-FT, its control and WiSE-FT as dots with intervals: context recognition, ID and OOD."""
     table = tables["levels"]
     methods = list(dict.fromkeys(table["method"]))[::-1]
@@ -80,7 +74,7 @@ def answer(tables: Tables) -> Drawing | None:
         axis.set_title(PANELS[place], fontsize=9)
         axis.set_yticks(range(len(methods)), [each["label"] for each in looks])
     figure.supxlabel("% (top-1, or share of contexts recognised)", fontsize=8)
-    return figure, levels_words(table)
+    return figure
 
 
 @report_figure(
@@ -93,7 +87,7 @@ def answer(tables: Tables) -> Drawing | None:
     topic="differences",
     needs=("differences",),
 )
-def differences(tables: Tables) -> Drawing | None:
+def differences(tables: Tables) -> Figure | None:
     table = tables["differences"].query("contrast == @CONTRAST")
     if table.empty:
         return None
@@ -114,7 +108,7 @@ def differences(tables: Tables) -> Drawing | None:
         axis.axvline(0, color="black", lw=0.8)
         axis.set_xlabel(f"CAR-FT minus FT,{gap}{where} (points)")
         axis.set_yticks(rows, [fill(name, LINE) for name in names])
-    return figure, differences_words(table)
+    return figure
 
 
 def _short(task: str) -> str:
@@ -132,7 +126,7 @@ def _short(task: str) -> str:
     topic="in and out of distribution",
     needs=("tasks",),
 )
-def id_ood(tables: Tables) -> Drawing | None:
+def id_ood(tables: Tables) -> Figure | None:
     table, curves = tables["tasks"], tables["wise"]
     if table["ood/mean"].isna().all() or table["test_top1"].isna().all():
         return None
@@ -154,7 +148,7 @@ def id_ood(tables: Tables) -> Drawing | None:
     figure.supylabel("mean top-1 over the suites (%)", fontsize=9)
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=5, fontsize=8)
-    return figure, id_ood_words(table)
+    return figure
 
 
 def _id_ood_panel(axis: plt.Axes, table: pd.DataFrame, curve: pd.DataFrame, methods: Methods) -> None:
@@ -180,7 +174,7 @@ def _id_ood_panel(axis: plt.Axes, table: pd.DataFrame, curve: pd.DataFrame, meth
     topic="readings",
     needs=("readings",),
 )
-def readings(tables: Tables) -> Drawing | None:
+def readings(tables: Tables) -> Figure | None:
     """Effects on the mean of the suites, sorted, with the ID effect of each reading; below, the choices as dots."""
     table = tables["readings"]
     where = "mean OOD" if (table["where"] == "mean OOD").any() else "ID test"
@@ -210,7 +204,7 @@ def readings(tables: Tables) -> Drawing | None:
     below.set_xticks([])
     below.set_xlabel(f"{len(curve)} readings, sorted by their effect")
     below.grid(False)
-    return figure, readings_words(curve)
+    return figure
 
 
 def _choices(curve: pd.DataFrame) -> list[tuple[str, Any]]:
@@ -233,7 +227,7 @@ def _choices(curve: pd.DataFrame) -> list[tuple[str, Any]]:
     topic="equal settings",
     needs=("equal_settings",),
 )
-def equal_settings(tables: Tables) -> Drawing | None:
+def equal_settings(tables: Tables) -> Figure | None:
     lines = _drawn_lines(tables["equal_settings"])
     contrasts = [name for name in CONTRASTS if (lines["contrast"] == name).any()]
     if not contrasts:
@@ -251,7 +245,7 @@ def equal_settings(tables: Tables) -> Drawing | None:
                 axis.set_xlabel("KL weight")
         row[0].set_ylabel(f"{name}\n(points)".replace(" - CAR-FT,", "\n- CAR-FT,"))
     axes[0, 0].legend(title="learning rate", fontsize=7, title_fontsize=7)
-    return figure, equal_settings_words(lines)
+    return figure
 
 
 def _equal_settings_panel(axis: plt.Axes, panel: pd.DataFrame, styles: Mapping[Any, tuple[str, str]]) -> None:

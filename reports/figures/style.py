@@ -14,8 +14,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from carft.config.registry import METHODS
 from reports.evidence.evidence import label
+from reports.tables.table import Methods as Methods
 from reports.tables.table import Tables as Tables  # what a figure of one's own is given
-from reports.words.figures_words import Methods
 
 #: entry -> colour of Okabe and Ito's palette, marker
 STYLES = {

@@ -17,8 +17,7 @@ from markupsafe import Markup
 
 from reports.claims.claim import ICONS, Verdict
 from reports.evidence.evidence import ORACLE, Entry, label
-from reports.tables.table import COPIED, TableCard
-from reports.words.figures_words import Methods
+from reports.tables.table import COPIED, Methods, TableCard
 from reports.words.page_words import on_record_words
 from reports.words.verdict_words import shown_word
 

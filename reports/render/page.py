@@ -22,9 +22,9 @@ from reports.render.pictures import Gallery
 from reports.render.provenance import cell_block, provenance
 from reports.tables.table import Sources, rows_of, table_cards
 from reports.words import verdict_words as of_verdicts
-from reports.words.figures_words import confusion_sentences, prompt_words
+from reports.words.figures_words import prompt_words
 from reports.words.glossary import TERMS
-from reports.words.page_words import count_words, notes_of, others_words, rests_on, winners_again
+from reports.words.page_words import count_words, notes_of, others_words, rests_on
 from reports.words.provenance_words import about_words, maker_words, rests_on_words
 
 if TYPE_CHECKING:
@@ -101,15 +101,6 @@ class Content:
     def problems(self) -> list[dict[str, Any]]:
         """What could not be used."""
         return rows_of(self.sources.table("problems"))
-
-    @cached_property
-    def winners_again(self) -> str:
-        """What winners of the first scope reach on validation when they are chosen and with fresh seeds."""
-        trials, tasks = self.sources.table("trials"), self.sources.table("tasks")
-        if trials.empty or tasks.empty:
-            return ""
-        name, methods = self.evidence.name, self.evidence.methods
-        return winners_again(trials[trials["scope"] == name], tasks[tasks["scope"] == name], methods)
 
     def makers(self) -> list[tuple[str, int]]:
         """Versions and machines, each with the number of cells that it made."""
@@ -247,7 +238,7 @@ def embedded_svg(drawn: DrawnFigure) -> str:
 
 #: what templates call by name, as functions and as filters
 CALLED: Sequence[Callable[..., Any]] = (
-    *(about_words, confusion_sentences, count_words, embedded_svg, mark_of, notes_of, prompt_words, rests_on_words),
+    *(about_words, count_words, embedded_svg, mark_of, notes_of, prompt_words, rests_on_words),
     *(formatting.amount, formatting.bar, formatting.interval),
     *(formatting.kind_of, formatting.minus, others_words, formatting.packed_json),
     *(rests_on, formatting.span_of, anchor_of, term),

@@ -20,7 +20,7 @@ from reports.analysis.disagreements import disagreement_counts, stable_digest
 from reports.evidence.evidence import COMPARED, label
 from reports.evidence.scopes import model_words
 from reports.tables.table import Sources, TableRow, rows_of
-from reports.words.figures_words import disagreement_words, image_words, prompt_words
+from reports.words.figures_words import picture_words, prompt_words
 from reports.words.tables_words import count_sentences
 
 FOLDER = "pictures"
@@ -141,7 +141,7 @@ class Gallery:
         """The pictures that were made. pictures: name -> ``data:`` address."""
         contexts = _with_pictures(sources.table("context_images"), pictures)
         for row in contexts:
-            row["words"] = image_words(row["label"], row["context"])
+            row["words"] = picture_words(row["label"], row["context"])
         disagreements = _with_pictures(sources.table("gallery"), pictures)
         scopes = Counter[str]()
         for view in sources.evidence.views():
@@ -149,7 +149,7 @@ class Gallery:
         for row in disagreements:
             if scopes[row["task"]] > 1:  # the name has its model, but for that of the family's own
                 row["task"] += model_words(row["scope"])
-            row["words"] = disagreement_words(row["label"], row["context"], row["task"])
+            row["words"] = picture_words(row["label"], row["context"], row["task"])
             row["answers"] = _answers(row)
             row["right"] = label(row["right"])
         return Gallery(contexts, disagreements, count_sentences(disagreement_counts(sources.evidence)))

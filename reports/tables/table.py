@@ -32,6 +32,8 @@ from reports.stats.intervals import Estimate
 from reports.words.answer_words import PageAnswer
 
 Format = Literal["share", "points", "general"]
+#: methods by name
+Methods = Mapping[str, MethodCard]
 #: column -> value
 TableRow = Mapping[str, Any]
 #: what a table is made of: its rows, or a frame of them
@@ -67,7 +69,7 @@ def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
 class Tables(dict[str, pd.DataFrame]):
     """Tables by name, and the methods that they are about, which have the labels that people are shown."""
 
-    def __init__(self, tables: Mapping[str, pd.DataFrame], methods: Mapping[str, MethodCard] = METHODS) -> None:
+    def __init__(self, tables: Mapping[str, pd.DataFrame], methods: Methods = METHODS) -> None:
         super().__init__(tables)
         self.methods = methods
 
