@@ -26,12 +26,8 @@ LONGEST = 300
 #: text of a missing number
 NOTHING = "–"
 
-#: half widths of an axis in points. The least one keeps an axis from magnifying noise; bounds can lie beyond 100.
-STEPS = (2, 5, 10, 20, 50, 100, 200)
-#: an axis is so much longer than its longest bound, so that a dot at its end is whole
-ROOM = 1.02
-#: share of the intervals of a kind that their common axis holds; the others are cut at its end
-HELD = 0.9
+#: kind of verdict -> half width of the axis of its intervals, a share of 1; what goes beyond is cut at its end
+AXES = {"accuracy": 0.05, "contexts": 0.5}
 #: a hyphen that is the sign of a number
 SIGN = re.compile(r"(?<![\w.-])-(?=\d)")
 
@@ -159,16 +155,6 @@ class Bar:
     """The ends of the axis, ``left`` or ``right``, that the interval goes beyond."""
 
 
-def span_of(bounds: Sequence[float | None]) -> float:
-    """The half width of the axis around zero that shows all bounds, at most 2: the least of ``STEPS`` that does."""
-    known = [abs(bound) for bound in bounds if bound is not None and math.isfinite(bound)]
-    largest = ROOM * max(known, default=0.0)
-    for step in STEPS:
-        if step >= 100 * largest:
-            return step / 100
-    return STEPS[-1] / 100
-
-
 def bar(effect: float, low: float, high: float, span: float, margin: float | None = None) -> Bar | None:
     """The bar of an interval; None when there is no interval."""
     if effect is None or low is None or not math.isfinite(effect + low + high):
@@ -187,26 +173,8 @@ def bar(effect: float, low: float, high: float, span: float, margin: float | Non
 
 
 def kind_of(verdict: Verdict) -> str:
-    """What a verdict's interval is of; those of one kind share an axis, so that their lengths can be compared."""
+    """What a verdict's interval is of, a key of ``AXES``."""
     return "contexts" if verdict.number.metric == "context" else "accuracy"
-
-
-def axes_of(verdicts: Sequence[Verdict]) -> dict[str, float]:
-    """Kind -> half width of the axis of its intervals, a share of 1: it holds ``HELD`` of them whole."""
-    reaches: dict[str, list[float]] = {}
-    for verdict in verdicts:
-        number = verdict.number
-        if number.unit == "points" and interval(verdict):
-            bounds = [number.effect, number.low, number.high]
-            if verdict.shown:
-                bounds.append(verdict.shown.margin)
-            reach = max(abs(bound) for bound in bounds if bound is not None)
-            reaches.setdefault(kind_of(verdict), []).append(reach)
-    axes = {}
-    for kind, own in reaches.items():
-        held = math.ceil(HELD * len(own))
-        axes[kind] = span_of([sorted(own)[held - 1]])
-    return axes
 
 
 def minus(text: str) -> str:

@@ -17,7 +17,7 @@ from reports.claims.claim import Claim, Verdict
 from reports.evidence.evidence import ORACLE
 from reports.figures.figure import DrawnFigure
 from reports.render import formatting
-from reports.render.formatting import FormattedTable, axes_of, formatted, mark_of
+from reports.render.formatting import FormattedTable, formatted, mark_of
 from reports.render.pictures import Gallery
 from reports.render.provenance import cell_block, provenance
 from reports.tables.table import Sources, rows_of, table_cards
@@ -56,7 +56,6 @@ class Content:
     def __post_init__(self) -> None:
         self.evidence = self.sources.evidence
         self.verdicts = self.sources.verdicts
-        self._places = _places(self.verdicts)
         first: dict[str, Verdict] = {}
         for verdict in sorted(self.verdicts, key=lambda verdict: bool(verdict.missing)):
             if first.setdefault(verdict.claim, verdict) is not verdict:
@@ -124,11 +123,6 @@ class Content:
         """Whether verdicts are on several things that must not be pooled."""
         return len({self.evidence.name, *self.scopes}) > 1
 
-    @cached_property
-    def axes(self) -> dict[str, float]:
-        """Kind of verdict -> the half width of the axis that its intervals share."""
-        return axes_of(self.verdicts)
-
     @property
     def matrix(self) -> list[tuple[Claim, list[Verdict | None]]]:
         """Each claim of the ledger with its verdict in every scope; with one alone where no scope can be asked."""
@@ -182,40 +176,16 @@ class Content:
 
     def row(self, verdict: Verdict) -> int:
         """The row of a verdict in the table ``claims``."""
-        return self._places[id(verdict)].row
+        return next(row for row, other in enumerate(self.verdicts) if other is verdict)
 
     def first_part(self, verdict: Verdict) -> int:
         """The row of a verdict's first part in the table ``verdicts``."""
-        return self._places[id(verdict)].first_part
+        return sum(len(other.parts) for other in self.verdicts[: self.row(verdict)])
 
     def anchor(self, verdict: Verdict) -> str:
         """Where the page tells of a verdict: ``claim-ID``; a number is added for the claim's further scopes."""
-        return self._places[id(verdict)].anchor
-
-
-@dataclass(frozen=True)
-class VerdictPlace:
-    """Where a report has a verdict."""
-
-    row: int
-    """In the table ``claims``."""
-    first_part: int
-    """Row of its first part in the table ``verdicts``."""
-    anchor: str
-    """On the page."""
-
-
-def _places(verdicts: Sequence[Verdict]) -> dict[int, VerdictPlace]:
-    """``id`` of each verdict -> its place."""
-    places, parts, scopes = {}, 0, Counter[str]()
-    for row, verdict in enumerate(verdicts):
-        scopes[verdict.claim] += 1
-        anchor = f"claim-{verdict.claim}"
-        if scopes[verdict.claim] > 1:
-            anchor += f"-{scopes[verdict.claim]}"
-        places[id(verdict)] = VerdictPlace(row, parts, anchor)
-        parts += len(verdict.parts)
-    return places
+        before = [other.claim for other in self.verdicts[: self.row(verdict)]].count(verdict.claim)
+        return f"claim-{verdict.claim}" + (f"-{before + 1}" if before else "")
 
 
 def anchor_of(term: str) -> str:
@@ -241,7 +211,7 @@ CALLED: Sequence[Callable[..., Any]] = (
     *(about_words, count_words, embedded_svg, mark_of, notes_of, prompt_words, rests_on_words),
     *(formatting.amount, formatting.bar, formatting.interval),
     *(formatting.kind_of, formatting.minus, others_words, formatting.packed_json),
-    *(rests_on, formatting.span_of, anchor_of, term),
+    *(rests_on, anchor_of, term),
     *(of_verdicts.worst_of, of_verdicts.beside_words, of_verdicts.chance_words),
     *(of_verdicts.first_sight, of_verdicts.power_words, of_verdicts.reason_words),
     of_verdicts.tuning_words,
@@ -275,5 +245,5 @@ def _environment(page: str) -> Environment:
     called = {function.__name__: function for function in CALLED}
     environment.filters.update(called)
     terms = sorted(TERMS.items(), key=lambda entry: entry[0].lower())
-    environment.globals.update(called, glossary=terms, generator=GENERATOR, oracle=ORACLE)
+    environment.globals.update(called, glossary=terms, generator=GENERATOR, oracle=ORACLE, axes=formatting.AXES)
     return environment
