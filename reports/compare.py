@@ -84,11 +84,12 @@ def _differences(first: Evidence, second: Evidence) -> Iterator[Row]:
 def _row(
     view: Evidence, place: str, entry: Entry, task: str, of_tasks: Sequence[tuple[Estimate, Sequence[float]]]
 ) -> Row:
-    mean = pooled([estimate for estimate, _ in of_tasks])
+    estimates, levels = zip(*of_tasks, strict=True)
+    mean = pooled(estimates)
     numbers = numbers_of(mean, "effect", "low", "high", "n_seeds", "n_groups")
     if math.isnan(mean.se):
         numbers |= {"low": None, "high": None}
-    first, second = np.mean([levels for _, levels in of_tasks], axis=0).tolist()
+    first, second = np.mean(levels, axis=0).tolist()
     named = {"scope": view.name, "place": place, "method": entry.label, "task": task}
     counts = {"n_tasks": len(of_tasks), "paired_by": PAIRED_BY}
     return {**named, "first": first, "second": second, **numbers, **counts}
@@ -102,8 +103,12 @@ def _on_task(
     if not names or task not in second.tasks or not {*names} <= {*first.set_names(task)} & {*second.set_names(task)}:
         return None
     runs = {(second.search(cell), second.seed(cell)): cell for cell in second.cells(task, entry)}
-    ours = [cell for cell in first.cells(task, entry) if (first.search(cell), first.seed(cell)) in runs]
-    theirs = [runs[first.search(cell), first.seed(cell)] for cell in ours]
+    ours, theirs = [], []
+    for cell in first.cells(task, entry):
+        run = first.search(cell), first.seed(cell)
+        if run in runs:
+            ours.append(cell)
+            theirs.append(runs[run])
     if not ours:
         return None
     for name in names:
@@ -126,7 +131,7 @@ def _images(frame: Frame) -> dict[str, tuple[Any, ...]]:
 def _settings(first: Evidence, second: Evidence) -> Iterator[Row]:
     """What differs in the studies of methods that both have, and in what all their cells were made with."""
     ours, theirs = _facts(first, second.tasks), _facts(second, first.tasks)
-    both = {method for method, _ in ours} & {method for method, _ in theirs}
+    both = {"", *first.searches_of(first.trained_methods)} & {"", *second.searches_of(second.trained_methods)}
     for method, name in dict.fromkeys((*ours, *theirs)):
         values, others = ours.get((method, name), set()), theirs.get((method, name), set())
         if method in both and values != others:

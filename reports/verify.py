@@ -86,7 +86,10 @@ def verify(store: Store, folder: Path) -> Verification:
 
 def _files_of(folder: Path, manifest: Manifest) -> set[Path]:
     """The files that a manifest names, and tables, figures and pictures beside them."""
-    files = {folder / name for name in manifest.report if (folder / name).is_file()}
+    files = set()
+    for name in manifest.report:
+        if (folder / name).is_file():
+            files.add(folder / name)
     for name in ("tables", "figures", FOLDER):
         files.update(folder.glob(f"{name}/*"))
     return files
@@ -154,9 +157,10 @@ def broken_rules(evidence: Evidence) -> list[str]:
 def _other_versions(manifest: Manifest) -> Iterator[str]:
     """With what the report was made that is not here."""
     then, now = _flat(manifest.made_with), _flat(made_with())
-    others = [
-        f"{name} {then.get(name, 'unknown')}, here {here}" for name, here in now.items() if then.get(name) != here
-    ]
+    others = []
+    for name, here in now.items():
+        if then.get(name) != here:
+            others.append(f"{name} {then.get(name, 'unknown')}, here {here}")
     if others:
         yield f"The report was made with other versions: {'; '.join(others)}."
 

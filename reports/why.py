@@ -140,8 +140,7 @@ def _part_rows(sources: Sources, verdict: Verdict) -> Rows:
     card, table = table_cards()["verdicts"], sources.table("verdicts")
     of_verdict = table[(table["claim"] == verdict.claim) & (table["scope"] == verdict.scope)]
     shown = formatted(card, of_verdict[PART_COLUMNS], sources.evidence.methods)
-    headings = [heading for heading, _ in shown.columns]
-    return [dict(zip(headings, row, strict=True)) for row in shown.rows]
+    return rows_of(pd.DataFrame(shown.rows, columns=list(dict(shown.columns))))
 
 
 def _cells(sources: Sources, cells: Sequence[str], metrics: Sequence[str]) -> Rows:
@@ -153,7 +152,9 @@ def _cells(sources: Sources, cells: Sequence[str], metrics: Sequence[str]) -> Ro
             continue
         cell, reached = evidence.records[name].cell, evidence.metrics(name)
         row: dict[str, Any] = {"cell": name, "task": cell.task, "method": cell.method, "seed": cell.seed}
-        row |= {metric: reached[metric] for metric in metrics if metric in reached}
+        for metric in metrics:
+            if metric in reached:
+                row[metric] = reached[metric]
         # a post-hoc cell needs its parent's records; any other is made again in a folder of its own
         folder, opened = evidence.store.name if cell.parents else AGAIN, name in sources.unsealings.openings
         row["command"] = command(cell, folder, unseal=opened, catalog=evidence.archive.catalog)

@@ -39,8 +39,6 @@ KEPT = 256 * 2**20
 Read = TypeVar("Read")
 
 
-
-
 @dataclass
 class Results:
     """A results folder as a report sees it. ``problems`` grows when a file turns out to be unreadable.

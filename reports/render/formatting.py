@@ -6,8 +6,7 @@ import html
 import json
 import math
 import re
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from sys import intern
 from typing import Any
@@ -17,7 +16,7 @@ from markupsafe import Markup
 
 from reports.claims.claim import ICONS, Verdict
 from reports.evidence.evidence import ORACLE, Entry, label
-from reports.tables.table import COPIED, Methods, TableCard
+from reports.tables.table import Methods, TableCard
 from reports.words.page_words import on_record_words
 from reports.words.verdict_words import shown_word
 
@@ -79,8 +78,6 @@ class FormattedTable:
     columns: Sequence[tuple[str, bool]]
     """(heading, whether the column is numeric)."""
     rows: Sequence[Sequence[str]]
-    formulas: Sequence[tuple[str, str]]
-    """(headings, how their numbers are computed)."""
 
     @property
     def is_long(self) -> bool:
@@ -104,17 +101,7 @@ def formatted(card: TableCard, table: pd.DataFrame, methods: Methods) -> Formatt
         columns.append((_heading(card, column), is_numeric))
         texts.append([intern(_text(card, column, value, methods)) for value in values])  # most are alike
     rows = list(zip(*texts, strict=True))
-    return FormattedTable(card.name, card.title, card.note, names, columns, rows, _formulas(card, names))
-
-
-def _formulas(card: TableCard, names: Sequence[str]) -> list[tuple[str, str]]:
-    """How the columns of a card with formulas are computed; columns with one formula stand together."""
-    by_formula: dict[str, list[str]] = {}
-    for name in names:
-        words = card.formula(name)
-        if words not in (card.note, COPIED):
-            by_formula.setdefault(words, []).append(_heading(card, name))
-    return [(", ".join(headings), words) for words, headings in by_formula.items()]
+    return FormattedTable(card.name, card.title, card.note, names, columns, rows)
 
 
 def _is_constant(column: str, values: pd.Series) -> bool:
@@ -213,33 +200,7 @@ def latex(value: Any) -> Any:
     return " ".join(minus(value).translate(TEX).split())
 
 
-_encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
-#: ``wbits`` of zlib for the format of gzip
-GZIP = 31
-PACKED = re.compile(r'"packed:([A-Za-z0-9+/=]*)"')
-
-
 def packed_json(content: Any) -> str:
     """``packed:`` and the base64 of the gzipped JSON of anything; a browser reads no NaN, so none is written."""
-    packer, packed = zlib.compressobj(9, wbits=GZIP), bytearray()
-    for text in _json_parts(content):
-        packed += packer.compress(text.encode())
-    packed += packer.flush()
-    return "packed:" + base64.b64encode(packed).decode()
-
-
-def _json_parts(content: Any) -> Iterator[str]:
-    """Yield JSON in parts. A list can hold every cell, so its values are encoded one by one."""
-    if not isinstance(content, list):
-        yield _encoder.encode(content)
-        return
-    before = "["
-    for value in content:
-        yield before + _encoder.encode(value)
-        before = ","
-    yield "]" if content else "[]"
-
-
-def unpacked(page: str) -> str:
-    """A page with the text of its packed parts: two builds of zlib compress the same text to different bytes."""
-    return PACKED.sub(lambda found: gzip.decompress(base64.b64decode(found[1])).decode(), page)
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    return "packed:" + base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()

@@ -184,8 +184,10 @@ class Content:
 
     def anchor(self, verdict: Verdict) -> str:
         """Where the page tells of a verdict: ``claim-ID``; a number is added for the claim's further scopes."""
-        before = [other.claim for other in self.verdicts[: self.row(verdict)]].count(verdict.claim)
-        return f"claim-{verdict.claim}" + (f"-{before + 1}" if before else "")
+        scopes = 1
+        for other in self.verdicts[: self.row(verdict)]:
+            scopes += other.claim == verdict.claim
+        return f"claim-{verdict.claim}-{scopes}".removesuffix("-1")
 
 
 def anchor_of(term: str) -> str:

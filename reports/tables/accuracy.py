@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import chain, product
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -64,7 +64,11 @@ def levels(view: Evidence) -> Iterator[TableRow]:
         for entry, by_task in by_entry.items():
             if not tasks or not shared <= set(by_task):
                 continue
-            mean = pooled([by_task[task][0] for task in tasks])
+            of_tasks, cells = [], list[str]()
+            for task in tasks:
+                of_tasks.append(by_task[task][0])
+                cells += by_task[task][1]
+            mean = pooled(of_tasks)
             low, high = mean.level_interval()
             yield {
                 "place": place,
@@ -74,7 +78,7 @@ def levels(view: Evidence) -> Iterator[TableRow]:
                 "high": high,
                 "n_tasks": len(tasks),
                 **numbers_of(mean, "n_seeds", "n_groups"),
-                "cells": " ".join(chain.from_iterable(by_task[task][1] for task in tasks)),
+                "cells": " ".join(cells),
                 "chance": chance_of_contexts(view, tasks) if metric == "context" else math.nan,
             }
 

@@ -87,8 +87,10 @@ def readings(view: Evidence) -> Iterator[TableRow]:
     results = reading_results(view)
     if len(results) == 1:
         return
-    factors = sorted({name for result in results for name, _ in result.choices})
-    defaults = {name: DEFAULTS.get(name, "default") for name in factors}
+    factors = set[str]()
+    for result in results:
+        factors.update(dict(result.choices))
+    defaults = {name: DEFAULTS.get(name, "default") for name in sorted(factors)}
     for result in results:
         for where, part in result.shown.items():
             yield {

@@ -74,10 +74,12 @@ def studies(view: Evidence) -> Iterator[TableRow]:
 
 def _cells_of_curve(sources: Sources, row: TableRow) -> Sequence[str]:
     """The confirm cells of the method of a row in its scope."""
-    cells = []
+    cells = list[str]()
     for view in sources.evidence.views():
         if view.name == row["scope"]:
-            cells += [cell for study, cell in confirm_cells(view) if study.method == row["method"]]
+            for study, cell in confirm_cells(view):
+                if study.method == row["method"]:
+                    cells.append(cell)
     return cells
 
 

@@ -7,12 +7,13 @@ import json
 import pytest
 
 from reports.claims.ledger import ledger
-from reports.render.formatting import bar, markdown, packed_json, unpacked
+from reports.render.formatting import bar, markdown, packed_json
 from reports.render.page import Content, rendered
 from reports.tables.table import Sources
 from reports.words.page_words import others_words
 from reports.words.verdict_words import reason_words
 from tests.reports.render.conftest import changed
+from tests.support.browsing import unpacked
 from tests.support.helpers import TASK
 
 
