@@ -115,10 +115,13 @@ def _other_tables(folder: Path, made: Sequence[Path]) -> Iterator[str]:
         elif shown.read_bytes() != path.read_bytes():
             there, given = _rows(shown), _rows(path)
             columns = given[0]
-            if there[:1] != [columns] or [len(row) for row in there] != [len(row) for row in given]:
+            if there[:1] != [columns] or len(there) != len(given):
                 yield f"{name} has other rows or columns than the records give"
                 continue
             for row, wanted in zip(there[1:], given[1:], strict=True):
+                if len(row) != len(columns):
+                    yield f"{name} has other rows or columns than the records give"
+                    break
                 key = table_cards()[name].key(dict(zip(columns, wanted, strict=True)))
                 for column, then, now in zip(columns, row, wanted, strict=True):
                     if not _is_same(then, now):

@@ -59,7 +59,10 @@ def explain(store: Store, address: str, claims: str = "") -> Chain:
         return _chain_of_claim(sources, by_claim[claim], claim, scope)
     name, dot, rest = address.partition(".")
     if not dot:
-        raise unknown("claim or table", name, [*by_claim, *(f"{table}.ROW.COLUMN" for table in table_cards())])
+        known = list(by_claim)
+        for table in table_cards():
+            known.append(f"{table}.ROW.COLUMN")
+        raise unknown("claim or table", name, known)
     return _chain_of_number(sources, address, name, rest)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import product
 from textwrap import fill
 from typing import Any
 
@@ -15,7 +16,7 @@ from reports.analysis.equal_settings import MEASURES
 from reports.claims.readings import DEFAULTS
 from reports.evidence.evidence import Entry
 from reports.figures.figure import report_figure
-from reports.figures.style import Methods, Tables, colour, look
+from reports.figures.style import Methods, Tables, colour, look, shown
 
 #: place of the table of levels -> title of its panel
 PANELS = {"contexts": "context recognition", "ID test": "in distribution", "mean OOD": "out of distribution"}
@@ -48,8 +49,11 @@ def answer(tables: Tables) -> Figure | None:
     """Zero-shot, FT, CAR-FT, its control and WiSE-FT as dots with intervals: context recognition, ID and OOD."""
     table = tables["levels"]
     methods = list(dict.fromkeys(table["method"]))[::-1]
-    looks = [look(replace(Entry.parse(method), alpha=None).label) for method in methods]
-    places = [place for place in PANELS if (table["place"] == place).any()]
+    looks, labels = [], []
+    for method in methods:
+        looks.append(look(replace(Entry.parse(method), alpha=None).label))
+        labels.append(looks[-1]["label"])
+    places = shown(PANELS, table["place"])
     percent = table[["value", "low", "high"]].mul(100).groupby(table["place"])
     least, most = percent.min().min(axis=1), percent.max().max(axis=1)
     spans = most - least
@@ -72,7 +76,7 @@ def answer(tables: Tables) -> Figure | None:
         middle, width = (least[place] + most[place]) / 2, max(NARROWEST, 1.4 * spans[place])
         axis.set(xlim=(middle - width / 2, middle + width / 2), ylim=(-0.6, len(methods) - 0.3))
         axis.set_title(PANELS[place], fontsize=9)
-        axis.set_yticks(range(len(methods)), [each["label"] for each in looks])
+        axis.set_yticks(range(len(methods)), labels)
     figure.supxlabel("% (top-1, or share of contexts recognised)", fontsize=8)
     return figure
 
@@ -92,9 +96,12 @@ def differences(tables: Tables) -> Figure | None:
     if table.empty:
         return None
     tasks = sorted(table["task"].unique(), reverse=True)
-    names = [_short(task) for task in tasks]
-    gap = "\n" if max(map(len, names)) > LINE / 2 else " "
-    panels = [where for where in ("ID test", "mean OOD") if (table["where"] == where).any()]
+    names, longest = [], 0
+    for task in tasks:
+        names.append(fill(_short(task), LINE))
+        longest = max(longest, len(_short(task)))
+    gap = "\n" if longest > LINE / 2 else " "
+    panels = shown(("ID test", "mean OOD"), table["where"])
     if not panels:
         return None
     size = (7.4, 0.33 * len(tasks) + 1.3)
@@ -107,7 +114,7 @@ def differences(tables: Tables) -> Figure | None:
         axis.plot(effect, rows, ls="", **look("car_ft"))
         axis.axvline(0, color="black", lw=0.8)
         axis.set_xlabel(f"CAR-FT minus FT,{gap}{where} (points)")
-        axis.set_yticks(rows, [fill(name, LINE) for name in names])
+        axis.set_yticks(rows, names)
     return figure
 
 
@@ -194,11 +201,12 @@ def readings(tables: Tables) -> Figure | None:
     above.axhline(0, color="black", lw=0.8)
     above.set_ylabel("CAR-FT minus FT (points)")
     figure.legend(*above.get_legend_handles_labels(), ncols=3, fontsize=8, loc="outside upper center")
+    names = []
     for place, (factor, value) in enumerate(choices):
+        names.append(f"{factor.replace('_', ' ')}: {value}")
         chosen = (curve[factor] == value).to_numpy()
         below.plot(rows[chosen], np.full(chosen.sum(), place), "o", color="black", ms=3.5)
         below.plot(rows[~chosen], np.full((~chosen).sum(), place), ".", color="#cccccc", ms=2)
-    names = [f"{factor.replace('_', ' ')}: {value}" for factor, value in choices]
     below.set_yticks(range(len(choices)), names, fontsize=7)
     below.invert_yaxis()
     below.set_xticks([])
@@ -213,7 +221,7 @@ def _choices(curve: pd.DataFrame) -> list[tuple[str, Any]]:
     for factor in curve.columns:
         if factor in DEFAULTS and curve[factor].nunique(dropna=False) > 1:
             values = sorted(curve[factor].dropna().unique(), key=lambda value: (isinstance(value, str), value))
-            choices += [(factor, value) for value in values]
+            choices += product([factor], values)
     return choices
 
 
@@ -229,7 +237,7 @@ def _choices(curve: pd.DataFrame) -> list[tuple[str, Any]]:
 )
 def equal_settings(tables: Tables) -> Figure | None:
     lines = _drawn_lines(tables["equal_settings"])
-    contrasts = [name for name in CONTRASTS if (lines["contrast"] == name).any()]
+    contrasts = shown(CONTRASTS, lines["contrast"])
     if not contrasts:
         return None
     size = (7.4, 0.6 + 2.2 * len(contrasts))
@@ -259,8 +267,11 @@ def _equal_settings_panel(axis: plt.Axes, panel: pd.DataFrame, styles: Mapping[A
     axis.set_xscale("log")
     axis.set_yscale("symlog", linthresh=LINEAR_POINTS, linscale=1.5)
     bottom, top = axis.get_ylim()
-    ticks = [tick for tick in POINT_TICKS if bottom <= tick <= top]
-    axis.set_yticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
+    ticks = {}
+    for tick in POINT_TICKS:
+        if bottom <= tick <= top:
+            ticks[tick] = f"{tick:+d}" if tick else "0"
+    axis.set_yticks(list(ticks), list(ticks.values()))
     axis.yaxis.set_minor_locator(NullLocator())
 
 

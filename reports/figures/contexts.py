@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from reports.evidence.evidence import COMPARED, label
 from reports.figures.figure import report_figure
-from reports.figures.style import Tables, look
+from reports.figures.style import Tables, look, shown
 from reports.words.figures_words import prompt_words
 
 #: contexts below which the label of a bar of colours takes two lines
@@ -55,14 +55,14 @@ def contexts(tables: Tables) -> Figure | None:
 )
 def confusion(tables: Tables) -> Figure | None:
     table = tables["confusion"]
-    methods = [entry.label for entry in COMPARED if entry.label in set(table["method"])]
+    methods = shown((entry.label for entry in COMPARED), table["method"])
     if not methods:
         return None
     contexts = list(dict.fromkeys(table["known"]))
     columns = list(dict.fromkeys([*contexts, *table["named"]]))
     gap = "\n" if len(contexts) < FEW_CONTEXTS else " "
     words = [prompt_words(context) for context in columns]
-    longest = max(len(each) for each in words)
+    longest = max(map(len, words))
     width = max(7.4, (0.14 * len(columns) + 0.35) * len(methods) + 2.4)
     height = max(0.14 * len(contexts) + 1.9, 0.045 * longest + 1.4)
     figure, axes = plt.subplots(1, len(methods), figsize=(width, height), sharey=True, squeeze=False)

@@ -56,21 +56,16 @@ class Content:
     def __post_init__(self) -> None:
         self.evidence = self.sources.evidence
         self.verdicts = self.sources.verdicts
+        self.of_ledger: list[Verdict] = []
+        self.of_own: list[Verdict] = []
+        for verdict in self.verdicts:
+            of_kind = self.of_own if verdict.asked.own else self.of_ledger
+            of_kind.append(verdict)
         first: dict[str, Verdict] = {}
         for verdict in sorted(self.verdicts, key=lambda verdict: bool(verdict.missing)):
             if first.setdefault(verdict.claim, verdict) is not verdict:
                 self.further.setdefault(verdict.scope, []).append(verdict)
         self.first = list(first.values())
-
-    @property
-    def of_ledger(self) -> list[Verdict]:
-        """The verdicts on claims of the ledger."""
-        return [verdict for verdict in self.verdicts if not verdict.asked.own]
-
-    @property
-    def of_own(self) -> list[Verdict]:
-        """The verdicts on a reader's own claims."""
-        return [verdict for verdict in self.verdicts if verdict.asked.own]
 
     @cached_property
     def tables(self) -> list[FormattedTable]:
@@ -115,7 +110,10 @@ class Content:
     @property
     def scopes(self) -> list[str]:
         """Those in which something was decided."""
-        decided = {verdict.scope for verdict in self.verdicts if not verdict.missing}
+        decided = set[str]()
+        for verdict in self.verdicts:
+            if not verdict.missing:
+                decided.add(verdict.scope)
         return [view.name for view in self.evidence.views() if view.name in decided]
 
     @property

@@ -192,12 +192,10 @@ def confirm_cells(view: Evidence) -> Iterator[tuple[StudyFile, str]]:
 
 def means_of(evidence: Evidence, cells: Sequence[str], metrics: Mapping[str, str]) -> dict[str, float]:
     """Column -> the mean of its metric over cells; NaN where one of them has none. ``{}`` stands for the column."""
-    of_cells = [evidence.metrics(cell) for cell in cells]
-    means = {}
-    for column, metric in metrics.items():
-        values = [metrics_of_cell.get(metric.format(column), np.nan) for metrics_of_cell in of_cells]
-        means[column] = float(np.mean(values))
-    return means
+    values: dict[str, list[float]] = defaultdict(list)
+    for cell, (column, metric) in product(cells, metrics.items()):
+        values[column].append(evidence.metrics(cell).get(metric.format(column), np.nan))
+    return {column: float(np.mean(of_cells)) for column, of_cells in values.items()}
 
 
 def named_cells(sources: Sources, row: TableRow) -> Sequence[str]:
