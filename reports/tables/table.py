@@ -117,15 +117,6 @@ class Sources:
         """Cell -> its caveats."""
         return caveats(self.evidence, self.unsealings)
 
-    @cached_property
-    def trial_cells(self) -> Mapping[tuple[str, str], Sequence[str]]:
-        """(scope, method) -> search cells, on every task of the scope."""
-        cells: dict[tuple[str, str], list[str]] = defaultdict(list)
-        trials = self.table("trials")
-        for scope, method, cell in zip(trials["scope"], trials["method"], trials["cell"], strict=True):
-            cells[scope, method].append(cell)
-        return dict(cells)
-
     def cautions(self, cells: Iterable[str]) -> tuple[str, ...]:
         """What a reader must know of a number that rests on these cells; mostly empty."""
         used = list(cells)
@@ -164,15 +155,6 @@ class Sources:
         """All tables."""
         return Tables({name: self.table(name) for name in table_cards()}, self.evidence.methods)
 
-    def cells(self, row: TableRow, entries: Sequence[Entry]) -> list[str]:
-        """The cells of entries on every task of the scope of a row: a table never pools over two scopes."""
-        cells: list[str] = []
-        for view in self.evidence.views():
-            for task in view.tasks if view.name == row["scope"] else ():
-                for entry in entries:
-                    cells += view.cells(task, entry)
-        return cells
-
 
 def measured(view: Evidence) -> Iterator[tuple[str, Entry, Sequence[str]]]:
     """(task, entry, its cells) of everything that was evaluated in a scope."""
@@ -193,8 +175,10 @@ def confirm_cells(view: Evidence) -> Iterator[tuple[StudyFile, str]]:
 def means_of(evidence: Evidence, cells: Sequence[str], metrics: Mapping[str, str]) -> dict[str, float]:
     """Column -> the mean of its metric over cells; NaN where one of them has none. ``{}`` stands for the column."""
     values: dict[str, list[float]] = defaultdict(list)
-    for cell, (column, metric) in product(cells, metrics.items()):
-        values[column].append(evidence.metrics(cell).get(metric.format(column), np.nan))
+    for cell in cells:
+        reached = evidence.metrics(cell)
+        for column, metric in metrics.items():
+            values[column].append(reached.get(metric.format(column), np.nan))
     return {column: float(np.mean(of_cells)) for column, of_cells in values.items()}
 
 
@@ -221,9 +205,13 @@ def numbers_of(of: Part | Estimate, *names: str) -> dict[str, Any]:
 
 
 def method_cells(sources: Sources, row: TableRow) -> Sequence[str]:
-    """Confirm cells of the method of a row, on every task of its scope."""
-    entries = {entry.label: entry for entry in sources.evidence.entries()}
-    return sources.cells(row, [entries[row["method"]]])
+    """Confirm cells of the method of a row, on every task of its scope: a table never pools over two scopes."""
+    cells: list[str] = []
+    for view in sources.evidence.views():
+        if view.name == row["scope"]:
+            for task in view.tasks:
+                cells += view.cells(task, Entry.parse(row["method"]))
+    return cells
 
 
 #: of a column that has no formula of its own

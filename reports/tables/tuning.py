@@ -151,7 +151,8 @@ def _ways_to_select(view: Evidence, sets: Sets) -> dict[str, ContrastResult]:
 
 def _trial_cells(sources: Sources, row: TableRow) -> Sequence[str]:
     """Search cells of the method of a row, on every task of its scope."""
-    return sources.trial_cells.get((row["scope"], row["method"]), ())
+    trials = sources.table("trials")
+    return trials["cell"][(trials["scope"] == row["scope"]) & (trials["method"] == row["method"])].tolist()
 
 
 @table(
