@@ -194,9 +194,3 @@ def test_several_columns_words_and_links_to_nothing(tables: Path) -> None:
         ("[1](elsewhere/tables/claims.csv#C3.effect)", "no table"),
     ):
         assert [words in found for found in wrong(tables, text)] == [True]
-
-
-def test_a_quote_names_its_file_and_line_and_code_is_none(tmp_path: Path) -> None:
-    text = tmp_path / "paper.md"
-    text.write_text("`[1](report/tables/claims.csv#C3.effect)`\n\n[77.7 points](report/tables/claims.csv#C3.effect)\n")
-    assert [one.place for one in quotes_of(text)] == [f"{text}:3: '77.7 points'"]
