@@ -217,7 +217,7 @@ def readings(tables: Tables) -> Figure | None:
 
 def _choices(curve: pd.DataFrame) -> list[tuple[str, Any]]:
     """(factor, value) of every choice that some readings make and others do not; numbers before texts."""
-    choices = []
+    choices: list[tuple[str, Any]] = []
     for factor in curve.columns:
         if factor in DEFAULTS and curve[factor].nunique(dropna=False) > 1:
             values = sorted(curve[factor].dropna().unique(), key=lambda value: (isinstance(value, str), value))

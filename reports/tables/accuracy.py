@@ -249,9 +249,9 @@ def confusion(view: Evidence) -> Iterator[TableRow]:
             continue
         for cell, name in product(cells, view.set_names(task)):
             where = "ID" if name == "test" else "OOD"
-            for known, named, images in _confused(view.outcome(cell, name), len(contexts)):
-                row = (entry.label, where, contexts[known])
-                counts[*row, contexts[named]] += images
+            for code, named_code, images in _confused(view.outcome(cell, name), len(contexts)):
+                row = (entry.label, where, contexts[code])
+                counts[*row, contexts[named_code]] += images
                 whole[row] += images
     chance = chance_of_contexts(view, [task for task in view.tasks if view.card(task).contexts]) if counts else math.nan
     for (method, where, known, named), images in counts.items():

@@ -176,9 +176,9 @@ def one_trial(sources: Sources) -> Iterator[TableRow]:
         expected = _expected_best(of_scope)
         if FT.method not in expected.index:
             continue
-        of_ft = expected.xs(FT.method)
+        of_ft = pd.DataFrame(expected.xs(FT.method))
         for method in sorted(of_scope["method"].unique()):
-            ours = expected.xs(method)
+            ours = pd.DataFrame(expected.xs(method))
             both = ours.index.intersection(of_ft.index)
             if method == FT.method or both.empty:
                 continue
