@@ -257,7 +257,7 @@ def compare(
 ) -> None:
     """Put two results folders side by side: B minus A with intervals, and the settings that differ.
 
-    Cells are paired by image, task, search and seed where both have them. --json and --page have every task.
+    Cells are paired by image, task, search and seed; others are left out. --json and --page have every task.
 
     Example: `python cli.py report compare results other.zip --page comparison.html`
     """
@@ -272,7 +272,7 @@ def compare(
         make_folders(page.parent)
         write_text(page, comparison_page(comparison, first, second))
     if as_json:
-        return print_json(comparison.as_json())
+        return print_json(asdict(comparison))
     _print_comparison(comparison)
     if page is not None:
         out.say(f"Open: {page.resolve()}")
@@ -300,19 +300,19 @@ def _print_comparison(comparison: FolderComparison) -> None:
     out.say("Settings that differ:", style="bold")
     settings = []
     for one in comparison.settings:
-        named = {"scope": one.scope, "method": one.method or "all", "setting": one.name}
-        settings.append({**named, "A": ", ".join(one.first), "B": ", ".join(one.second)})
+        named = {"scope": one["scope"], "method": one["method"] or "all", "setting": one["name"]}
+        settings.append({**named, "A": ", ".join(one["first"]), "B": ", ".join(one["second"])})
     out.print(rows_table(settings))
     out.say("B minus A, in points; A and B in %; means over tasks:", style="bold")
     rows = []
     for row in comparison.differences:
-        if row.task:
+        if row["task"]:
             continue
-        named = {"scope": row.scope, "place": row.place, "method": row.method}
-        levels = {"A": percent(row.first), "B": percent(row.second), "B - A": amount(row.effect)}
-        interval = f"{amount(row.low)} to {amount(row.high)}"
-        rows.append({**named, **levels, "95 %": interval, "paired by": row.paired_by.value, "tasks": row.n_tasks})
-    out.print(rows_table(rows, "nothing: winners of searches are compared, and no method has one in both"))
+        named = {"scope": row["scope"], "place": row["place"], "method": row["method"]}
+        levels = {"A": percent(row["first"]), "B": percent(row["second"]), "B - A": amount(row["effect"])}
+        interval = f"{amount(row['low'])} to {amount(row['high'])}"
+        rows.append({**named, **levels, "95 %": interval, "tasks": row["n_tasks"]})
+    out.print(rows_table(rows, "nothing: no method has winners of both with the same images and seeds"))
     for name, scopes in (("A", comparison.only_first), ("B", comparison.only_second)):
         if scopes:
             out.say(f"In {name} alone: {', '.join(scopes)}.")
@@ -341,8 +341,6 @@ def why(
             text = in_folder(text, str(results))
         out.say(f"  {name}: {text}")
     for title, rows in chain.tables.items():
-        if not cells and any("cell" in row for row in rows):
-            continue
         out.say(f"\n{title}", style="bold")
         out.print(rows_table(rows))
     if not chain.cells:
@@ -351,6 +349,8 @@ def why(
     if not cells:
         out.say(f"\n{number}; --cells lists each with its numbers and its command.")
         return
-    out.say(f"\n{number}, made again by:", style="bold")
+    out.say(f"\n{number}:", style="bold")
+    out.print(rows_table(chain.cells, columns=[name for name in chain.cells[0] if name != "command"]))
+    out.say("\nMade again by:", style="bold")
     for cell in chain.cells:
         out.say(f"{cell['cell']}  {cell['command']}")

@@ -13,9 +13,8 @@ from reports.evidence.views import read_evidence
 from reports.figures.figure import draw_figures
 from reports.render import manifest as manifests
 from reports.render.page import FRONT, GENERATOR, PAGES, Content, rendered
-from reports.render.pictures import PictureOptions, WithoutPicture, read_pictures, write_pictures
+from reports.render.pictures import PictureOptions, read_pictures, write_pictures
 from reports.tables.table import Sources, spreadsheet_table
-from reports.words.provenance_words import without_picture
 
 #: the characters of the page of a report that hold the mark of this package
 HEAD = 1000
@@ -28,12 +27,8 @@ class Built:
     page: Path
     paths: Sequence[Path]
     sources: Sources
-    without_picture: WithoutPicture
-
-    @property
-    def missing_pictures(self) -> list[str]:
-        """Why images have no picture, a sentence each."""
-        return without_picture(self.without_picture.private, self.without_picture.unread)
+    missing_pictures: Sequence[str]
+    """Why images have no picture, a sentence each."""
 
     @property
     def warnings(self) -> list[str]:

@@ -20,7 +20,6 @@ from reports.claims.own import NAME
 from reports.claims.verdicts import changed_margins
 from reports.evidence.evidence import Evidence, which_search
 from reports.render.manifest import Manifest, digests, fingerprint, made_with, record_digests
-from reports.render.page import PAGES
 from reports.render.pictures import FOLDER
 from reports.tables.table import table_cards
 
@@ -76,7 +75,6 @@ def verify(store: Store, folder: Path) -> Verification:
         VerifyCheck("files of the report against the manifest", len(files), list(_changed(manifest.report, files))),
         VerifyCheck("records against the manifest", len(records), list(_changed(manifest.records, records))),
         VerifyCheck("tables and verdicts against records", len(paths), tables),
-        VerifyCheck("pages against records", len(PAGES), list(_other_pages(folder, fingerprint(records)))),
         VerifyCheck("studies against the protocol", len(studies), broken),
     )
     notes = [*_other_versions(manifest), LIMITS]
@@ -115,19 +113,19 @@ def _other_tables(folder: Path, made: Sequence[Path]) -> Iterator[str]:
         if not shown.is_file():
             yield f"{name} is missing"
         elif shown.read_bytes() != path.read_bytes():
-            yield from _other_values(name, _rows(shown), _rows(path))
-
-
-def _other_values(name: str, there: Sequence[Sequence[str]], made: Sequence[Sequence[str]]) -> Iterator[str]:
-    if [len(row) for row in there] != [len(row) for row in made] or there[:1] != made[:1]:
-        yield f"{name} has other rows or columns than the records give"
-        return
-    columns = made[0] if made else ()
-    for shown, given in zip(there[1:], made[1:], strict=True):
-        key = table_cards()[name].key(dict(zip(columns, given, strict=False)))
-        for column, then, now in zip(columns, shown, given, strict=False):
-            if not _is_same(then, now):
-                yield f"{name}.{key}.{column} is {then or 'empty'}; the records give {now or 'empty'}"
+            there, given = _rows(shown), _rows(path)
+            columns = given[0]
+            if there[:1] != [columns] or len(there) != len(given):
+                yield f"{name} has other rows or columns than the records give"
+                continue
+            for row, wanted in zip(there[1:], given[1:], strict=True):
+                if len(row) != len(columns):
+                    yield f"{name} has other rows or columns than the records give"
+                    break
+                key = table_cards()[name].key(dict(zip(columns, wanted, strict=True)))
+                for column, then, now in zip(columns, row, wanted, strict=True):
+                    if not _is_same(then, now):
+                        yield f"{name}.{key}.{column} is {then or 'empty'}; the records give {now or 'empty'}"
 
 
 def _rows(path: Path) -> list[list[str]]:
@@ -141,14 +139,6 @@ def _is_same(then: str, now: str) -> bool:
         return then == now or math.isclose(float(then), float(now), rel_tol=RELATIVE, abs_tol=ABSOLUTE)
     except ValueError:
         return False
-
-
-def _other_pages(folder: Path, records: str) -> Iterator[str]:
-    """Pages that do not name the fingerprint of the records."""
-    for name in PAGES:
-        page = folder / name
-        if not page.is_file() or records not in page.read_text(encoding="utf-8", errors="replace"):
-            yield f"{name} is not a page of these records"
 
 
 def broken_rules(evidence: Evidence) -> list[str]:
@@ -179,5 +169,5 @@ def _other_versions(manifest: Manifest) -> Iterator[str]:
 
 
 def _flat(versions: Mapping[str, Any]) -> dict[str, str]:
-    flat = {name: str(value)[:16] for name, value in versions.items() if name != "packages"}
-    return flat | {name: str(value) for name, value in versions["packages"].items()}
+    flat = versions | versions["packages"]
+    return {name: str(value)[:16] for name, value in flat.items() if name != "packages"}

@@ -1,4 +1,4 @@
-"""What the compared methods said of each held-out image, and on how many of them they disagree."""
+"""What the compared methods said of each held-out image."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -100,33 +100,6 @@ def _answers_on(view: Evidence, task: str, name: str, cells: Mapping[str, Sequen
     images = images.assign(**view.columns, task=task, set=name, cells=" ".join(chain(*cells.values())))
     yield Answers("class", images.assign(question="class"), card.classes, frame.labels, classes)
     yield Answers("context", images.assign(question="context"), card.contexts, frame.contexts, named)
-
-
-@dataclass(frozen=True)
-class DisagreementCount:
-    """Images of all held-out sets of a scope on which one method is right in every seed and another in none."""
-
-    scope: str
-    question: Question
-    ours: int
-    """CAR-FT is right, and FT is wrong."""
-    theirs: int
-    """FT is right, and CAR-FT is wrong."""
-    images: int
-    """All images of which the truth is known."""
-
-
-def disagreement_counts(evidence: Evidence) -> list[DisagreementCount]:
-    """Those of CAR-FT and FT, for each scope and question that both were evaluated on."""
-    counts: dict[tuple[str, Question], np.ndarray] = {}
-    for view in evidence.views():
-        for answers in answers_of(view):
-            is_known = answers.truth >= 0
-            if {*SIDES} <= {*answers.given} and is_known.any():
-                of_set = [answers.only(*SIDES).sum(), answers.only(*SIDES[::-1]).sum(), is_known.sum()]
-                asked = (view.name, answers.question)
-                counts[asked] = counts.get(asked, 0) + np.array(of_set)
-    return [DisagreementCount(*asked, *images.tolist()) for asked, images in counts.items()]
 
 
 def stable_digest(*parts: str) -> str:

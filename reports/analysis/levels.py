@@ -123,7 +123,7 @@ def unknown_classes(recognition: ClassRecognition | None) -> str:
 def level_of(evidence: Evidence, cells: Sequence[str], sets: Sequence[str], what: str) -> Estimate | None:
     """What the cells of one entry reach in a metric, averaged over the sets.
 
-    None where a set has no known context or a cell no logits, and where the cells were evaluated on other images.
+    None where a set has no known context, and where the cells were evaluated on other images.
     """
     try:
         made = contributions(evidence, cells, sets, what)

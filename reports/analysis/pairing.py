@@ -9,13 +9,9 @@ import numpy as np
 
 from carft.config.registry import METHODS
 from carft.core.metrics import Frame
-from reports.analysis.calibration_error import gaps
 from reports.evidence.evidence import Entry, Evidence, Source
 from reports.evidence.note import Note
 from reports.stats.intervals import Contributions
-
-#: metrics that take the logits
-OF_LOGITS = ("loss", "calibration")
 
 
 class Mismatch(Exception):
@@ -31,8 +27,7 @@ def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str]
     """Contributions of a metric averaged over the named sets, for the cells of one entry (one row per cell).
 
     what: ``top1``, ``mean_per_class``, or ``context`` for context recognition, macro-averaged over the known contexts
-    of each set; ``loss`` (nats) or ``calibration`` (:func:`reports.analysis.calibration_error.gaps`). None when a set
-    has no known context, or a cell no logits. ``Mismatch`` when the cells were not evaluated on the same images.
+    of each set. None when a set has no known context. ``Mismatch`` when the cells were evaluated on different images.
     """
     frames = tuple(evidence.outcome(cells[0], name).frame for name in names)
     if what == "context":
@@ -49,28 +44,14 @@ def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str]
             outcome = evidence.outcome(cell, name)
             if outcome.frame is not frame:
                 raise Mismatch(cells[0], cell, name)
-            of_images = _values_of_images(evidence, cell, name, what)
-            if of_images is None:
-                return None
+            of_images = outcome.predicted == outcome.labels
+            if what == "context":
+                of_images = outcome.predicted_contexts == outcome.contexts
             values[row] += np.bincount(code, weights * of_images, minlength=len(strata))
     counted = whole > 0  # groups without an image of a known context add nothing to recognition
     searches = np.array([evidence.search(cell) for cell in cells])
     scoped = _scoped(evidence, cells[0], names_of_groups[counted])
     return Contributions(values[:, counted], strata[counted], whole[counted], images[counted], searches, scoped)
-
-
-def _values_of_images(evidence: Evidence, cell: str, name: str, what: str) -> np.ndarray | None:
-    """(N,) what each image of a set adds to a metric, times its weight; None where no logits are kept for it."""
-    outcome = evidence.outcome(cell, name)
-    if what == "context":
-        return outcome.predicted_contexts == outcome.contexts
-    is_right = outcome.predicted == outcome.labels
-    if what not in OF_LOGITS:
-        return is_right
-    made = evidence.archive.probabilities(cell, name)
-    if made is None:
-        return None
-    return -made.log_likelihood if what == "loss" else gaps(made.confidence, is_right, outcome.frame.groups)
 
 
 def _scoped(evidence: Evidence, cell: str, names: np.ndarray) -> np.ndarray | None:
@@ -121,7 +102,7 @@ def image_weights(frame: Frame, what: str) -> np.ndarray:
 
     Images whose context is not known have weight 0 in context recognition.
     """
-    if what == "top1" or what in OF_LOGITS:
+    if what == "top1":
         return np.full(len(frame.labels), 1 / len(frame.labels))
     of = frame.contexts if what == "context" else frame.labels
     counted = of >= 0

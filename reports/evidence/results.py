@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -39,20 +39,6 @@ KEPT = 256 * 2**20
 Read = TypeVar("Read")
 
 
-class Probabilities(NamedTuple):
-    """What the logits of a cell say of the images of a set."""
-
-    confidence: np.ndarray
-    """(N,) probability of the predicted class."""
-    log_likelihood: np.ndarray
-    """(N,) natural logarithm of the probability of the true class."""
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of both."""
-        return self.confidence.nbytes + self.log_likelihood.nbytes
-
-
 @dataclass
 class Results:
     """A results folder as a report sees it. ``problems`` grows when a file turns out to be unreadable.
@@ -70,7 +56,6 @@ class Results:
     _readable: dict[tuple[str, tuple[str, ...]], bool] = field(default_factory=dict)
     _frames: dict[tuple[str, str], list[Frame]] = field(default_factory=dict)
     _outcomes: dict[str, dict[str, Outcomes]] = field(default_factory=dict)  # the cell that was used last comes last
-    _probabilities: dict[str, dict[str, Probabilities]] = field(default_factory=dict)  # of cells with outcomes
     _kept: int = 0  # bytes of them
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS))
 
@@ -210,7 +195,6 @@ class Results:
         while self._kept > KEPT and len(self._outcomes) > 1:
             oldest = next(iter(self._outcomes))
             self._kept -= sum(one.nbytes for one in self._outcomes.pop(oldest).values())
-            self._kept -= sum(one.nbytes for one in self._probabilities.pop(oldest, {}).values())
         return [known[name] for name in names]
 
     def _tables(self, cell: str, names: Sequence[str]) -> list[pa.Table]:
@@ -223,22 +207,6 @@ class Results:
         if own is not None and own.is_file() and own.stat().st_size >= SIDE_BY_SIDE_FROM:
             return list(self._threads.map(read, names))
         return list(map(read, names))
-
-    def probabilities(self, cell: str, name: str) -> Probabilities | None:
-        """What a cell's logits on a set say of its images, in the order of its outcomes; None where none were kept.
-
-        ``UserError`` when a file is corrupt.
-        """
-        if not self.store.has_logits(cell, name):
-            return None
-        (outcomes,) = self.outcomes(cell, self.records[cell].cell.task, [name])
-        known = self._probabilities.setdefault(cell, {})
-        if name not in known:
-            predictions = self.store.predictions(cell, name)
-            order = _order_of(outcomes.frame.images, pa.array(predictions.images))
-            known[name] = Probabilities(predictions.confidence[order], predictions.log_likelihood[order])
-            self._kept += known[name].nbytes
-        return known[name]
 
     def _frame(self, task: str, name: str, table: pa.Table) -> tuple[Frame, np.ndarray | None]:
         """The known frame of the same images, with the order that brings these rows into its own; else a new one."""

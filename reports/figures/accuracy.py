@@ -2,29 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import product
 from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from reports.analysis.equal_settings import MEASURES
 from reports.claims.readings import DEFAULTS
 from reports.evidence.evidence import Entry
-from reports.figures.figure import Drawing, report_figure
-from reports.figures.style import Tables, colour, look
-from reports.words.figures_words import (
-    PANELS,
-    Methods,
-    differences_words,
-    equal_settings_words,
-    id_ood_words,
-    levels_words,
-    readings_words,
-)
+from reports.figures.figure import report_figure
+from reports.figures.style import Methods, Tables, colour, look, shown
 
+#: place of the table of levels -> title of its panel
+PANELS = {"contexts": "context recognition", "ID test": "in distribution", "mean OOD": "out of distribution"}
 #: points that a panel is wide at least, so that a small difference does not look like a large one
 NARROWEST = 10.0
 #: characters of a line of a task's name
@@ -50,12 +45,15 @@ LR_STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#B0568A", "
     topic="levels",
     needs=("levels",),
 )
-def answer(tables: Tables) -> Drawing | None:
+def answer(tables: Tables) -> Figure | None:
     """Zero-shot, FT, CAR-FT, its control and WiSE-FT as dots with intervals: context recognition, ID and OOD."""
     table = tables["levels"]
     methods = list(dict.fromkeys(table["method"]))[::-1]
-    looks = [look(replace(Entry.parse(method), alpha=None).label) for method in methods]
-    places = [place for place in PANELS if (table["place"] == place).any()]
+    looks, labels = [], []
+    for method in methods:
+        looks.append(look(replace(Entry.parse(method), alpha=None).label))
+        labels.append(looks[-1]["label"])
+    places = shown(PANELS, table["place"])
     percent = table[["value", "low", "high"]].mul(100).groupby(table["place"])
     least, most = percent.min().min(axis=1), percent.max().max(axis=1)
     spans = most - least
@@ -78,9 +76,9 @@ def answer(tables: Tables) -> Drawing | None:
         middle, width = (least[place] + most[place]) / 2, max(NARROWEST, 1.4 * spans[place])
         axis.set(xlim=(middle - width / 2, middle + width / 2), ylim=(-0.6, len(methods) - 0.3))
         axis.set_title(PANELS[place], fontsize=9)
-        axis.set_yticks(range(len(methods)), [each["label"] for each in looks])
+        axis.set_yticks(range(len(methods)), labels)
     figure.supxlabel("% (top-1, or share of contexts recognised)", fontsize=8)
-    return figure, levels_words(table)
+    return figure
 
 
 @report_figure(
@@ -93,14 +91,17 @@ def answer(tables: Tables) -> Drawing | None:
     topic="differences",
     needs=("differences",),
 )
-def differences(tables: Tables) -> Drawing | None:
+def differences(tables: Tables) -> Figure | None:
     table = tables["differences"].query("contrast == @CONTRAST")
     if table.empty:
         return None
     tasks = sorted(table["task"].unique(), reverse=True)
-    names = [_short(task) for task in tasks]
-    gap = "\n" if max(map(len, names)) > LINE / 2 else " "
-    panels = [where for where in ("ID test", "mean OOD") if (table["where"] == where).any()]
+    names, longest = [], 0
+    for task in tasks:
+        names.append(fill(_short(task), LINE))
+        longest = max(longest, len(_short(task)))
+    gap = "\n" if longest > LINE / 2 else " "
+    panels = shown(("ID test", "mean OOD"), table["where"])
     if not panels:
         return None
     size = (7.4, 0.33 * len(tasks) + 1.3)
@@ -113,8 +114,8 @@ def differences(tables: Tables) -> Drawing | None:
         axis.plot(effect, rows, ls="", **look("car_ft"))
         axis.axvline(0, color="black", lw=0.8)
         axis.set_xlabel(f"CAR-FT minus FT,{gap}{where} (points)")
-        axis.set_yticks(rows, [fill(name, LINE) for name in names])
-    return figure, differences_words(table)
+        axis.set_yticks(rows, names)
+    return figure
 
 
 def _short(task: str) -> str:
@@ -132,7 +133,7 @@ def _short(task: str) -> str:
     topic="in and out of distribution",
     needs=("tasks",),
 )
-def id_ood(tables: Tables) -> Drawing | None:
+def id_ood(tables: Tables) -> Figure | None:
     table, curves = tables["tasks"], tables["wise"]
     if table["ood/mean"].isna().all() or table["test_top1"].isna().all():
         return None
@@ -154,7 +155,7 @@ def id_ood(tables: Tables) -> Drawing | None:
     figure.supylabel("mean top-1 over the suites (%)", fontsize=9)
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=5, fontsize=8)
-    return figure, id_ood_words(table)
+    return figure
 
 
 def _id_ood_panel(axis: plt.Axes, table: pd.DataFrame, curve: pd.DataFrame, methods: Methods) -> None:
@@ -180,7 +181,7 @@ def _id_ood_panel(axis: plt.Axes, table: pd.DataFrame, curve: pd.DataFrame, meth
     topic="readings",
     needs=("readings",),
 )
-def readings(tables: Tables) -> Drawing | None:
+def readings(tables: Tables) -> Figure | None:
     """Effects on the mean of the suites, sorted, with the ID effect of each reading; below, the choices as dots."""
     table = tables["readings"]
     where = "mean OOD" if (table["where"] == "mean OOD").any() else "ID test"
@@ -200,26 +201,27 @@ def readings(tables: Tables) -> Drawing | None:
     above.axhline(0, color="black", lw=0.8)
     above.set_ylabel("CAR-FT minus FT (points)")
     figure.legend(*above.get_legend_handles_labels(), ncols=3, fontsize=8, loc="outside upper center")
+    names = []
     for place, (factor, value) in enumerate(choices):
+        names.append(f"{factor.replace('_', ' ')}: {value}")
         chosen = (curve[factor] == value).to_numpy()
         below.plot(rows[chosen], np.full(chosen.sum(), place), "o", color="black", ms=3.5)
         below.plot(rows[~chosen], np.full((~chosen).sum(), place), ".", color="#cccccc", ms=2)
-    names = [f"{factor.replace('_', ' ')}: {value}" for factor, value in choices]
     below.set_yticks(range(len(choices)), names, fontsize=7)
     below.invert_yaxis()
     below.set_xticks([])
     below.set_xlabel(f"{len(curve)} readings, sorted by their effect")
     below.grid(False)
-    return figure, readings_words(curve)
+    return figure
 
 
 def _choices(curve: pd.DataFrame) -> list[tuple[str, Any]]:
     """(factor, value) of every choice that some readings make and others do not; numbers before texts."""
-    choices = []
+    choices: list[tuple[str, Any]] = []
     for factor in curve.columns:
         if factor in DEFAULTS and curve[factor].nunique(dropna=False) > 1:
             values = sorted(curve[factor].dropna().unique(), key=lambda value: (isinstance(value, str), value))
-            choices += [(factor, value) for value in values]
+            choices += product([factor], values)
     return choices
 
 
@@ -233,9 +235,9 @@ def _choices(curve: pd.DataFrame) -> list[tuple[str, Any]]:
     topic="equal settings",
     needs=("equal_settings",),
 )
-def equal_settings(tables: Tables) -> Drawing | None:
+def equal_settings(tables: Tables) -> Figure | None:
     lines = _drawn_lines(tables["equal_settings"])
-    contrasts = [name for name in CONTRASTS if (lines["contrast"] == name).any()]
+    contrasts = shown(CONTRASTS, lines["contrast"])
     if not contrasts:
         return None
     size = (7.4, 0.6 + 2.2 * len(contrasts))
@@ -251,7 +253,7 @@ def equal_settings(tables: Tables) -> Drawing | None:
                 axis.set_xlabel("KL weight")
         row[0].set_ylabel(f"{name}\n(points)".replace(" - CAR-FT,", "\n- CAR-FT,"))
     axes[0, 0].legend(title="learning rate", fontsize=7, title_fontsize=7)
-    return figure, equal_settings_words(lines)
+    return figure
 
 
 def _equal_settings_panel(axis: plt.Axes, panel: pd.DataFrame, styles: Mapping[Any, tuple[str, str]]) -> None:
@@ -265,8 +267,11 @@ def _equal_settings_panel(axis: plt.Axes, panel: pd.DataFrame, styles: Mapping[A
     axis.set_xscale("log")
     axis.set_yscale("symlog", linthresh=LINEAR_POINTS, linscale=1.5)
     bottom, top = axis.get_ylim()
-    ticks = [tick for tick in POINT_TICKS if bottom <= tick <= top]
-    axis.set_yticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
+    ticks = {}
+    for tick in POINT_TICKS:
+        if bottom <= tick <= top:
+            ticks[tick] = f"{tick:+d}" if tick else "0"
+    axis.set_yticks(list(ticks), list(ticks.values()))
     axis.yaxis.set_minor_locator(NullLocator())
 
 

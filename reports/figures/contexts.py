@@ -2,12 +2,12 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
+from matplotlib.figure import Figure
 
-from reports.evidence.evidence import label
-from reports.figures.figure import Drawing, report_figure
-from reports.figures.style import Tables, look
-from reports.words.figures_words import COMPARED, confused_words, prompt_words, recognised_words
+from reports.evidence.evidence import COMPARED, label
+from reports.figures.figure import report_figure
+from reports.figures.style import Tables, look, shown
+from reports.words.figures_words import prompt_words
 
 #: contexts below which the label of a bar of colours takes two lines
 FEW_CONTEXTS = 8
@@ -22,10 +22,12 @@ FEW_CONTEXTS = 8
     topic="before and after",
     needs=("confusion",),
 )
-def contexts(tables: Tables) -> Drawing | None:
+def contexts(tables: Tables) -> Figure | None:
     table = tables["confusion"]
     seen = set(table[table["where"] == "ID"]["known"])
-    share = 100 * _recognised(table, ["known", "method"]).unstack("method", sort=False)
+    hits = table["images"].where(table["known"] == table["named"], 0)
+    sums = table.assign(hits=hits).groupby(["known", "method"], sort=False)[["hits", "images"]].sum()
+    share = 100 * (sums["hits"] / sums["images"]).unstack("method", sort=False)
     shown = sorted(share.index, key=lambda context: context not in seen)[::-1]  # trained ones on top
     share = share.loc[shown]
     figure, axis = plt.subplots(figsize=(7.4, 0.23 * len(share) + 1.1))
@@ -40,14 +42,7 @@ def contexts(tables: Tables) -> Drawing | None:
     axis.set_yticks(rows, names, fontsize=7.5)
     axis.set_xlabel("images whose context is recognised (%)")
     figure.legend(loc="outside upper center", ncols=4)
-    return figure, recognised_words(_recognised(table, ["method"]), chance, tables.methods)
-
-
-def _recognised(table: pd.DataFrame, keys: list[str]) -> pd.Series:
-    """The share of images whose context is recognised, by these columns."""
-    hits = table["images"].where(table["known"] == table["named"], 0)
-    sums = table.assign(hits=hits).groupby(keys, sort=False)[["hits", "images"]].sum()
-    return sums["hits"] / sums["images"]
+    return figure
 
 
 @report_figure(
@@ -58,16 +53,16 @@ def _recognised(table: pd.DataFrame, keys: list[str]) -> pd.Series:
     topic="confusion",
     needs=("confusion",),
 )
-def confusion(tables: Tables) -> Drawing | None:
+def confusion(tables: Tables) -> Figure | None:
     table = tables["confusion"]
-    methods = [method for method in COMPARED if method in set(table["method"])]
+    methods = shown((entry.label for entry in COMPARED), table["method"])
     if not methods:
         return None
     contexts = list(dict.fromkeys(table["known"]))
     columns = list(dict.fromkeys([*contexts, *table["named"]]))
     gap = "\n" if len(contexts) < FEW_CONTEXTS else " "
     words = [prompt_words(context) for context in columns]
-    longest = max(len(each) for each in words)
+    longest = max(map(len, words))
     width = max(7.4, (0.14 * len(columns) + 0.35) * len(methods) + 2.4)
     height = max(0.14 * len(contexts) + 1.9, 0.045 * longest + 1.4)
     figure, axes = plt.subplots(1, len(methods), figsize=(width, height), sharey=True, squeeze=False)
@@ -83,4 +78,4 @@ def confusion(tables: Tables) -> Drawing | None:
     axes[0][0].set_ylabel("known context")
     figure.supxlabel("context that p_ctx names", fontsize=9)
     figure.colorbar(axes[0][-1].images[0], ax=axes[0].tolist(), label=f"images of the{gap}known context (%)")
-    return figure, confused_words(table)
+    return figure

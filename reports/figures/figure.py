@@ -24,10 +24,6 @@ DPI = 150
 SECTIONS = ("opening", "contexts", "accuracy", "tuning")
 
 
-#: a drawing, and what it shows on these records in a sentence: the text alternative of its image
-Drawing = tuple[Figure, str]
-
-
 @dataclass(frozen=True)
 class ReportFigure:
     """A figure of the report: its words, its place on the page, and how it is drawn from the tables of one scope."""
@@ -44,11 +40,11 @@ class ReportFigure:
     """A few words for the list of the figures of its section."""
     needs: Sequence[str]
     """Tables without which it is not drawn."""
-    draw: Callable[[Tables], Drawing | None]
+    draw: Callable[[Tables], Figure | None]
     """The function that draws it; None where the tables hold too little."""
 
 
-def report_figure(**settings: Any) -> Callable[[Callable[[Tables], Drawing | None]], ReportFigure]:
+def report_figure(**settings: Any) -> Callable[[Callable[[Tables], Figure | None]], ReportFigure]:
     """Declare the function below as a figure of its name. settings: further fields of :class:`ReportFigure`."""
     return lambda draw: ReportFigure(draw.__name__, draw=draw, **settings)
 
@@ -64,8 +60,11 @@ class DrawnFigure:
     """Heading on the page."""
     png: Path
     svg: Path
-    alt: str
-    """Text alternative of the image: what it shows on these records, in a sentence."""
+
+    @property
+    def alt(self) -> str:
+        """Text alternative of the image, whose numbers are in tables beside it."""
+        return f"{self.title}; the same in numbers: {', '.join(self.figure.needs)}"
 
 
 @cache
@@ -85,10 +84,9 @@ def draw_figures(tables: Tables, scale: str, folder: Path) -> list[DrawnFigure]:
     for figure, (scope, scope_scale, of_scope) in product(figures().values(), _by_scope(tables, scale)):
         if any(of_scope[name].empty for name in figure.needs):
             continue
-        made = figure.draw(of_scope)
-        if made is None:
+        drawing = figure.draw(of_scope)
+        if drawing is None:
             continue
-        drawing, alt = made
         name, title = figure.name, figure.title
         if scope:
             ending = re.sub("[^a-z0-9]+", "-", scope.lower()).strip("-")
@@ -96,7 +94,7 @@ def draw_figures(tables: Tables, scale: str, folder: Path) -> list[DrawnFigure]:
             if any(other.name == name for other in drawn):  # of a scope whose other letters have no place in it
                 name = f"{name}-{hashlib.sha256(scope.encode()).hexdigest()[:8]}"
         png, svg = _write(drawing, scope_scale, folder / name)
-        drawn.append(DrawnFigure(figure, name, title, png, svg, alt))
+        drawn.append(DrawnFigure(figure, name, title, png, svg))
     return drawn
 
 

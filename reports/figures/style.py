@@ -1,12 +1,14 @@
 """Style of the figures: colours that colour-blind readers can tell apart, and one marker per method."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -14,8 +16,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from carft.config.registry import METHODS
 from reports.evidence.evidence import label
+from reports.tables.table import Methods as Methods
 from reports.tables.table import Tables as Tables  # what a figure of one's own is given
-from reports.words.figures_words import Methods
 
 #: entry -> colour of Okabe and Ito's palette, marker
 STYLES = {
@@ -52,6 +54,12 @@ def look(entry: str, methods: Methods = METHODS) -> dict[str, Any]:
 def colour(entry: str, methods: Methods = METHODS) -> str:
     """The colour of an entry."""
     return str(look(entry, methods)["color"])
+
+
+def shown(wanted: Iterable[str], column: pd.Series) -> list[str]:
+    """Those of the wanted values that a column has, in their order."""
+    there = set(column)
+    return [value for value in wanted if value in there]
 
 
 def outside_legend(figure: Figure, axes: Axes) -> None:

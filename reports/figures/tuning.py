@@ -1,11 +1,11 @@
 """Figures of the search and of training."""
 
 import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from reports.figures.figure import Drawing, report_figure
+from reports.figures.figure import report_figure
 from reports.figures.style import Tables, look, outside_legend
-from reports.words.figures_words import search_words, training_words
 
 #: marks above which they are rasterized
 CROWDED = 500
@@ -21,7 +21,7 @@ CROWDED = 500
     topic="search",
     needs=("trials",),
 )
-def search(tables: Tables) -> Drawing | None:
+def search(tables: Tables) -> Figure | None:
     trials = tables["trials"]
     if "lr" not in trials:
         return None
@@ -50,7 +50,7 @@ def search(tables: Tables) -> Drawing | None:
         axes[1].set(xscale="log", yscale="log", xlabel="learning rate", ylabel="KL weight")
         axes[1].legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, fontsize=7)
         figure.colorbar(dots, ax=axes[1], label="CAR-FT, validation (points)")
-    return figure, search_words(trials, tables.methods)
+    return figure
 
 
 @report_figure(
@@ -61,7 +61,7 @@ def search(tables: Tables) -> Drawing | None:
     topic="training",
     needs=("history",),
 )
-def training(tables: Tables) -> Drawing | None:
+def training(tables: Tables) -> Figure | None:
     table = tables["history"]
     wanted = (
         ("train/loss", "training loss", 1),
@@ -78,4 +78,4 @@ def training(tables: Tables) -> Drawing | None:
     axes[2].axhline(100 * table["context_chance"].mean(), color="#595959", lw=0.8, ls=":", label="chance")
     axes[2].legend(handles=axes[2].lines[-1:])
     outside_legend(figure, axes[0])
-    return figure, training_words(table, tables.methods)
+    return figure

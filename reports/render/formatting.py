@@ -6,8 +6,7 @@ import html
 import json
 import math
 import re
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from sys import intern
 from typing import Any
@@ -17,8 +16,7 @@ from markupsafe import Markup
 
 from reports.claims.claim import ICONS, Verdict
 from reports.evidence.evidence import ORACLE, Entry, label
-from reports.tables.table import COPIED, TableCard
-from reports.words.figures_words import Methods
+from reports.tables.table import Methods, TableCard
 from reports.words.page_words import on_record_words
 from reports.words.verdict_words import shown_word
 
@@ -27,12 +25,8 @@ LONGEST = 300
 #: text of a missing number
 NOTHING = "–"
 
-#: half widths of an axis in points. The least one keeps an axis from magnifying noise; bounds can lie beyond 100.
-STEPS = (2, 5, 10, 20, 50, 100, 200)
-#: an axis is so much longer than its longest bound, so that a dot at its end is whole
-ROOM = 1.02
-#: share of the intervals of a kind that their common axis holds; the others are cut at its end
-HELD = 0.9
+#: kind of verdict -> half width of the axis of its intervals, a share of 1; what goes beyond is cut at its end
+AXES = {"accuracy": 0.05, "contexts": 0.5}
 #: a hyphen that is the sign of a number
 SIGN = re.compile(r"(?<![\w.-])-(?=\d)")
 
@@ -84,8 +78,6 @@ class FormattedTable:
     columns: Sequence[tuple[str, bool]]
     """(heading, whether the column is numeric)."""
     rows: Sequence[Sequence[str]]
-    formulas: Sequence[tuple[str, str]]
-    """(headings, how their numbers are computed)."""
 
     @property
     def is_long(self) -> bool:
@@ -109,17 +101,7 @@ def formatted(card: TableCard, table: pd.DataFrame, methods: Methods) -> Formatt
         columns.append((_heading(card, column), is_numeric))
         texts.append([intern(_text(card, column, value, methods)) for value in values])  # most are alike
     rows = list(zip(*texts, strict=True))
-    return FormattedTable(card.name, card.title, card.note, names, columns, rows, _formulas(card, names))
-
-
-def _formulas(card: TableCard, names: Sequence[str]) -> list[tuple[str, str]]:
-    """How the columns of a card with formulas are computed; columns with one formula stand together."""
-    by_formula: dict[str, list[str]] = {}
-    for name in names:
-        words = card.formula(name)
-        if words not in (card.note, COPIED):
-            by_formula.setdefault(words, []).append(_heading(card, name))
-    return [(", ".join(headings), words) for words, headings in by_formula.items()]
+    return FormattedTable(card.name, card.title, card.note, names, columns, rows)
 
 
 def _is_constant(column: str, values: pd.Series) -> bool:
@@ -160,16 +142,6 @@ class Bar:
     """The ends of the axis, ``left`` or ``right``, that the interval goes beyond."""
 
 
-def span_of(bounds: Sequence[float | None]) -> float:
-    """The half width of the axis around zero that shows all bounds, at most 2: the least of ``STEPS`` that does."""
-    known = [abs(bound) for bound in bounds if bound is not None and math.isfinite(bound)]
-    largest = ROOM * max(known, default=0.0)
-    for step in STEPS:
-        if step >= 100 * largest:
-            return step / 100
-    return STEPS[-1] / 100
-
-
 def bar(effect: float, low: float, high: float, span: float, margin: float | None = None) -> Bar | None:
     """The bar of an interval; None when there is no interval."""
     if effect is None or low is None or not math.isfinite(effect + low + high):
@@ -188,26 +160,8 @@ def bar(effect: float, low: float, high: float, span: float, margin: float | Non
 
 
 def kind_of(verdict: Verdict) -> str:
-    """What a verdict's interval is of; those of one kind share an axis, so that their lengths can be compared."""
+    """What a verdict's interval is of, a key of ``AXES``."""
     return "contexts" if verdict.number.metric == "context" else "accuracy"
-
-
-def axes_of(verdicts: Sequence[Verdict]) -> dict[str, float]:
-    """Kind -> half width of the axis of its intervals, a share of 1: it holds ``HELD`` of them whole."""
-    reaches: dict[str, list[float]] = {}
-    for verdict in verdicts:
-        number = verdict.number
-        if number.unit == "points" and interval(verdict):
-            bounds = [number.effect, number.low, number.high]
-            if verdict.shown:
-                bounds.append(verdict.shown.margin)
-            reach = max(abs(bound) for bound in bounds if bound is not None)
-            reaches.setdefault(kind_of(verdict), []).append(reach)
-    axes = {}
-    for kind, own in reaches.items():
-        held = math.ceil(HELD * len(own))
-        axes[kind] = span_of([sorted(own)[held - 1]])
-    return axes
 
 
 def minus(text: str) -> str:
@@ -246,33 +200,7 @@ def latex(value: Any) -> Any:
     return " ".join(minus(value).translate(TEX).split())
 
 
-_encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
-#: ``wbits`` of zlib for the format of gzip
-GZIP = 31
-PACKED = re.compile(r'"packed:([A-Za-z0-9+/=]*)"')
-
-
 def packed_json(content: Any) -> str:
     """``packed:`` and the base64 of the gzipped JSON of anything; a browser reads no NaN, so none is written."""
-    packer, packed = zlib.compressobj(9, wbits=GZIP), bytearray()
-    for text in _json_parts(content):
-        packed += packer.compress(text.encode())
-    packed += packer.flush()
-    return "packed:" + base64.b64encode(packed).decode()
-
-
-def _json_parts(content: Any) -> Iterator[str]:
-    """Yield JSON in parts. A list can hold every cell, so its values are encoded one by one."""
-    if not isinstance(content, list):
-        yield _encoder.encode(content)
-        return
-    before = "["
-    for value in content:
-        yield before + _encoder.encode(value)
-        before = ","
-    yield "]" if content else "[]"
-
-
-def unpacked(page: str) -> str:
-    """A page with the text of its packed parts: two builds of zlib compress the same text to different bytes."""
-    return PACKED.sub(lambda found: gzip.decompress(base64.b64decode(found[1])).decode(), page)
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    return "packed:" + base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()

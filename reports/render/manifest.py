@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from sys import intern
 from typing import Any
 
 from carft import NUMERICS, __version__
@@ -45,8 +44,7 @@ class Manifest:
         path = folder / NAME
         content = {"records": self.records, "report": self.report, "made_with": self.made_with, "schema": SCHEMA}
         with path.open("w", encoding="utf-8") as file:
-            # part by part: the text of all takes more memory than the digests
-            file.writelines(json.JSONEncoder(indent=0, sort_keys=True).iterencode(content))
+            json.dump(content, file, indent=0, sort_keys=True)
             file.write("\n")
         return path
 
@@ -63,11 +61,9 @@ class Manifest:
             schema = content["schema"]
             if schema != SCHEMA:
                 raise UserError(f"'{path}' has manifest schema {schema}; this version reads {SCHEMA}.", again)
-            # the names and digests are those of other files too: one object in memory
-            records = {intern(name): intern(digest) for name, digest in dict(content["records"]).items()}
             made = dict(content["made_with"])
             made["packages"] = dict(made.get("packages") or {})
-            return Manifest(records, dict(content["report"]), made)
+            return Manifest(dict(content["records"]), dict(content["report"]), made)
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"The manifest '{path}' cannot be read: {error}.", again) from error
 
@@ -100,18 +96,13 @@ def digests(root: Path, paths: Iterable[Path | str]) -> dict[str, str]:
     above = str(root / "_")[:-1]  # empty for the current folder
     for path in sorted(map(str, paths)):
         name = path.removeprefix(above).replace(os.sep, "/")
-        found[intern(name)] = intern(file_digest(Path(path)))
+        found[name] = file_digest(Path(path))
     return found
 
 
 def fingerprint(records: Mapping[str, str]) -> str:
     """One sha256 of the JSON of a map of digests."""
-    digest, before = hashlib.sha256(), "{"
-    for name in sorted(records):  # part by part: the JSON of all takes as much memory as the map
-        digest.update(f"{before}{json.dumps(name)}: {json.dumps(records[name])}".encode())
-        before = ", "
-    digest.update(b"}" if records else b"{}")
-    return digest.hexdigest()
+    return hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()
 
 
 def made_with() -> dict[str, Any]:

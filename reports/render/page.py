@@ -17,14 +17,14 @@ from reports.claims.claim import Claim, Verdict
 from reports.evidence.evidence import ORACLE
 from reports.figures.figure import DrawnFigure
 from reports.render import formatting
-from reports.render.formatting import FormattedTable, axes_of, formatted, mark_of
+from reports.render.formatting import FormattedTable, formatted, mark_of
 from reports.render.pictures import Gallery
 from reports.render.provenance import cell_block, provenance
 from reports.tables.table import Sources, rows_of, table_cards
 from reports.words import verdict_words as of_verdicts
-from reports.words.figures_words import confusion_sentences, prompt_words
+from reports.words.figures_words import prompt_words
 from reports.words.glossary import TERMS
-from reports.words.page_words import count_words, notes_of, others_words, rests_on, winners_again
+from reports.words.page_words import count_words, notes_of, others_words, rests_on
 from reports.words.provenance_words import about_words, maker_words, rests_on_words
 
 if TYPE_CHECKING:
@@ -56,22 +56,16 @@ class Content:
     def __post_init__(self) -> None:
         self.evidence = self.sources.evidence
         self.verdicts = self.sources.verdicts
-        self._places = _places(self.verdicts)
+        self.of_ledger: list[Verdict] = []
+        self.of_own: list[Verdict] = []
+        for verdict in self.verdicts:
+            of_kind = self.of_own if verdict.asked.own else self.of_ledger
+            of_kind.append(verdict)
         first: dict[str, Verdict] = {}
         for verdict in sorted(self.verdicts, key=lambda verdict: bool(verdict.missing)):
             if first.setdefault(verdict.claim, verdict) is not verdict:
                 self.further.setdefault(verdict.scope, []).append(verdict)
         self.first = list(first.values())
-
-    @property
-    def of_ledger(self) -> list[Verdict]:
-        """The verdicts on claims of the ledger."""
-        return [verdict for verdict in self.verdicts if not verdict.asked.own]
-
-    @property
-    def of_own(self) -> list[Verdict]:
-        """The verdicts on a reader's own claims."""
-        return [verdict for verdict in self.verdicts if verdict.asked.own]
 
     @cached_property
     def tables(self) -> list[FormattedTable]:
@@ -102,15 +96,6 @@ class Content:
         """What could not be used."""
         return rows_of(self.sources.table("problems"))
 
-    @cached_property
-    def winners_again(self) -> str:
-        """What winners of the first scope reach on validation when they are chosen and with fresh seeds."""
-        trials, tasks = self.sources.table("trials"), self.sources.table("tasks")
-        if trials.empty or tasks.empty:
-            return ""
-        name, methods = self.evidence.name, self.evidence.methods
-        return winners_again(trials[trials["scope"] == name], tasks[tasks["scope"] == name], methods)
-
     def makers(self) -> list[tuple[str, int]]:
         """Versions and machines, each with the number of cells that it made."""
         cells = Counter[str]()
@@ -125,18 +110,16 @@ class Content:
     @property
     def scopes(self) -> list[str]:
         """Those in which something was decided."""
-        decided = {verdict.scope for verdict in self.verdicts if not verdict.missing}
+        decided = set[str]()
+        for verdict in self.verdicts:
+            if not verdict.missing:
+                decided.add(verdict.scope)
         return [view.name for view in self.evidence.views() if view.name in decided]
 
     @property
     def has_scopes(self) -> bool:
         """Whether verdicts are on several things that must not be pooled."""
         return len({self.evidence.name, *self.scopes}) > 1
-
-    @cached_property
-    def axes(self) -> dict[str, float]:
-        """Kind of verdict -> the half width of the axis that its intervals share."""
-        return axes_of(self.verdicts)
 
     @property
     def matrix(self) -> list[tuple[Claim, list[Verdict | None]]]:
@@ -191,40 +174,18 @@ class Content:
 
     def row(self, verdict: Verdict) -> int:
         """The row of a verdict in the table ``claims``."""
-        return self._places[id(verdict)].row
+        return next(row for row, other in enumerate(self.verdicts) if other is verdict)
 
     def first_part(self, verdict: Verdict) -> int:
         """The row of a verdict's first part in the table ``verdicts``."""
-        return self._places[id(verdict)].first_part
+        return sum(len(other.parts) for other in self.verdicts[: self.row(verdict)])
 
     def anchor(self, verdict: Verdict) -> str:
         """Where the page tells of a verdict: ``claim-ID``; a number is added for the claim's further scopes."""
-        return self._places[id(verdict)].anchor
-
-
-@dataclass(frozen=True)
-class VerdictPlace:
-    """Where a report has a verdict."""
-
-    row: int
-    """In the table ``claims``."""
-    first_part: int
-    """Row of its first part in the table ``verdicts``."""
-    anchor: str
-    """On the page."""
-
-
-def _places(verdicts: Sequence[Verdict]) -> dict[int, VerdictPlace]:
-    """``id`` of each verdict -> its place."""
-    places, parts, scopes = {}, 0, Counter[str]()
-    for row, verdict in enumerate(verdicts):
-        scopes[verdict.claim] += 1
-        anchor = f"claim-{verdict.claim}"
-        if scopes[verdict.claim] > 1:
-            anchor += f"-{scopes[verdict.claim]}"
-        places[id(verdict)] = VerdictPlace(row, parts, anchor)
-        parts += len(verdict.parts)
-    return places
+        scopes = 1
+        for other in self.verdicts[: self.row(verdict)]:
+            scopes += other.claim == verdict.claim
+        return f"claim-{verdict.claim}-{scopes}".removesuffix("-1")
 
 
 def anchor_of(term: str) -> str:
@@ -247,10 +208,10 @@ def embedded_svg(drawn: DrawnFigure) -> str:
 
 #: what templates call by name, as functions and as filters
 CALLED: Sequence[Callable[..., Any]] = (
-    *(about_words, confusion_sentences, count_words, embedded_svg, mark_of, notes_of, prompt_words, rests_on_words),
+    *(about_words, count_words, embedded_svg, mark_of, notes_of, prompt_words, rests_on_words),
     *(formatting.amount, formatting.bar, formatting.interval),
     *(formatting.kind_of, formatting.minus, others_words, formatting.packed_json),
-    *(rests_on, formatting.span_of, anchor_of, term),
+    *(rests_on, anchor_of, term),
     *(of_verdicts.worst_of, of_verdicts.beside_words, of_verdicts.chance_words),
     *(of_verdicts.first_sight, of_verdicts.power_words, of_verdicts.reason_words),
     of_verdicts.tuning_words,
@@ -284,5 +245,5 @@ def _environment(page: str) -> Environment:
     called = {function.__name__: function for function in CALLED}
     environment.filters.update(called)
     terms = sorted(TERMS.items(), key=lambda entry: entry[0].lower())
-    environment.globals.update(called, glossary=terms, generator=GENERATOR, oracle=ORACLE)
+    environment.globals.update(called, glossary=terms, generator=GENERATOR, oracle=ORACLE, axes=formatting.AXES)
     return environment

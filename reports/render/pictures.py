@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from posixpath import normpath
@@ -16,12 +16,11 @@ import pandas as pd
 from PIL import Image
 
 from carft.core.errors import UserError
-from reports.analysis.disagreements import disagreement_counts, stable_digest
+from reports.analysis.disagreements import stable_digest
 from reports.evidence.evidence import COMPARED, label
 from reports.evidence.scopes import model_words
 from reports.tables.table import Sources, TableRow, rows_of
-from reports.words.figures_words import disagreement_words, image_words, prompt_words
-from reports.words.tables_words import count_sentences
+from reports.words.figures_words import picture_words, prompt_words
 
 FOLDER = "pictures"
 #: longest side in pixels, and the quality of the JPEG files
@@ -48,30 +47,20 @@ class PictureOptions:
         return False
 
 
-@dataclass(frozen=True)
-class WithoutPicture:
-    """Images that have no picture in a report."""
-
-    private: int | None = None
-    """How many are private; None where nothing says that any is."""
-    unread: Mapping[str, UserError] = field(default_factory=dict)
-    """Task -> why an image of it could not be read."""
-
-
-def write_pictures(sources: Sources, options: PictureOptions, folder: Path) -> tuple[list[Path], WithoutPicture]:
+def write_pictures(sources: Sources, options: PictureOptions, folder: Path) -> tuple[list[Path], list[str]]:
     """Write the images of the tables ``gallery`` and ``context_images`` as JPEG files of at most 96 pixels.
 
-    folder: of the report; the files go into ``pictures/``. Returns their paths, and which images have none.
+    folder: of the report; the files go into ``pictures/``. Returns their paths, and why images have none.
     """
     if not options.embedded:
-        return [], WithoutPicture()
+        return [], []
     withheld = set()
     for task in sources.evidence.archive.catalog.own.named.values():
         if task.private:
             withheld.add(task.name)
     paths: list[Path] = []
     private = 0
-    unread: dict[str, UserError] = {}
+    unread: dict[str, str] = {}
     for name, row in _shown_images(sources).items():
         if row["task"] in withheld or options.hides(row["task"], row["image"]):
             private += 1
@@ -79,14 +68,15 @@ def write_pictures(sources: Sources, options: PictureOptions, folder: Path) -> t
         try:
             pixels = _pixels(sources, row, options.root)
         except UserError as error:
-            unread.setdefault(row["task"], error)
+            unread.setdefault(row["task"], f"{row['task']} has images without a picture. {error}")
             continue
         paths.append(folder / FOLDER / f"{name}.jpg")
         paths[-1].parent.mkdir(parents=True, exist_ok=True)
         picture = Image.fromarray(pixels)
         picture.thumbnail((SIDE, SIDE))
         picture.save(paths[-1], quality=QUALITY)
-    return paths, WithoutPicture(private if private or options.private else None, unread)
+    told = [f"{private} private images have no picture."] if private or options.private else []
+    return paths, [*told, *unread.values()]
 
 
 def _shown_images(sources: Sources) -> Mapping[str, TableRow]:
@@ -133,15 +123,13 @@ class Gallery:
 
     contexts: Sequence[Mapping[str, Any]]
     disagreements: Sequence[Mapping[str, Any]]
-    counts: Sequence[str]
-    """How many such images there are in all, a sentence for each scope."""
 
     @staticmethod
     def of(sources: Sources, pictures: Mapping[str, str]) -> Gallery:
         """The pictures that were made. pictures: name -> ``data:`` address."""
         contexts = _with_pictures(sources.table("context_images"), pictures)
         for row in contexts:
-            row["words"] = image_words(row["label"], row["context"])
+            row["words"] = picture_words(row["label"], row["context"])
         disagreements = _with_pictures(sources.table("gallery"), pictures)
         scopes = Counter[str]()
         for view in sources.evidence.views():
@@ -149,18 +137,10 @@ class Gallery:
         for row in disagreements:
             if scopes[row["task"]] > 1:  # the name has its model, but for that of the family's own
                 row["task"] += model_words(row["scope"])
-            row["words"] = disagreement_words(row["label"], row["context"], row["task"])
+            row["words"] = picture_words(row["label"], row["context"], row["task"])
             row["answers"] = _answers(row)
             row["right"] = label(row["right"])
-        return Gallery(contexts, disagreements, count_sentences(disagreement_counts(sources.evidence)))
-
-    def choices(self, name: str) -> list[str]:
-        """The values of a filter: ``task``, ``context`` or ``right``, in order of appearance."""
-        values: dict[str, None] = {}
-        for row in self.disagreements:
-            if row[name]:
-                values[row[name]] = None
-        return list(values)
+        return Gallery(contexts, disagreements)
 
 
 def _with_pictures(table: pd.DataFrame, pictures: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -149,8 +149,9 @@ def _numbers(rows: Sequence[RowOfNumbers]) -> dict[str, Any]:
             values.append([])
             facts.append([*before])
             continue
-        shown = [amount(value, verdict.number.unit) for value in (part.estimate.effect, part.low, part.high)]
-        values.append([*shown, amount(part.estimate.smallest_visible(), verdict.number.unit, sign=False)])
+        unit, visible = verdict.number.unit, part.estimate.smallest_visible()
+        bounds = amount(part.low, unit), amount(part.high, unit)
+        values.append([amount(part.estimate.effect, unit), *bounds, amount(visible, unit, sign=False)])
         computed = ("computed", computed_words(part))
         facts.append([*before, ("part", part.name), computed, ("variance in points squared", variance_words(part))])
     return {"headings": list(NUMBERS.values()), "values": values, "facts": facts}

@@ -2,20 +2,28 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from carft.core.metrics import Outcomes
 from reports.analysis.forgetting import POSITIVE
-from reports.analysis.levels import LEVELS, TaskLevels, chance_of_contexts, level_of, levels_by_task
+from reports.analysis.levels import LEVELS, chance_of_contexts, level_of, levels_by_task
 from reports.evidence.evidence import COMPARED, FIXED, RANDOM, VALIDATION, Entry, Evidence
 from reports.stats.intervals import Estimate, pooled
-from reports.tables.table import LEVEL_INTERVAL, Sources, means_of, method_cells, table
+from reports.tables.table import (
+    LEVEL_INTERVAL,
+    TableRow,
+    confirm_cells,
+    means_of,
+    measured,
+    method_cells,
+    numbers_of,
+    scope_table,
+)
 
 CHANCE = "1 over the number of known contexts of the task."
 LEVEL_FORMULAS = dict.fromkeys(("low", "high", "card_low", "card_high"), LEVEL_INTERVAL)
@@ -23,12 +31,12 @@ LEVEL_FORMULAS = dict.fromkeys(("low", "high", "card_low", "card_high"), LEVEL_I
 BESIDE = (RANDOM, POSITIVE)
 
 
-@table(
+@scope_table(
     "What each method reaches",
     "Means in % over the tasks that zero-shot, FT and CAR-FT all have, with 95 % intervals; also CAR-FT with random "
     "vectors and WiSE-FT of FT at a fixed alpha where these tasks have them. Whether two methods differ, only the "
     "paired differences tell.",
-    ["place", "method"],
+    ["scope", "place", "method"],
     shares=("value", "low", "high", "chance"),
     formulas={
         "value": "Unweighted mean over tasks of the mean over confirm seeds of the metric: context recognition (macro "
@@ -38,7 +46,7 @@ BESIDE = (RANDOM, POSITIVE)
         **LEVEL_FORMULAS,
     },
 )
-def levels(sources: Sources) -> pd.DataFrame:
+def levels(view: Evidence) -> Iterator[TableRow]:
     """One row per scope, place and method: the mean over the tasks that all compared methods with a level have.
 
     A method that stands beside them has a row only where it has all of these tasks.
@@ -46,72 +54,53 @@ def levels(sources: Sources) -> pd.DataFrame:
     value, low, high and chance are shares of 1; low and high are NaN with one seed, and within [0, 1] otherwise.
     chance: what guessing would reach of contexts; NaN for accuracies.
     """
-    rows: list[dict[str, Any]] = []
-    for view in sources.evidence.views():
-        for place, (metric, sets) in LEVELS.items():
-            by_entry = {entry: levels_by_task(view, entry, metric, sets) for entry in (*COMPARED, *BESIDE)}
-            shared = _shared_tasks(view, [by_entry[entry] for entry in COMPARED])
-            if not shared:
+    for place, (metric, sets) in LEVELS.items():
+        by_entry = {entry: levels_by_task(view, entry, metric, sets) for entry in (*COMPARED, *BESIDE)}
+        shared = set(view.tasks)
+        for entry in COMPARED:
+            if by_entry[entry]:
+                shared &= set(by_entry[entry])
+        tasks = [task for task in view.tasks if task in shared]
+        for entry, by_task in by_entry.items():
+            if not tasks or not shared <= set(by_task):
                 continue
-            chance = math.nan
-            if metric == "context":
-                chance = chance_of_contexts(view, shared)
-            for entry, by_task in by_entry.items():
-                has_all = set(shared) <= set(by_task)
-                if has_all:
-                    named = {**view.columns, "place": place, "method": entry.label}
-                    rows.append({**named, **_mean_level(by_task, shared), "chance": chance})
-    return pd.DataFrame(rows)
-
-
-def _shared_tasks(view: Evidence, levels: Sequence[TaskLevels]) -> list[str]:
-    """The tasks that all methods have a level of; methods without any level are left out."""
-    compared = [by_task.keys() for by_task in levels if by_task]
-    if not compared:
-        return []
-    shared = set(view.tasks).intersection(*compared)
-    return [task for task in view.tasks if task in shared]
-
-
-def _mean_level(by_task: TaskLevels, tasks: Sequence[str]) -> dict[str, Any]:
-    """The mean of the levels of some tasks, with its interval and cells."""
-    levels, cells = [], list[str]()
-    for task in tasks:
-        level, of_task = by_task[task]
-        levels.append(level)
-        cells += of_task
-    mean = pooled(levels)
-    low, high = mean.level_interval()
-    return {
-        "value": mean.effect,
-        "low": low,
-        "high": high,
-        "n_tasks": len(levels),
-        "n_seeds": mean.n_seeds,
-        "n_groups": mean.n_groups,
-        "cells": " ".join(cells),
-    }
+            of_tasks, cells = [], list[str]()
+            for task in tasks:
+                of_tasks.append(by_task[task][0])
+                cells += by_task[task][1]
+            mean = pooled(of_tasks)
+            low, high = mean.level_interval()
+            yield {
+                "place": place,
+                "method": entry.label,
+                "value": mean.effect,
+                "low": low,
+                "high": high,
+                "n_tasks": len(tasks),
+                **numbers_of(mean, "n_seeds", "n_groups"),
+                "cells": " ".join(cells),
+                "chance": chance_of_contexts(view, tasks) if metric == "context" else math.nan,
+            }
 
 
 #: columns of the table of tasks, beside those of its sets -> the metric whose mean they are
 MEANS = {
     "val_top1": "val/top1",
-    "test_mean_per_class": "test/mean_per_class",
     "context_top1": "test/context_top1",
     "ood_context_top1": "ood/context_top1",
 }
 
 
-@table(
+@scope_table(
     "Task by task",
     "Top-1 in %, means over confirm seeds, with a 95 % interval for the ID test alone. WiSE-FT's alpha was chosen on "
     "validation. Where a task's usual metric is mean per class, it stands beside top-1, with its interval.",
     ["task", "method"],
     shares=(
-        *("test_top1", "low", "high", "val_top1", "test_mean_per_class", "ood/*", "*context_top1"),
+        *("test_top1", "low", "high", "val_top1", "ood/*", "*context_top1"),
         *("test_card_metric", "card_low", "card_high", "context_chance"),
     ),
-    hidden=("cells", "scale", "val_top1", "test_mean_per_class"),
+    hidden=("cells", "scale", "val_top1"),
     headings={
         "test_top1": "ID test",
         "ood/mean": "mean OOD",
@@ -132,43 +121,34 @@ MEANS = {
     },
     metrics={"test_top1": "test/top1", "ood/*": "{}/top1", **MEANS},
 )
-def tasks(sources: Sources) -> pd.DataFrame:
+def tasks(view: Evidence) -> Iterator[TableRow]:
     """One row per task and entry: n, test_top1 with its interval, every suite, mean OOD and context recognition.
 
     Values are shares of 1, means over confirm seeds; low and high bound test_top1 at 95 %. test_card_metric is the
     accuracy in the metric that the task's card names (card_metric), with its interval.
     """
-    rows = []
-    for view, task, entry, cells in sources.measured():
+    for task, entry, cells in measured(view):
         card_metric, is_untrained = view.card(task).metric, view.methods[entry.method].kind == "untrained"
-        estimate = _accuracy(view, task, cells, "top1")
-        of_card = estimate
-        if card_metric != "top1":
-            of_card = _accuracy(view, task, cells, card_metric)
+        estimate, of_card = _accuracy(view, task, cells, "top1"), _accuracy(view, task, cells, card_metric)
         low, high = estimate.level_interval()
         card_low, card_high = of_card.level_interval()
         of_sets = {name: f"{name}/top1" for name in (*view.suites(task), "ood/mean")}
-        rows.append(
-            {
-                "task": task,
-                "method": entry.label,
-                **view.columns,
-                "selected_on": FIXED if is_untrained else VALIDATION,
-                "n_seeds": estimate.n_seeds,
-                "n_groups": estimate.n_groups,
-                "test_top1": estimate.effect,
-                "low": low,
-                "high": high,
-                **means_of(view, cells, {**of_sets, **MEANS}),
-                "cells": " ".join(cells),
-                "card_metric": card_metric,
-                "test_card_metric": of_card.effect,
-                "card_low": card_low,
-                "card_high": card_high,
-                "context_chance": chance_of_contexts(view, [task]),
-            }
-        )
-    return pd.DataFrame(rows)
+        yield {
+            "task": task,
+            "method": entry.label,
+            "selected_on": FIXED if is_untrained else VALIDATION,
+            **numbers_of(estimate, "n_seeds", "n_groups"),
+            "test_top1": estimate.effect,
+            "low": low,
+            "high": high,
+            **means_of(view, cells, {**of_sets, **MEANS}),
+            "cells": " ".join(cells),
+            "card_metric": card_metric,
+            "test_card_metric": of_card.effect,
+            "card_low": card_low,
+            "card_high": card_high,
+            "context_chance": chance_of_contexts(view, [task]),
+        }
 
 
 def _accuracy(evidence: Evidence, task: str, cells: Sequence[str], metric: str) -> Estimate:
@@ -177,20 +157,17 @@ def _accuracy(evidence: Evidence, task: str, cells: Sequence[str], metric: str) 
     NaN with the number of groups where a task has suites only; no groups for different images.
     """
     names = evidence.set_names(task)
-    has_test = "test" in names
-    level = level_of(evidence, cells, ["test"] if has_test else names, metric)
+    level = level_of(evidence, cells, ["test"] if "test" in names else names, metric)
     if level is None:
         return Estimate(math.nan, (), len(cells), 0)
-    if not has_test:
-        return replace(level, effect=math.nan, components=())
-    return level
+    return level if "test" in names else replace(level, effect=math.nan, components=())
 
 
 #: columns of the curves -> the metric whose mean they are
 CURVE_METRICS = dict.fromkeys(("val/top1", "test/top1", "ood/mean/top1", "test/context_top1", "ood/context_top1"), "{}")
 
 
-@table(
+@scope_table(
     "WiSE-FT curves",
     "Means over seeds in %, from the pretrained (alpha 0) to the fine-tuned model (alpha 1).",
     ["task", "parent", "alpha"],
@@ -198,29 +175,23 @@ CURVE_METRICS = dict.fromkeys(("val/top1", "test/top1", "ood/mean/top1", "test/c
     formulas={"context_chance": CHANCE},
     metrics=CURVE_METRICS,
 )
-def wise(sources: Sources) -> pd.DataFrame:
+def wise(view: Evidence) -> Iterator[TableRow]:
     """WiSE-FT curves: per task, parent and alpha, the means over seeds of val, ID and OOD top-1."""
-    rows = []
-    for view in sources.evidence.views():
-        for task, parent, alpha in product(view.tasks, view.trained_methods, view.alphas()):
-            cells = view.cells(task, Entry("wise_ft", parent, alpha))
-            if cells:
-                rows.append(
-                    {
-                        "task": task,
-                        "parent": parent,
-                        "alpha": alpha,
-                        **view.columns,
-                        "n_seeds": len(cells),
-                        **means_of(view, cells, CURVE_METRICS),
-                        "context_chance": chance_of_contexts(view, [task]),
-                        "cells": " ".join(cells),
-                    }
-                )
-    return pd.DataFrame(rows)
+    for task, parent, alpha in product(view.tasks, view.trained_methods, view.alphas()):
+        cells = view.cells(task, Entry("wise_ft", parent, alpha))
+        if cells:
+            yield {
+                "task": task,
+                "parent": parent,
+                "alpha": alpha,
+                "n_seeds": len(cells),
+                **means_of(view, cells, CURVE_METRICS),
+                "context_chance": chance_of_contexts(view, [task]),
+                "cells": " ".join(cells),
+            }
 
 
-@table(
+@scope_table(
     "Confirm cells",
     "Those of trained methods, with hyperparameters and what they reach, in %.",
     ["scope", "task", "method", "search", "seed"],
@@ -232,85 +203,65 @@ def wise(sources: Sources) -> pd.DataFrame:
     metrics={"val_top1": "val/top1", "test_top1": "test/top1", "ood_mean": "ood/mean/top1"},
     on_page=False,
 )
-def confirmed(sources: Sources) -> pd.DataFrame:
+def confirmed(view: Evidence) -> Iterator[TableRow]:
     """Hyperparameters and shares of 1 of every finished confirm cell.
 
     context_top1: context recognition, the mean over all held-out sets, each a mean over its contexts.
     """
-    rows = []
-    for view, study, cell in sources.evidence.confirm_cells():
+    for study, cell in confirm_cells(view):
         if not view.archive.evaluated(cell):
             continue
         record, metrics = view.records[cell], view.metrics(cell)
-        rows.append(
-            {
-                **view.columns,
-                "task": study.task,
-                "method": study.method,
-                "search": study.search,
-                "seed": record.cell.seed,
-                "val_top1": record.metrics["val/top1"],
-                "test_top1": metrics.get("test/top1"),
-                "ood_mean": metrics.get("ood/mean/top1"),
-                "context_top1": _recognised(view, study.task, metrics),
-                "context_chance": chance_of_contexts(view, [study.task]),
-                "selected_on": VALIDATION,
-                "cell": cell,
-                **record.cell.hyperparameters,
-            }
-        )
-    return pd.DataFrame(rows)
+        recognised = [metrics.get(f"{name}/context_top1", math.nan) for name in view.set_names(study.task)]
+        yield {
+            "task": study.task,
+            "method": study.method,
+            "search": study.search,
+            "seed": record.cell.seed,
+            "val_top1": record.metrics["val/top1"],
+            "test_top1": metrics.get("test/top1"),
+            "ood_mean": metrics.get("ood/mean/top1"),
+            "context_top1": pd.Series(recognised, dtype=float).mean(),
+            "context_chance": chance_of_contexts(view, [study.task]),
+            "selected_on": VALIDATION,
+            "cell": cell,
+            **record.cell.hyperparameters,
+        }
 
 
-def _recognised(view: Evidence, task: str, metrics: Mapping[str, float]) -> float | None:
-    """Context recognition, the mean over held-out sets with known contexts; None without any."""
-    shares = []
-    for name in view.set_names(task):
-        metric = f"{name}/context_top1"
-        if metric in metrics:
-            shares.append(metrics[metric])
-    return sum(shares) / len(shares) if shares else None
-
-
-@table(
+@scope_table(
     "Context confusion",
     "Known against named contexts, summed over tasks and seeds.",
     ["scope", "method", "where", "known", "named"],
     shares=("share", "chance"),
     cells=method_cells,
 )
-def confusion(sources: Sources) -> pd.DataFrame:
+def confusion(view: Evidence) -> Iterator[TableRow]:
     """Known against named context per entry, ID and OOD apart: images, and their share of the known context.
 
     Summed over tasks and seeds; a row of the confusion matrix sums to 1 over ``named``. Interpolations are left out.
     chance: what guessing would recognise of the contexts of the scope, a share of 1.
     """
-    keys = ["scope", "scale", "method", "where", "known"]
-    counts: Counter[tuple[str, ...]] = Counter()
-    for view, task, entry, cells in sources.measured():
-        if entry.parent is not None:
+    counts, whole = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
+    for task, entry, cells in measured(view):
+        contexts = view.card(task).contexts
+        if entry.parent is not None or not contexts:
             continue
         for cell, name in product(cells, view.set_names(task)):
             where = "ID" if name == "test" else "OOD"
-            for pair, images in _confused(view.outcome(cell, name), view.card(task).contexts):
-                counts[(view.name, view.scale, entry.label, where, *pair)] += images
-    if not counts:
-        return pd.DataFrame()
-    shown = pd.DataFrame(list(counts), columns=[*keys, "named"]).assign(images=list(counts.values()))
-    whole = shown.groupby(keys)["images"].transform("sum")
-    chance = {}
-    for view in sources.evidence.views():
-        tasks = [task for task in view.tasks if view.card(task).contexts]
-        if tasks:
-            chance[view.name] = chance_of_contexts(view, tasks)
-    return shown.assign(share=shown["images"] / whole, chance=shown["scope"].map(chance).astype(float))
+            for code, named_code, images in _confused(view.outcome(cell, name), len(contexts)):
+                row = (entry.label, where, contexts[code])
+                counts[*row, contexts[named_code]] += images
+                whole[row] += images
+    chance = chance_of_contexts(view, [task for task in view.tasks if view.card(task).contexts]) if counts else math.nan
+    for (method, where, known, named), images in counts.items():
+        numbers = {"images": images, "share": images / whole[method, where, known], "chance": chance}
+        yield {"method": method, "where": where, "known": known, "named": named, **numbers}
 
 
-def _confused(outcome: Outcomes, contexts: Sequence[str]) -> Iterator[tuple[tuple[str, str], int]]:
-    """Yield each pair of a known and a named context, by name and as they appear, with the number of its images."""
+def _confused(outcome: Outcomes, contexts: int) -> Iterator[tuple[int, int, int]]:
+    """Yield each known context, a context that was named for it, and the number of such images."""
     codes = np.stack([outcome.contexts, outcome.predicted_contexts]).astype(np.int64)
-    known, named = codes[:, ((codes >= 0) & (codes < len(contexts))).all(axis=0)]
-    pairs, places, images = np.unique(known * len(contexts) + named, return_index=True, return_counts=True)
-    for number in np.argsort(places):
-        first, second = divmod(int(pairs[number]), len(contexts))
-        yield (contexts[first], contexts[second]), int(images[number])
+    known, named = codes[:, ((codes >= 0) & (codes < contexts)).all(axis=0)]
+    pairs, images = np.unique(known * contexts + named, return_counts=True)
+    yield from zip((pairs // contexts).tolist(), (pairs % contexts).tolist(), images.tolist(), strict=True)

@@ -1,17 +1,16 @@
 """Paired differences: task by task, of every method against plain fine-tuning, and at equal settings."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from itertools import product
 
 import pandas as pd
 
-from reports.analysis.contrasts import METRIC_WORDS, OF_CARD, PLACES, Contrast, Part, id_test, pool
+from reports.analysis.contrasts import METRIC_WORDS, OF_CARD, PLACES, Contrast, pool
 from reports.analysis.equal_settings import differences_by_setting, evaluated_cells
 from reports.analysis.levels import LEVELS
 from reports.evidence.evidence import CAR_FT, FIXED, FT, VALIDATION, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
-from reports.tables.table import DIFFERENCE_FORMULAS, Sources, numbers_of, rows_of, table
+from reports.tables.table import DIFFERENCE_FORMULAS, Sources, TableRow, numbers_of, rows_of, scope_table, table
 from reports.words.tables_words import first_searches, range_words, registered_words
 
 DIFFERENCES = (
@@ -22,9 +21,10 @@ DIFFERENCES = (
 )
 #: the numbers of an effect
 EFFECT = ("effect", "low", "high", "smallest_visible", "floor")
+COUNTS = ("n_tasks", "n_searches", "n_seeds", "n_groups")
 
 
-@table(
+@scope_table(
     "Paired differences",
     "In points, with the winners that the two sides were run with. “smallest visible” is the smallest true "
     "difference that would have shown in 80 % of repetitions.",
@@ -34,43 +34,28 @@ EFFECT = ("effect", "low", "high", "smallest_visible", "floor")
     headings={"first_hyperparameters": "first", "second_hyperparameters": "second"},
     formulas=DIFFERENCE_FORMULAS,
 )
-def differences(sources: Sources) -> pd.DataFrame:
+def differences(view: Evidence) -> Iterator[TableRow]:
     """Paired differences per task, ID and mean OOD, with intervals and the smallest visible difference.
 
     All are in top-1. A task whose card names another metric has one more row for the ID test, in that metric.
     """
-    asked = []
-    for name, first, second in DIFFERENCES:
-        for place, sets in PLACES:
-            asked.append((name, place, Contrast(first, second, "top1", sets)))
-    for name, first, second in DIFFERENCES:
-        asked.append((name, "ID test", Contrast(first, second, OF_CARD, id_test)))
-    rows: list[dict[str, Any]] = []
-    for view in sources.evidence.views():
-        for name, place, contrast in asked:
-            rows += _rows_of_tasks(view, name, place, contrast)
-    return pd.DataFrame(rows)
-
-
-def _rows_of_tasks(view: Evidence, name: str, place: str, contrast: Contrast) -> Iterator[dict[str, Any]]:
-    """A row for each task of a contrast; in the metric of its card where that is not top-1."""
-    result = contrast.estimate(view)
-    for task, (estimate, cells) in result.estimates.items():
-        metric = result.metrics[task]
-        if contrast.what == OF_CARD and metric == "top1":
-            continue
-        yield {
-            "contrast": name,
-            "where": f"{place}{METRIC_WORDS[metric]}",
-            "task": task,
-            **view.columns,
-            "selected_on": VALIDATION,
-            **numbers_of(estimate, *EFFECT, "n_seeds", "n_groups"),
-            "first_hyperparameters": _tuned(view, task, contrast.first),
-            "second_hyperparameters": _tuned(view, task, contrast.second),
-            "cells": " ".join(cells),
-            "metric": metric,
-        }
+    asked = [*product(DIFFERENCES, PLACES, ["top1"]), *product(DIFFERENCES, PLACES[:1], [OF_CARD])]
+    for (name, first, second), (place, sets), what in asked:
+        result = Contrast(first, second, what, sets).estimate(view)
+        for task, (estimate, cells) in result.estimates.items():
+            metric = result.metrics[task]
+            if (what, metric) != (OF_CARD, "top1"):
+                yield {
+                    "contrast": name,
+                    "where": f"{place}{METRIC_WORDS[metric]}",
+                    "task": task,
+                    "selected_on": VALIDATION,
+                    **numbers_of(estimate, *EFFECT, "n_seeds", "n_groups"),
+                    "first_hyperparameters": _tuned(view, task, first),
+                    "second_hyperparameters": _tuned(view, task, second),
+                    "cells": " ".join(cells),
+                    "metric": metric,
+                }
 
 
 def _tuned(evidence: Evidence, task: str, entry: Entry) -> str:
@@ -93,78 +78,56 @@ def _tuned(evidence: Evidence, task: str, entry: Entry) -> str:
     shares=("smallest_visible",),
     formulas=DIFFERENCE_FORMULAS,
 )
-def comparisons(sources: Sources) -> pd.DataFrame:
+def comparisons(sources: Sources) -> Iterator[TableRow]:
     """One row per scope, pair of methods and place; effect, low and high are shares of 1.
 
     With interpolations, WiSE-FT of FT, alpha chosen on validation, is compared with FT and with CAR-FT. Where other
     methods were searched less often, further rows compare CAR-FT with FT in as many first searches. The registered
     contrast of the table ``equal_settings`` stands beside the tuned ones.
     """
-    rows: list[dict[str, Any]] = []
     for scope in sources.evidence.views():
-        for compared in _compared(scope):
-            for where, (metric, sets) in LEVELS.items():
-                contrast = Contrast(compared.first, compared.second, metric, sets)
-                part = pool(compared.view, contrast, compared.name)
-                if part is not None and part.tasks:
-                    named = {"contrast": compared.name, "where": where, **scope.columns}
-                    rows.append({**named, "selected_on": VALIDATION, **_pooled_row(part)})
-    columns = list(rows[0]) if rows else []
-    rows += _registered_rows(sources.table("equal_settings"), columns)
-    return pd.DataFrame(rows)
+        for (name, view, first, second), (where, (metric, sets)) in product(_compared(scope), LEVELS.items()):
+            part = pool(view, Contrast(first, second, metric, sets), name)
+            if part is not None and part.tasks:
+                yield {
+                    "contrast": name,
+                    "where": where,
+                    **scope.columns,
+                    "selected_on": VALIDATION,
+                    **numbers_of(part, *EFFECT, *COUNTS),
+                    "flaws": part.doubts,
+                    "cells": " ".join(part.cells),
+                }
+    equal = sources.table("equal_settings")
+    for row in rows_of(equal[equal["registered"].astype(bool)]):
+        row |= {"contrast": f"{row['contrast']}, equal settings", "selected_on": FIXED, "floor": row["interval_over"]}
+        row |= {"n_groups": "", "flaws": registered_words(row["lr"], row["kl_weight"], row["interval_over"])}
+        kept = ("contrast", "where", "scope", "scale", "selected_on", *EFFECT, *COUNTS, "flaws", "cells")
+        yield {name: row[name] for name in kept}
 
 
-def _pooled_row(part: Part) -> dict[str, Any]:
-    """The numbers of a mean over tasks, and what it rests on."""
-    return {
-        **numbers_of(part, *EFFECT, "n_tasks", "n_searches", "n_seeds", "n_groups"),
-        "flaws": part.doubts,
-        "cells": " ".join(part.cells),
-    }
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A comparison of two rows of the tables in a scope."""
-
-    name: str
-    view: Evidence
-    """The scope, or fewer searches of it."""
-    first: Entry
-    second: Entry
-
-
-def _compared(view: Evidence) -> Iterator[Comparison]:
-    """Every comparison in a scope."""
+def _compared(view: Evidence) -> Iterator[tuple[str, Evidence, Entry, Entry]]:
+    """Every comparison in a scope: name, the scope or fewer searches of it, first and second entry."""
     labels = {Entry(name): view.methods[name].label for name in view.trained_methods}
     others = [entry for entry in labels if entry != FT and _has(view, entry)]
     for entry in others:
-        yield Comparison(f"{labels[entry]} - {labels[FT]}", view, entry, FT)
+        yield f"{labels[entry]} - {labels[FT]}", view, entry, FT
     for entry in others:
         if entry != CAR_FT:
-            yield Comparison(f"{labels[CAR_FT]} - {labels[entry]}", view, CAR_FT, entry)
+            yield f"{labels[CAR_FT]} - {labels[entry]}", view, CAR_FT, entry
     if _has(view, WISE):
         for entry in (FT, CAR_FT):
-            yield Comparison(f"WiSE(FT) - {labels[entry]}", view, WISE, entry)
+            yield f"WiSE(FT) - {labels[entry]}", view, WISE, entry
     counts = view.searches_of(view.trained_methods)
     both = min(counts.get(CAR_FT.method, 0), counts.get(FT.method, 0))
     for count in sorted(set(counts.values())):
         if count < both:
             fewer = view.with_searches(range(1, count + 1), (CAR_FT.method, FT.method))
-            name = f"{labels[CAR_FT]} - {labels[FT]}, {first_searches(count)}"
-            yield Comparison(name, fewer, CAR_FT, FT)
+            yield f"{labels[CAR_FT]} - {labels[FT]}, {first_searches(count)}", fewer, CAR_FT, FT
 
 
 def _has(view: Evidence, entry: Entry) -> bool:
     return any(view.cells(task, entry) for task in view.tasks)
-
-
-def _registered_rows(equal: pd.DataFrame, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The rows of the registered contrast in the table ``equal_settings``, with these columns; none for all."""
-    for row in rows_of(equal[equal["registered"].astype(bool)]):
-        row |= {"contrast": f"{row['contrast']}, equal settings", "selected_on": FIXED, "floor": row["interval_over"]}
-        row |= {"n_groups": "", "flaws": registered_words(row["lr"], row["kl_weight"], row["interval_over"])}
-        yield {name: row[name] for name in columns or row}
 
 
 EQUAL_INTERVAL = (

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
 
 import pandas as pd
 
@@ -11,9 +10,9 @@ from carft.catalog.resolve import command
 from carft.config.cell import Cell, Reading
 from carft.core.errors import UserError
 from reports.evidence.caveats import TEST_SEEN
-from reports.evidence.evidence import Entry, Evidence
+from reports.evidence.evidence import Entry
 from reports.evidence.note import Note
-from reports.tables.table import Sources, table
+from reports.tables.table import Sources, TableRow, table
 from reports.words.tables_words import setting_words
 
 
@@ -25,28 +24,25 @@ from reports.words.tables_words import setting_words
     metrics={"val_top1": "val/top1"},
     on_page=False,
 )
-def cells(sources: Sources) -> pd.DataFrame:
+def cells(sources: Sources) -> Iterator[TableRow]:
     """One row per cell, with the command that runs it again. reading: its factors that differ from the default."""
-    archive = sources.evidence.archive
-    rows = []
+    archive, default = sources.evidence.archive, asdict(Reading())
     for record in sorted(archive.records.values(), key=lambda r: (r.cell.task, r.cell.method, r.cell.seed, r.id)):
         cell, made = record.cell, record.made_with
-        rows.append(
-            {
-                "cell": record.id,
-                "task": cell.task,
-                "method": cell.method,
-                "hyperparameters": " ".join(f"{k}={v:.4g}" for k, v in cell.hyperparameters.items()),
-                "seed": cell.seed,
-                "reading": setting_words(_factors(cell.reading)),
-                "val_top1": record.metrics["val/top1"],
-                "carft": made.carft,
-                "numerics": made.numerics,
-                "torch": made.packages.get("torch", ""),
-                "command": _again(cell, archive.catalog, bool(archive.evaluated(record.id))),
-            }
-        )
-    return pd.DataFrame(rows)
+        factors = {name: value for name, value in asdict(cell.reading).items() if value != default[name]}
+        yield {
+            "cell": record.id,
+            "task": cell.task,
+            "method": cell.method,
+            "hyperparameters": " ".join(f"{k}={v:.4g}" for k, v in cell.hyperparameters.items()),
+            "seed": cell.seed,
+            "reading": setting_words(factors),
+            "val_top1": record.metrics["val/top1"],
+            "carft": made.carft,
+            "numerics": made.numerics,
+            "torch": made.packages.get("torch", ""),
+            "command": _again(cell, archive.catalog, bool(archive.evaluated(record.id))),
+        }
 
 
 def _again(cell: Cell, catalog: Catalog, is_open: bool) -> str:
@@ -55,12 +51,6 @@ def _again(cell: Cell, catalog: Catalog, is_open: bool) -> str:
         return command(cell, "again", catalog=catalog, unseal=is_open, published=True)
     except UserError:
         return ""
-
-
-def _factors(reading: Reading) -> dict[str, Any]:
-    """The factors of a reading that differ from the default."""
-    default = asdict(Reading())
-    return {name: value for name, value in asdict(reading).items() if value != default[name]}
 
 
 @table(
@@ -72,28 +62,18 @@ def problems(sources: Sources) -> pd.DataFrame:
     """What the report cannot use: corrupt or failed cells, other numerics or data, studies that are not the largest."""
     found = list(sources.evidence.archive.problems)
     for view in sources.evidence.views():
-        found += _unused_studies(view)
-        found += _missing_seeds(view)
+        for study in view.dropped:
+            size = f"{len(study.trials)} trials, {study.training.epochs} epochs"
+            why = f"another recipe or fewer trials than what {view.name} reports"
+            found.append(Note("study not used", f"{study.method} on {study.task}, {size}: {why}.", where=study.id))
+        for study in view.studies:
+            opened = view.cells(study.task, Entry(study.method))
+            missing = ", ".join(cell for cell in study.confirm if cell not in opened)
+            if missing:
+                words = f"{study.method} on {study.task}: {missing} not finished, unsealed or readable."
+                found.append(Note("missing seed", words, where=study.id))
     rows = [(note.kind, note.where, note.text) for note in found]
     return pd.DataFrame(rows, columns=["what", "where", "words"]).drop_duplicates(ignore_index=True)
-
-
-def _unused_studies(view: Evidence) -> Iterator[Note]:
-    """Studies of a scope that are not the largest of their question."""
-    for study in view.dropped:
-        size = f"{len(study.trials)} trials, {study.training.epochs} epochs"
-        why = f"another recipe or fewer trials than what {view.name} reports"
-        yield Note("study not used", f"{study.method} on {study.task}, {size}: {why}.", where=study.id)
-
-
-def _missing_seeds(view: Evidence) -> Iterator[Note]:
-    """Studies of a scope with confirm cells that cannot be used."""
-    for study in view.studies:
-        opened = view.cells(study.task, Entry(study.method))
-        missing = [cell for cell in study.confirm if cell not in opened]
-        if missing:
-            words = f"{study.method} on {study.task}: {', '.join(missing)} not finished, unsealed or readable."
-            yield Note("missing seed", words, where=study.id)
 
 
 @table(
@@ -121,9 +101,8 @@ def unsealings(sources: Sources) -> pd.DataFrame:
     "What must hold, on these records, before any comparison means something.",
     ["check"],
 )
-def nulls(sources: Sources) -> pd.DataFrame:
+def nulls(sources: Sources) -> Iterator[TableRow]:
     """One row per check: passed, failed or not checkable, with why and the cells."""
-    rows = []
     for check in sources.checks:
-        rows.append((check.name, check.status, check.words, len(check.cells), " ".join(check.cells)))
-    return pd.DataFrame(rows, columns=["check", "status", "words", "n_cells", "cells"])
+        named = {"check": check.name, "status": check.status, "words": check.words}
+        yield {**named, "n_cells": len(check.cells), "cells": " ".join(check.cells)}

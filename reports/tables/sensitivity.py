@@ -2,18 +2,24 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
-
-import pandas as pd
 
 from reports.analysis.contrasts import Part
 from reports.analysis.established import remedies
 from reports.analysis.forgetting import GivenBack
-from reports.claims.readings import DEFAULTS, ReadingResult, reading_results
+from reports.claims.readings import DEFAULTS, reading_results
 from reports.evidence.evidence import VALIDATION, Evidence
 from reports.evidence.references import NAMES, reported_gain, reported_share
 from reports.stats.intervals import Estimate
-from reports.tables.table import DIFFERENCE_FORMULAS, INTERVAL, PAIRED, Sources, TableRow, numbers_of, table
+from reports.tables.table import (
+    DIFFERENCE_FORMULAS,
+    INTERVAL,
+    PAIRED,
+    Sources,
+    TableRow,
+    numbers_of,
+    scope_table,
+    table,
+)
 from reports.words.verdict_words import as_dict
 
 
@@ -25,13 +31,11 @@ from reports.words.verdict_words import as_dict
     formulas=DIFFERENCE_FORMULAS,
     on_page=False,
 )
-def claims(sources: Sources) -> pd.DataFrame:
+def claims(sources: Sources) -> Iterator[TableRow]:
     """One row per verdict."""
     # scripts get null for what does not exist, tables an empty cell
-    rows = []
     for verdict in sources.verdicts:
-        rows.append({**as_dict(verdict), "floor": verdict.number.floor, "cells": " ".join(verdict.cells)})
-    return pd.DataFrame(rows)
+        yield {**as_dict(verdict), "floor": verdict.number.floor, "cells": " ".join(verdict.cells)}
 
 
 def _part_cells(sources: Sources, row: TableRow) -> Sequence[str]:
@@ -53,61 +57,48 @@ def _part_cells(sources: Sources, row: TableRow) -> Sequence[str]:
     cells=_part_cells,
     on_page=False,
 )
-def verdicts(sources: Sources) -> pd.DataFrame:
+def verdicts(sources: Sources) -> Iterator[TableRow]:
     """One row per part of a verdict."""
-    rows = []
     for verdict in sources.verdicts:
         for part in verdict.parts:
-            rows.append(
-                {
-                    "claim": verdict.claim,
-                    "verdict": verdict.verdict,
-                    "scope": verdict.scope,
-                    "scale": verdict.scale,
-                    "selected_on": part.selected_on,
-                    "part": part.name,
-                    "deciding": part.deciding,
-                    "margin": part.margin,
-                    **numbers_of(part, "effect", "low", "high"),
-                    **numbers_of(part, "df", "smallest_visible", "floor", "n_tasks", "n_seeds", "n_groups"),
-                    "metric": part.metric,
-                }
-            )
-    return pd.DataFrame(rows)
+            yield {
+                "claim": verdict.claim,
+                "verdict": verdict.verdict,
+                "scope": verdict.scope,
+                "scale": verdict.scale,
+                "selected_on": part.selected_on,
+                "part": part.name,
+                "deciding": part.deciding,
+                "margin": part.margin,
+                **numbers_of(part, "effect", "low", "high"),
+                **numbers_of(part, "df", "smallest_visible", "floor", "n_tasks", "n_seeds", "n_groups"),
+                "metric": part.metric,
+            }
 
 
-@table(
+@scope_table(
     "Readings",
     "CAR-FT minus FT under every reading of what the paper leaves open that was run.",
     ["scope", "reading", "where"],
     points=("effect", "low", "high"),
 )
-def readings(sources: Sources) -> pd.DataFrame:
+def readings(view: Evidence) -> Iterator[TableRow]:
     """One row per reading and set (ID test, mean OOD, each suite): effect, interval, the answers, every factor."""
-    rows: list[dict[str, Any]] = []
-    for view in sources.evidence.views():
-        results = reading_results(view)
-        if len(results) > 1:
-            rows += _rows_of_readings(view, results)
-    return pd.DataFrame(rows)
-
-
-def _rows_of_readings(view: Evidence, results: Sequence[ReadingResult]) -> Iterator[dict[str, Any]]:
-    """The rows of a scope that was run under several readings, with a column for each factor that one of them has."""
-    factors: set[str] = set()
+    results = reading_results(view)
+    if len(results) == 1:
+        return
+    factors = set[str]()
     for result in results:
-        factors.update(name for name, _ in result.choices)
+        factors.update(dict(result.choices))
     defaults = {name: DEFAULTS.get(name, "default") for name in sorted(factors)}
     for result in results:
-        answers = {claim: verdict.verdict for claim, verdict in result.verdicts.items()}
         for where, part in result.shown.items():
             yield {
-                **view.columns,
                 "reading": result.label,
                 "where": where,
                 **numbers_of(part, "effect", "low", "high", "n_tasks", "n_seeds", "n_groups"),
                 "selected_on": VALIDATION,
-                **answers,
+                **{claim: verdict.verdict for claim, verdict in result.verdicts.items()},
                 **defaults,
                 **dict(result.choices),
                 "cells": " ".join(part.cells),
@@ -128,33 +119,29 @@ def _rows_of_readings(view: Evidence, results: Sequence[ReadingResult]) -> Itera
         **DIFFERENCE_FORMULAS,
     },
 )
-def controls(sources: Sources) -> pd.DataFrame:
+def controls(sources: Sources) -> Iterator[TableRow]:
     """One row per control and scope; effect, low, high and reported are shares of 1."""
-    rows: list[dict[str, Any]] = []
     nothing = Part("", Estimate(math.nan, (), 0, 0, n_searches=0), (), ())
     for asked in sources.controls:
         part = asked.part or nothing
-        rows.append(
-            {
-                "control": asked.control.name,
-                "scope": asked.scope,
-                "scale": asked.scale,
-                "answer": asked.answer,
-                "expected": asked.control.expected,
-                "reported": asked.control.reported,
-                **numbers_of(part, "effect", "low", "high"),
-                "p_adjusted": asked.p_adjusted,
-                **numbers_of(part, "n_tasks", "n_searches", "n_seeds"),
-                "words": asked.words,
-                "statement": asked.control.statement,
-                "source": asked.control.source,
-                "cells": " ".join(part.cells),
-            }
-        )
-    return pd.DataFrame(rows)
+        yield {
+            "control": asked.control.name,
+            "scope": asked.scope,
+            "scale": asked.scale,
+            "answer": asked.answer,
+            "expected": asked.control.expected,
+            "reported": asked.control.reported,
+            **numbers_of(part, "effect", "low", "high"),
+            "p_adjusted": asked.p_adjusted,
+            **numbers_of(part, "n_tasks", "n_searches", "n_seeds"),
+            "words": asked.words,
+            "statement": asked.control.statement,
+            "source": asked.control.source,
+            "cells": " ".join(part.cells),
+        }
 
 
-@table(
+@scope_table(
     "Share of forgetting given back",
     "Out of distribution, mean of suites and tasks: what a method gains over FT, and its share of what FT lost to "
     "zero-shot, over the searches that both have. ImageNet: the same from numbers of others, where one pipeline has "
@@ -175,43 +162,33 @@ def controls(sources: Sources) -> pd.DataFrame:
         **DIFFERENCE_FORMULAS,
     },
 )
-def given_back(sources: Sources) -> pd.DataFrame:
+def given_back(view: Evidence) -> Iterator[TableRow]:
     """One row per scope and method: what it gains over FT out of distribution as a share of what FT lost to zero-shot.
 
     Shares of 1. share_low and share_high are NaN where the interval has no two bounds; given_back tells it in words.
     """
-    rows = []
-    for view in sources.evidence.views():
-        for entry in remedies(view):
-            found = GivenBack.of(view, entry)
-            if found is not None:
-                reference = NAMES.get(entry.label, "")
-                rows.append({"method": entry.label, **view.columns, **_given_back_row(found, reference)})
-    return pd.DataFrame(rows)
-
-
-def _given_back_row(found: GivenBack, reference: str) -> dict[str, Any]:
-    """What a method gives back. reference: its name in the reference numbers; empty where it has none."""
-    share, gained, forgotten = found.share, found.gained, found.forgotten
-    value = low = high = math.nan
-    if found.is_defined:
-        value = share.value
-        if share.kind == "between":
-            low, high = share.low, share.high
-    return {
-        "given_back": found.words,
-        "share": value,
-        "share_low": low,
-        "share_high": high,
-        "imagenet_share": reported_share(reference),
-        "gained": gained.estimate.effect,
-        "low": gained.low,
-        "high": gained.high,
-        "imagenet_gained": reported_gain(reference)[0],
-        "forgotten": forgotten.estimate.effect,
-        "forgotten_low": forgotten.low,
-        "forgotten_high": forgotten.high,
-        **numbers_of(gained, "n_tasks", "n_searches", "n_seeds"),
-        "flaws": gained.doubts,
-        "cells": " ".join(gained.cells),
-    }
+    for entry in remedies(view):
+        found = GivenBack.of(view, entry)
+        if found is None:
+            continue
+        share, gained, forgotten = found.share, found.gained, found.forgotten
+        is_bounded = found.is_defined and share.kind == "between"
+        reference = NAMES.get(entry.label, "")
+        yield {
+            "method": entry.label,
+            "given_back": found.words,
+            "share": share.value if found.is_defined else math.nan,
+            "share_low": share.low if is_bounded else math.nan,
+            "share_high": share.high if is_bounded else math.nan,
+            "imagenet_share": reported_share(reference),
+            "gained": gained.estimate.effect,
+            "low": gained.low,
+            "high": gained.high,
+            "imagenet_gained": reported_gain(reference)[0],
+            "forgotten": forgotten.estimate.effect,
+            "forgotten_low": forgotten.low,
+            "forgotten_high": forgotten.high,
+            **numbers_of(gained, "n_tasks", "n_searches", "n_seeds"),
+            "flaws": gained.doubts,
+            "cells": " ".join(gained.cells),
+        }

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cache, cached_property
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ import pandas as pd
 from carft.config.registry import METHODS, MethodCard
 from carft.core.errors import unknown
 from carft.core.source import declared
+from carft.store.study_file import StudyFile
 from reports.analysis.contrasts import Part
 from reports.analysis.established import Asked, ask_controls
 from reports.analysis.null_checks import NullCheck, null_checks
@@ -30,9 +32,12 @@ from reports.stats.intervals import Estimate
 from reports.words.answer_words import PageAnswer
 
 Format = Literal["share", "points", "general"]
+#: methods by name
+Methods = Mapping[str, MethodCard]
 #: column -> value
 TableRow = Mapping[str, Any]
-
+#: what a table is made of: its rows, or a frame of them
+Rows = Iterable[TableRow] | pd.DataFrame
 
 #: how a text begins that a spreadsheet takes for a formula, and the texts of tables that only look like one
 _FORMULA = re.compile(r"[=@\t\r\n＝＠＋－]|[+-].")
@@ -64,7 +69,7 @@ def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
 class Tables(dict[str, pd.DataFrame]):
     """Tables by name, and the methods that they are about, which have the labels that people are shown."""
 
-    def __init__(self, tables: Mapping[str, pd.DataFrame], methods: Mapping[str, MethodCard] = METHODS) -> None:
+    def __init__(self, tables: Mapping[str, pd.DataFrame], methods: Methods = METHODS) -> None:
         super().__init__(tables)
         self.methods = methods
 
@@ -112,15 +117,6 @@ class Sources:
         """Cell -> its caveats."""
         return caveats(self.evidence, self.unsealings)
 
-    @cached_property
-    def trial_cells(self) -> Mapping[tuple[str, str], Sequence[str]]:
-        """(scope, method) -> search cells, on every task of the scope."""
-        cells: dict[tuple[str, str], list[str]] = defaultdict(list)
-        trials = self.table("trials")
-        for scope, method, cell in zip(trials["scope"], trials["method"], trials["cell"], strict=True):
-            cells[scope, method].append(cell)
-        return dict(cells)
-
     def cautions(self, cells: Iterable[str]) -> tuple[str, ...]:
         """What a reader must know of a number that rests on these cells; mostly empty."""
         used = list(cells)
@@ -146,7 +142,8 @@ class Sources:
         return self._tables[name]
 
     def _made(self, card: "TableCard") -> pd.DataFrame:
-        table = card.make(self)
+        rows = card.make(self)
+        table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
         if not len(table.columns):  # an empty file could not be read as a table
             return pd.DataFrame(columns=list(card.keys))
         if "caution" in table or not (self.caveats or self._has_several_machines):
@@ -158,33 +155,31 @@ class Sources:
         """All tables."""
         return Tables({name: self.table(name) for name in table_cards()}, self.evidence.methods)
 
-    def measured(self) -> Iterator[tuple[Evidence, str, Entry, Sequence[str]]]:
-        """(view, task, entry, its cells) of everything that was evaluated, scope by scope."""
-        for view in self.evidence.views():
-            for task in view.tasks:
-                for entry in view.entries():
-                    cells = view.cells(task, entry)
-                    if cells:
-                        yield view, task, entry, cells
 
-    def cells(self, row: TableRow, entries: Sequence[Entry]) -> list[str]:
-        """The cells of entries on every task of the scope of a row: a table never pools over two scopes."""
-        cells: list[str] = []
-        for view in self.evidence.views():
-            for task in view.tasks if view.name == row["scope"] else ():
-                for entry in entries:
-                    cells += view.cells(task, entry)
-        return cells
+def measured(view: Evidence) -> Iterator[tuple[str, Entry, Sequence[str]]]:
+    """(task, entry, its cells) of everything that was evaluated in a scope."""
+    for task, entry in product(view.tasks, view.entries()):
+        cells = view.cells(task, entry)
+        if cells:
+            yield task, entry, cells
+
+
+def confirm_cells(view: Evidence) -> Iterator[tuple[StudyFile, str]]:
+    """(study, cell) of every finished confirm cell of a scope."""
+    for study in view.studies:
+        for cell in study.confirm:
+            if cell in view.records:
+                yield study, cell
 
 
 def means_of(evidence: Evidence, cells: Sequence[str], metrics: Mapping[str, str]) -> dict[str, float]:
     """Column -> the mean of its metric over cells; NaN where one of them has none. ``{}`` stands for the column."""
-    of_cells = [evidence.metrics(cell) for cell in cells]
-    means = {}
-    for column, metric in metrics.items():
-        values = [metrics_of_cell.get(metric.format(column), np.nan) for metrics_of_cell in of_cells]
-        means[column] = float(np.mean(values))
-    return means
+    values: dict[str, list[float]] = defaultdict(list)
+    for cell in cells:
+        reached = evidence.metrics(cell)
+        for column, metric in metrics.items():
+            values[column].append(reached.get(metric.format(column), np.nan))
+    return {column: float(np.mean(of_cells)) for column, of_cells in values.items()}
 
 
 def named_cells(sources: Sources, row: TableRow) -> Sequence[str]:
@@ -210,9 +205,13 @@ def numbers_of(of: Part | Estimate, *names: str) -> dict[str, Any]:
 
 
 def method_cells(sources: Sources, row: TableRow) -> Sequence[str]:
-    """Confirm cells of the method of a row, on every task of its scope."""
-    entries = {entry.label: entry for entry in sources.evidence.entries()}
-    return sources.cells(row, [entries[row["method"]]])
+    """Confirm cells of the method of a row, on every task of its scope: a table never pools over two scopes."""
+    cells: list[str] = []
+    for view in sources.evidence.views():
+        if view.name == row["scope"]:
+            for task in view.tasks:
+                cells += view.cells(task, Entry.parse(row["method"]))
+    return cells
 
 
 #: of a column that has no formula of its own
@@ -250,8 +249,8 @@ class TableCard:
     """Heading of the table on the page."""
     note: str
     """What the table holds. It is also the formula of every column of a card without formulas and metrics."""
-    make: Callable[[Sources], pd.DataFrame]
-    """The function that makes it; its docstring says what the rows and columns are."""
+    make: Callable[[Sources], Rows]
+    """Makes its rows; the docstring of the function below the card says what rows and columns are."""
     keys: Sequence[str]
     """Columns that name a row, for addresses such as ``tasks.icons-3/mix-7/car_ft.test_top1``."""
     shares: tuple[str, ...] = ()
@@ -330,9 +329,29 @@ def _matching(column: str, patterns: Iterable[str]) -> str:
 
 def table(
     title: str, note: str, keys: Sequence[str], **settings: Any
-) -> Callable[[Callable[[Sources], pd.DataFrame]], TableCard]:
+) -> Callable[[Callable[[Sources], Rows]], TableCard]:
     """Declare the function below as a table of its name. settings: further fields of :class:`TableCard`."""
     return lambda make: TableCard(make.__name__, title, note, make, keys, **settings)
+
+
+def scope_table(
+    title: str, note: str, keys: Sequence[str], **settings: Any
+) -> Callable[[Callable[[Evidence], Iterable[TableRow]]], TableCard]:
+    """Declare the function below, which yields the rows of one scope, as a table of its name.
+
+    The columns ``scope`` and ``scale`` are added: in front where the scope is a key, else behind the keys.
+    """
+
+    def declare(of_scope: Callable[[Evidence], Iterable[TableRow]]) -> TableCard:
+        def make(sources: Sources) -> Iterator[TableRow]:
+            for view in sources.evidence.views():
+                for row in of_scope(view):
+                    first = {} if "scope" in keys else {key: row[key] for key in keys}
+                    yield {**first, **view.columns, **row}
+
+        return TableCard(of_scope.__name__, title, note, make, keys, **settings)
+
+    return declare
 
 
 @cache

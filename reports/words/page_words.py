@@ -1,13 +1,9 @@
 """Sentences of the page that are about several verdicts or tables."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import pandas as pd
-
-from carft.config.registry import MethodCard
 from reports.claims.claim import ICONS, Claim, Reference, Verdict
-from reports.evidence.evidence import label
 
 #: names that references have for a mean over sets
 OVER_SETS = ("ood/mean", "average")
@@ -45,25 +41,6 @@ def count_words(verdicts: Sequence[Verdict]) -> str:
         counted.append(count)
     asked = "questions" if several else "claims"
     return f"Of {ours} {asked}: {'; '.join(counted)}.{others}"
-
-
-def winners_again(trials: pd.DataFrame, tasks: pd.DataFrame, methods: Mapping[str, MethodCard]) -> str:
-    """What winners reach on validation when they are chosen and with fresh seeds; empty where nothing was chosen.
-
-    trials and tasks: the rows of these tables of one scope.
-    """
-    if trials.empty or tasks.empty or trials.groupby(["task", "method", "search"]).size().max() == 1:
-        return ""
-    chosen = trials[trials["won"].astype(bool)].groupby(["method", "task"], sort=False)["val/top1"].mean()
-    again = tasks.set_index(["method", "task"])["val_top1"]
-    means = 100 * chosen.to_frame().join(again, how="inner").dropna().groupby("method", sort=False).mean()
-    parts = []
-    for method, first, second in means.itertuples():
-        parts.append(f"{label(method, methods)} {first:.1f} and {second:.1f} ({second - first:+.1f})")
-    if not parts:
-        return ""
-    words = "Validation top-1 of winners in %, mean over tasks, in the search and with fresh seeds"
-    return f"{words}: {'; '.join(parts)}. The first number chose the winner, so it flatters it."
 
 
 def others_words(claim: Claim) -> str:

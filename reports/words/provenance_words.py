@@ -1,24 +1,8 @@
 """What made the cells of a report."""
 
-from collections.abc import Mapping
-
 from carft.config.cell import PROTOCOL, Cell, display_form
-from carft.core.errors import UserError
 from carft.store.record_files import Provenance
 from reports.evidence.evidence import Evidence
-
-
-def without_picture(private: int | None, unread: Mapping[str, UserError]) -> list[str]:
-    """Why images have no picture, a sentence each.
-
-    private: how many are, None for no sentence. unread: task -> why an image of it could not be read.
-    """
-    sentences = []
-    if private is not None:
-        sentences.append(f"{private} private images have no picture.")
-    for task, error in unread.items():
-        sentences.append(f"{task} has images without a picture. {error}")
-    return sentences
 
 
 def setting_line(cell: Cell) -> str:

@@ -1,11 +1,7 @@
 """Texts in the cells of tables, and sentences on what a table holds."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-from reports.analysis.disagreements import DisagreementCount
-from reports.evidence.evidence import label
 
 #: what varies in the intervals of a way to select
 CONFIRM_NOTE = "confirm cells, seeds and groups vary"
@@ -37,24 +33,6 @@ def first_searches(count: int) -> str:
 def registered_words(lr: float, kl_weight: float, interval_over: str) -> str:
     """What stands beside the registered contrast at equal settings."""
     return f"lr {lr:g}, KL weight {kl_weight:g}; t interval over {interval_over}; decides no claim"
-
-
-def count_sentences(counts: Sequence[DisagreementCount]) -> list[str]:
-    """A sentence for each scope: ``Class: CAR-FT right and FT wrong 60, the reverse 75, of 1,940 images.``"""
-    by_scope: dict[str, list[str]] = defaultdict(list)
-    for one in counts:
-        by_scope[one.scope].append(
-            f"{one.question}: {label('car_ft')} right and {label('ft')} wrong {one.ours:,}, "
-            f"the reverse {one.theirs:,}, of {one.images:,} images"
-        )
-    sentences = []
-    for scope, questions in by_scope.items():
-        words = "; ".join(questions)
-        if len(by_scope) > 1:
-            sentences.append(f"{scope}, {words}.")
-        else:
-            sentences.append(f"{words[:1].upper()}{words[1:]}.")
-    return sentences
 
 
 def mean_words(values: Sequence[float]) -> str:

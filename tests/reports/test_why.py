@@ -50,7 +50,7 @@ def once(sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_mean_is_that_of_its_cells(store: Store) -> None:
     chain = explain(store, f"tasks.{TASK}/car_ft.test_top1")
-    shown = [row["test/top1"] for row in chain.tables["Cells"]]
+    shown = [row["test/top1"] for row in chain.cells]
     given = [np.mean(p.predicted == p.labels) for p in (store.predictions(c["cell"], "test") for c in chain.cells)]
     assert shown == pytest.approx(given)
     assert float(dict(chain.facts)["value"]) == pytest.approx(np.mean(given))
@@ -194,9 +194,3 @@ def test_several_columns_words_and_links_to_nothing(tables: Path) -> None:
         ("[1](elsewhere/tables/claims.csv#C3.effect)", "no table"),
     ):
         assert [words in found for found in wrong(tables, text)] == [True]
-
-
-def test_a_quote_names_its_file_and_line_and_code_is_none(tmp_path: Path) -> None:
-    text = tmp_path / "paper.md"
-    text.write_text("`[1](report/tables/claims.csv#C3.effect)`\n\n[77.7 points](report/tables/claims.csv#C3.effect)\n")
-    assert [one.place for one in quotes_of(text)] == [f"{text}:3: '77.7 points'"]

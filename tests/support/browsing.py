@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import re
 import shutil
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +21,8 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+#: a part of a page that its script unpacks
+PACKED = re.compile(r'"packed:([A-Za-z0-9+/=]*)"')
 #: longest wait in milliseconds, which only ends a hang
 PATIENCE_MS = 600_000
 #: opens a content, with a fragment of its address
@@ -63,3 +68,8 @@ def column(page: Any, table: str, number: int) -> list[str]:
 
 def values(texts: list[str]) -> list[float]:
     return [float(text.replace("−", "-")) for text in texts if text != "–"]
+
+
+def unpacked(page: str) -> str:
+    """A page with the text of its packed parts."""
+    return PACKED.sub(lambda found: gzip.decompress(base64.b64decode(found[1])).decode(), page)

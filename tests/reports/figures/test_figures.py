@@ -19,7 +19,6 @@ import reports.figures
 from carft.config.registry import METHODS
 from reports.figures.figure import draw_figures, figures
 from reports.figures.style import SPARE_STYLES, STYLES, Tables, colour, label_log_axis
-from reports.words.figures_words import prompt_words
 from tests.project.test_docs import python_blocks
 from tests.support.helpers import ROOT
 
@@ -36,12 +35,6 @@ def test_every_colour_is_seen_on_paper() -> None:
         assert contrast_with_white(name) >= 3, name
 
 
-def test_a_prompt_is_shown_whole() -> None:
-    assert prompt_words("a sketch of a {}.") == "a sketch of a [class]"
-    assert prompt_words("a {} on a long table under a very bright lamp.").startswith("a [class] on")
-    assert prompt_words("a cartoon {}., a photo of a {}.") == "a cartoon [class], a photo of a [class]"
-
-
 def test_a_file_with_a_function_is_all_that_a_figure_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "widths.py").write_text(
         next(block for block in python_blocks(ROOT / "docs" / "extending.md") if "@report_figure(" in block)
@@ -56,7 +49,7 @@ def test_a_file_with_a_function_is_all_that_a_figure_needs(tmp_path: Path, monke
     finally:
         figures.cache_clear()
         sys.modules.pop("reports.figures.widths", None)
-    assert drawn.name == "widths" and drawn.alt == "The median half width is 7.5 points."
+    assert drawn.name == "widths" and drawn.alt.endswith("in numbers: differences")
     assert "half width (points)" in drawn.svg.read_text(encoding="utf-8") and drawn.png.is_file()
 
 
@@ -127,5 +120,5 @@ def test_a_panel_without_data_is_left_out(tmp_path: Path) -> None:
     tables = made_up_tables("icons-3/mix-1", "car_ft")
     tables["differences"] = tables["differences"].query("where == 'mean OOD'")
     made = figures()["differences"].draw(tables)
-    assert made is not None and len(made[0].axes) == 1
-    plt.close(made[0])
+    assert made is not None and len(made.axes) == 1
+    plt.close(made)

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from reports.claims.claim import Decision, Direction, Verdict, VerdictNumber
 from reports.claims.ledger import ledger
-from reports.render.formatting import axes_of, bar, markdown, packed_json, span_of, unpacked
+from reports.render.formatting import bar, markdown, packed_json
 from reports.render.page import Content, rendered
 from reports.tables.table import Sources
 from reports.words.page_words import others_words
 from reports.words.verdict_words import reason_words
 from tests.reports.render.conftest import changed
+from tests.support.browsing import unpacked
 from tests.support.helpers import TASK
-
-
-def verdict(claim: str, direction: Direction, scope: str) -> Verdict:
-    return Verdict(ledger()[claim], scope, "miniature", Decision(direction), VerdictNumber(n_searches=2))
 
 
 def test_what_others_report_is_one_number_or_a_mean_and_a_range() -> None:
@@ -29,33 +23,6 @@ def test_what_others_report_is_one_number_or_a_mean_and_a_range() -> None:
     assert others_words(claims["C3"]) == "+0.5 on ImageNet"
     assert others_words(claims["C4"]) == "mean +5.9 (+1.4 to +10.3 on 4 sets)"
     assert others_words(claims["C6"]) == "mean 78.5 (61.9 to 96.8 on 5 sets)"
-
-
-@pytest.mark.parametrize(
-    ("bounds", "points"),
-    [
-        ((), 2),
-        ((0.0, 0.001), 2),  # noise is not magnified
-        ((-0.0195, 0.01), 2),
-        ((-0.0199, None), 5),  # a dot at the end is whole
-        ((-0.961, 0.3), 100),
-        ((1.3,), 200),
-        ((7.0, float("nan")), 200),  # what goes beyond is cut
-    ],
-)
-def test_an_axis_has_the_least_step_that_holds_all_bounds(bounds: tuple[float | None, ...], points: float) -> None:
-    assert span_of(bounds) == points / 100
-
-
-def with_number(**number: Any) -> Verdict:
-    return replace(verdict("C3", "for", "one"), number=VerdictNumber(effect=0.01, high=0.01, **number))
-
-
-def test_verdicts_of_one_kind_share_an_axis_that_one_long_interval_does_not_stretch() -> None:
-    found = [with_number(low=-0.01 * k) for k in range(1, 10)]
-    long, contexts = with_number(low=-0.9), with_number(low=-0.9, metric="context")
-    assert axes_of([*found, long, contexts]) == {"accuracy": 0.1, "contexts": 1.0}
-    assert axes_of([with_number(low=-0.9, unit="rank correlation")]) == {}
 
 
 def test_zero_is_in_the_middle_and_the_margin_a_tick_on_the_same_axis() -> None:

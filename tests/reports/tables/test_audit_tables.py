@@ -22,7 +22,6 @@ from carft.store.archive import pack, unpack
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from reports.analysis.disagreements import disagreement_counts
 from reports.analysis.null_checks import null_checks
 from reports.build import sources_of
 from reports.evidence.evidence import Evidence
@@ -32,7 +31,6 @@ from reports.render.pictures import Gallery, picture_name
 from reports.stats.intervals import Component, Estimate
 from reports.tables.gallery import MOST
 from reports.tables.table import Sources, rows_of, table_cards
-from reports.words.tables_words import count_sentences
 from reports.words.verdict_words import visible_words
 from tests.support.helpers import LR, TASK, made_up_study, quick_cell
 from tests.support.planted import HYPERPARAMETERS, QUICK, Plan, begun_study, changed, plant, write, write_hits
@@ -245,15 +243,6 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
             ended = changed(begun, trials=[line], winner=base.id, confirm=[cell.id for cell in cells])
             store.write_study(begun.id, ended)
     return read_evidence(store)
-
-
-def test_only_images_that_every_seed_tells_apart_are_counted(by_hand: Evidence) -> None:
-    (words,) = count_sentences(disagreement_counts(by_hand))
-    # CAR-FT alone is right in both seeds on image 1; FT alone on image 4. Image 2 and 3 differ in one seed only
-    sets = len(SETS)
-    assert words.startswith(
-        f"Class: CAR-FT right and FT wrong {sets}, the reverse {sets}, of {6 * sets} images; context"
-    )
 
 
 def test_the_gallery_names_truth_and_answers(by_hand: Evidence) -> None:
