@@ -77,7 +77,7 @@ RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A shipped recipe, such as downstream, or a file that ends in .yaml.")
 ]
 PLUGIN = "Python file with a method of your own, as often as needed (docs/extending.md)."
-TRACKED = "tensorboard|wandb|mlflow"
+TRACKED = "tensorboard|wandb|mlflow|optuna"
 TaskName = Annotated[str, option(RUN, "Name of the task; see: ls tasks")]
 Device = Annotated[str, option(WHERE, "auto takes a GPU where there is one.", metavar="auto|cpu|cuda")]
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +13,7 @@ import typer
 from carft import NUMERICS
 from carft.core.errors import UserError, first_of, typed, typed_report, unknown
 from carft_cli.console import counted, err, metrics_table, out, print_json, print_rows, rows_table
-from carft_cli.options import PLUGIN, TRACKED, AsJson, ResultsPath, existing, open_results, results_path, say_left_out
+from carft_cli.options import PLUGIN, AsJson, ResultsPath, existing, open_results, results_path, say_left_out
 
 if TYPE_CHECKING:
     from carft.store.records import Store
@@ -158,46 +156,6 @@ def import_(
         return print_json({"results": to, "report": None, **packed})
     _say_packed(packed)
     out.say(f"Next: {typed_report(to)}")
-
-
-@results_group.command()
-def events(
-    log: Annotated[
-        list[str] | None,
-        typer.Option("--log", help="Tracker; may be repeated; default: tensorboard.", metavar=TRACKED),
-    ] = None,
-    results: ResultsPath = "results",
-    as_json: AsJson = False,
-) -> None:
-    """Send cells to trackers. Without --log, also write an Optuna journal of the studies.
-
-    Example: `python cli.py results events`
-    """
-    from sweeps.status.trackers import EVENTS, require_trackers, send, tracker_of
-
-    names = list(dict.fromkeys(log or ("tensorboard",)))
-    require_trackers(names)
-    store = existing(results)
-    sent: dict[str, int] = {}
-    opened: dict[str, str] = {}
-    for name in names:
-        tracker = tracker_of(store, name)
-        sent[name] = send(store, tracker, store.ids())
-        opened[name] = tracker.shown_by
-    studies = 0
-    if not log and find_spec("optuna"):
-        from sweeps.status.events import JOURNAL, write_studies_journal
-
-        studies = write_studies_journal(store)
-        opened["optuna"] = f"optuna-dashboard {shlex.quote(str(store.root / EVENTS / JOURNAL))}"
-    if as_json:
-        return print_json({"cells": sum(sent.values()), "studies": studies, "sent": sent, "open": opened})
-    for name, cells in sent.items():
-        out.say(f"{name}: {counted(cells, 'cell')} added. Open: {opened[name]}")
-    if "optuna" in opened:
-        out.say(f"optuna: {studies} studies. Open: {opened['optuna']}")
-    elif not log:
-        out.say("A journal of the studies, and the dashboard that shows it: pip install 'carft[optuna]'")
 
 
 def _say_packed(packed: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from carft.core.errors import duration, typed, typed_report
+from carft.core.errors import duration, typed_report
 from carft_cli.console import counted, err, headed, out, print_json, printing_to, rows_table, split, typed_again
 from carft_cli.declare import RUN, option, takes
 from carft_cli.options import NoImages, OutputOptions, Private, begin_run, open_results
@@ -155,7 +155,7 @@ def _log(message: str) -> None:
 def _print_outcome(protocol: Protocol, summary: Summary, settings: SweepSettings, state: SweepState | None) -> None:
     """Print winners, counts, failures with reasons, and the next command."""
     from sweeps.status.progress import winner_rows
-    from sweeps.status.trackers import tracker_of
+    from sweeps.status.trackers import TRACKERS
 
     results = settings.results
     if not protocol.recipe.grid:
@@ -172,9 +172,7 @@ def _print_outcome(protocol: Protocol, summary: Summary, settings: SweepSettings
     if protocol.failed:
         out.say(f"Why, with the ends of their logs: {results}/failures/; logs: {results}/logs/")
     for name in dict.fromkeys(settings.log):
-        out.say(f"{name}: {tracker_of(protocol.store, name).shown_by}")
-    if state is not None and not settings.log:
-        out.say(f"Curves and studies: {typed('results', 'events', results=results)}")
+        out.say(f"{name}: {TRACKERS[name].shown_by.format(results=protocol.store.root)}")
     if summary.stopped:
         out.say("Stopped. Finished cells are kept; the same command goes on where it stopped.")
         return

@@ -250,7 +250,6 @@ READING: dict[str, Callable[[World], Sequence[object]]] = {
     "ls studies": lambda w: ("ls", "studies"),
     "show": lambda w: ("show", w.cell("car_ft")),
     "results gc": lambda w: ("results", "gc"),
-    "results events": lambda w: ("results", "events"),
     "plan again": lambda w: ("plan", *w.sweep),
 }
 #: those that tell of every task of the sweep; for people, a narrow table breaks long names into several lines

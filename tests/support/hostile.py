@@ -204,7 +204,6 @@ def give_on_results(case: Case, results: Path, other: Path) -> None:
         ("status", *where),
         ("show", case.rng.choice(cells), *where),
         ("results", "gc", *where),
-        ("results", "events", *where),
         ("results", "export", case.folder / "whole.zip", *where),
         ("results", "export", case.folder / "compact.zip", "--compact", *where),
         ("results", "merge", results, other, "--to", case.folder / "merged"),
