@@ -242,10 +242,15 @@ def list_cells(store: Store) -> PrintedRows:
 
 
 def list_studies(store: Store) -> PrintedRows:
-    """Studies with the number of their trials that have ended."""
+    """Studies: the number of their trials that have ended, and the winner, its value and settings."""
     store.require_present()
     rows: PrintedRows = []
     for study in store.readable_studies():
+        value, settings = None, None
+        for trial in study.trials:
+            if trial.cell == study.winner:
+                value = store.read(trial.cell).metrics["val/top1"] if store.is_done(trial.cell) else None
+                settings = ", ".join(f"{name}={tried:.4g}" for name, tried in trial.parameters.items())
         rows.append(
             {
                 "study": study.id,
@@ -255,6 +260,8 @@ def list_studies(store: Store) -> PrintedRows:
                 "trials": len(study.trials),
                 "done": sum(trial.status == "done" for trial in study.trials),
                 "winner": study.winner or "-",
+                "val/top1": value,
+                "settings": settings,
             }
         )
     return rows

@@ -16,7 +16,7 @@ from carft.core.errors import duration, typed_report
 from carft_cli.console import counted, err, headed, out, print_json, printing_to, rows_table, split, typed_again
 from carft_cli.declare import RUN, option, takes
 from carft_cli.options import NoImages, OutputOptions, Private, begin_run, open_results
-from carft_cli.plan import slots_of, time_line, too_few_cores, waiting_line
+from carft_cli.plan import accept_changes, slots_of, time_line, too_few_cores
 from carft_cli.report import ReportFolder, print_built
 from carft_cli.status import busy_line
 from carft_cli.sweep_settings import ClusterOptions, SweepSettings, ranged, with_own_tasks
@@ -46,6 +46,7 @@ def sweep(settings: SweepSettings) -> None:
     recipe, results = settings.chosen_recipe(), settings.results
     request = settings.resources(recipe)
     require_resources(request)
+    accept_changes(recipe, settings)
     store = begin_sweep(recipe, results, settings)
     if request.gpus:
         request = settings.choose_workers(with_nodes(request, _log), settings.protocol_in(store, recipe))
@@ -141,9 +142,9 @@ def announced_plan(protocol: Protocol, request: Resources) -> Plan:
     err.say(f"{plan.cells} cells to run. {time_line(plan)}")
     if request.gpus:
         cores = request.execution.cells_per_gpu * cores_per_process(request)
-        for warning in (too_few_cores(plan.needs, cores), waiting_line(plan.needs, plan.hardware.unit)):
-            if warning:
-                err.say(warning, style="yellow")
+        warning = too_few_cores(plan.needs, cores)
+        if warning:
+            err.say(warning, style="yellow")
     return plan
 
 

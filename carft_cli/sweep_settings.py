@@ -126,6 +126,9 @@ class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
     space: Annotated[
         list[str], option(SEARCH, "NAME=LOW:HIGH of a search range, such as lr=1e-5:1e-2; default: the recipe's.")
     ] = field(default_factory=list)
+    yes: Annotated[
+        bool, option(MORE_RUN, "Do not ask before searches change whose held-out sets are open.", "--yes")
+    ] = False
 
     def chosen_recipe(self) -> Recipe:
         """The recipe as these settings change it; ``UserError`` for settings that exclude each other."""

@@ -30,8 +30,6 @@ class PendingWork:
     passes: float
     steps: int
     bytes: float
-    seen: float = 0
-    """Images that training sees."""
 
     @property
     def trains(self) -> bool:
@@ -104,10 +102,9 @@ def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> It
     if progress.no_winner:
         return
     images, card, method = costs.sizes(task), recipe.catalog.card(task), study.method
-    steps, seen, domains = 0, 0.0, max(1, card.domains)
+    steps = 0
     if method.epoch_passes:
-        steps = recipe.training.all_steps(images.train, domains)
-        seen = recipe.training.images_seen(images.train, domains)
+        steps = recipe.training.all_steps(images.train, max(1, card.domains))
     training, sealed = costs.passes(method.name, task, recipe.training), images.sealed
     small = costs.prediction_bytes(task, images.val)
     whole = costs.prediction_bytes(task, images.val + sealed)
@@ -130,7 +127,4 @@ def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> It
     for kind, wanted in study.planned_jobs.items():
         jobs = max(0, wanted - settled[kind])
         counted_for, cells, passes, steps, bytes_ = of_a_job[kind]
-        shown = 0.0
-        if steps:
-            shown = seen
-        yield PendingWork(first, kind, task, counted_for, jobs, jobs * cells, passes, steps, bytes_, shown)
+        yield PendingWork(first, kind, task, counted_for, jobs, jobs * cells, passes, steps, bytes_)

@@ -116,7 +116,6 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
         ((*SWEEP, "--space", "lr=much"), "--space lr=much is not a search range"),
         ((*SWEEP, "--space", "=1:2"), "--space =1:2 is not a search range"),
         ((*SWEEP, "--space", "lr=1:2", "--space", "lr=1:3"), "gives lr twice"),
-        (("doctor", "miniature", "--price-per-gpu-hour", 2), "--gpus asks for none"),
         ((*SWEEP, "--space", "alpha=0.1:0.5"), "No method of this sweep searches 'alpha'"),
         ((*SWEEP, "--gpus", -1), "gpus must be greater than or equal to 0, not -1"),
         (("report", "--out", "s3://bucket/report"), "a folder of this machine"),
