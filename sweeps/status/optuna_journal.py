@@ -11,7 +11,6 @@ import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from carft.store.records import Store
@@ -85,7 +84,10 @@ class OptunaJournal:
         parts = [study.task, method.label if method else study.method, *reading, f"search {study.search}"]
         if " · ".join(parts) in [there.study_name for there in self.storage.get_all_studies()]:
             parts.append(study.id[:8])  # it differs in the model, the budget or another setting
-        return self.storage.create_new_study([StudyDirection.MAXIMIZE], " · ".join(parts))
+        name = " · ".join(parts)
+        created = optuna.create_study(storage=self.storage, study_name=name, direction="maximize")
+        created.set_metric_names(["val/top1"])
+        return self.storage.get_study_id_from_name(name)
 
     def _found(self, study: StudyFile, trial: Trial, since: Mapping[str, float]) -> FrozenTrial | None:
         """The trial as it is now; None before it begins. Epochs count from 1."""
