@@ -18,6 +18,8 @@ from carft.store.study_file import StudyFile, Trial
 from carft.store.sweep_state import read_states
 
 JOURNAL = "optuna.journal"
+#: status of a trial that ended without a record
+ENDED = {"failed": TrialState.FAIL, "pruned": TrialState.PRUNED}
 
 
 class OptunaJournal:
@@ -108,8 +110,8 @@ class OptunaJournal:
             began = ended - timedelta(seconds=seconds)
         elif trial.cell in since:
             began = datetime.fromtimestamp(since[trial.cell], UTC)
-        elif trial.status == "failed":
-            state = TrialState.FAIL
+        elif trial.status in ENDED:
+            state = ENDED[trial.status]
         else:
             return None
         found = create_trial(

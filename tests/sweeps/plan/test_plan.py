@@ -112,16 +112,13 @@ def test_time_is_that_of_jobs_that_wait_for_each_other(store: Store) -> None:
     assert many.wall_s - START_S == pytest.approx(cell + confirm)
 
 
-def test_free_slots_take_other_searches_before_what_comes_last() -> None:
-    def work(study: str, kind: JobKind, jobs: int, passes: float) -> PendingWork:
-        return PendingWork(study, kind, "task", "ft", jobs, jobs, passes, 1, 0.0)
+def test_confirm_cells_follow_searches_and_free_slots_take_the_longest_job() -> None:
+    def work(kind: JobKind, jobs: int, passes: float) -> PendingWork:
+        return PendingWork(kind, "task", "ft", jobs, jobs, passes, 1, 0.0)
 
-    left = [work("", "confirm", 1, 4.0), *(work(study, "search", 2, 2.0) for study in ("a", "b"))]
-    left += [work("a", "confirm", 1, 3.0), work("a", "curve", 1, 1.0)]
-    assert simulate(left, 4, lambda work: work.passes) == 6
+    left = [work("confirm", 1, 4.0), work("search", 3, 2.0), work("confirm", 2, 2.0), work("curve", 1, 1.0)]
+    assert simulate(left, 2, lambda work: work.passes) == 4 + 4 + 1
     assert simulate([], 4, lambda work: work.passes) == 0
-    many = [work(str(study), "search", 500, 1.0) for study in range(9)]
-    assert simulate(many, 2, lambda work: work.passes) == 2250
 
 
 def test_rates_are_medians_of_the_records_that_fit(store: Store) -> None:
