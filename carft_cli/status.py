@@ -93,7 +93,7 @@ def _say(state: SweepState, results: str) -> None:
     if state.data_wait is not None:
         out.say(f"Trainings waited for images {100 * state.data_wait:.0f} % of their time.")
     for gpu, ratio in state.gpus_slow.items():
-        out.say(f"{gpu} takes {ratio:.2f} times as long as the others for alike jobs: see nvidia-smi -q, and doctor.")
+        out.say(f"{gpu} takes {ratio:.2f} times as long as the others for alike jobs: see nvidia-smi -q.")
     for gpu, reason in state.gpus_set_aside.items():
         out.say(f"{gpu} is set aside: {reason}")
     out.print(rows_table([{"task": name, **task.model_dump()} for name, task in state.tasks.items()]))
