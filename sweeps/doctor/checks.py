@@ -93,7 +93,7 @@ def driver(subject: Subject) -> Measurement:
 
 
 def training_step(subject: Subject) -> Measurement:
-    """Check that the recipe trains here, and say how fast."""
+    """Check that the recipe trains here, and say how fast and in how much memory."""
     rates, plan = subject.rates, subject.plan
     if rates is None:
         return Measurement("not measured, since GPUs, data or weights are missing")
@@ -103,6 +103,8 @@ def training_step(subject: Subject) -> Measurement:
     card, pass_s = plan.hardware.card, rates.trained.seconds * plan.hardware.devices
     if card is not None and plan.size is not None:
         measured += f", {plan.size.flop / pass_s / card.peak(plan.hardware.precision):.0%} of the card's peak"
+    if subject.request.gpus:
+        measured += f", {size_words(torch.cuda.max_memory_allocated())} of GPU memory at most"
     return Measurement(measured)
 
 

@@ -27,7 +27,6 @@ from sweeps.plan.planning import (
     Plan,
     choose_workers_per_cell,
     hardware_of,
-    pending_work,
     plan_of,
 )
 from sweeps.plan.rates import Costs, Rate, Rates
@@ -42,12 +41,27 @@ SIZE = ModelSize(flop=10**9, parameters=86_000_000, kept_bytes=150_000_000, widt
 PASS_S = 1 / 3000
 
 
-def needs(recipe: Recipe, gpus: int, seconds: float = PASS_S, store: Store | None = None, **execution: object) -> Needs:
+def needs(recipe: Recipe, gpus: int, seconds: float = PASS_S, **execution: object) -> Needs:
     request = Resources(gpus, Execution("cuda" if gpus else "cpu", **execution))  # type: ignore[arg-type]
     costs, hardware = Costs(recipe.catalog, request.execution), hardware_of(request, recipe.precision)
     rates = Rates(Rate(seconds, seconds, seconds), Rate(0, 0, 0), "a test")
-    left = () if store is None else tuple(pending_work(Protocol(recipe, store), SIZE, costs))
-    return Plan(recipe, request, gpus or 2, 0, 0, 0, left, 0, 0, 0, rates, SIZE, hardware, costs).needs
+    made = Plan(
+        recipe=recipe,
+        request=request,
+        slots=gpus or 2,
+        total=0,
+        done=0,
+        failed=0,
+        left=(),
+        wall_s=0,
+        low_s=0,
+        high_s=0,
+        rates=rates,
+        size=SIZE,
+        hardware=hardware,
+        costs=costs,
+    )
+    return made.needs
 
 
 def test_checkpoints_are_three_copies_of_the_model_for_every_cell_at_a_time() -> None:
