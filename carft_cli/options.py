@@ -8,8 +8,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import typer
-
 from carft.config.cell import DIGEST_MARK
 from carft.core.errors import UserError, first_of
 from carft.core.files import dangling, given_path
@@ -68,14 +66,6 @@ ResultsPath = Annotated[
 ]
 AsJson = Annotated[bool, option(OUTPUT, "Print JSON on stdout, nothing else.", "--json")]
 Data = Annotated[Path | None, option(DATA, "Folder of the data sets.", "--data", parser=data_folder, metavar="PATH")]
-NoImages = Annotated[bool, option(OUTPUT, "Leave pictures out of the report.", "--no-images")]
-Private = Annotated[
-    str | None,
-    option(OUTPUT, "Comma-separated patterns of tasks or images whose pictures never enter the report.", "--private"),
-]
-RecipeName = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A shipped recipe, such as downstream, or a file that ends in .yaml.")
-]
 PLUGIN = "Python file with a method of your own, as often as needed (docs/extending.md)."
 TRACKED = "tensorboard|wandb|mlflow|optuna"
 TaskName = Annotated[str, option(RUN, "Name of the task; see: ls tasks")]
@@ -271,7 +261,7 @@ def known_catalog(results: str) -> Catalog:
 
 
 def begin_run(
-    results: str | Store,
+    results: str,
     catalog: Catalog,
     tasks: list[str],
     methods: Iterable[str],
@@ -289,9 +279,7 @@ def begin_run(
             raise ModuleNotFoundError(f"No module named '{package}'", name=package)
     from carft.store.stored_catalog import adopt_catalog, weights_place_of
 
-    store = results
-    if isinstance(store, str):
-        store = open_results(store, catalog, writable=True)
+    store = open_results(results, catalog, writable=True)
     store.require_writable()
     adopt_catalog(store, catalog.with_weights(weights_place_of(cell)), tasks, methods)
     store.left_out.clear()  # they were named

@@ -71,7 +71,7 @@ def test_the_wheel_is_what_runs(installed: Installed) -> None:
 
 
 def test_a_method_of_one_s_own_is_trained_from_a_wheel_elsewhere(installed: Installed) -> None:
-    written = installed.run("new", "method", "near")
+    written = installed.run("init", "--method", "near", "--to", ".")
     assert "carft " in written and "cli.py" not in written
     training = ("train", "--task", "icons-3/mix-6", "--method", "near", "--lr", "3e-4", "--set", "weight=1")
     installed.run(*training, "--plugin", "near.py", "--epochs", 1, "--results", "single")
@@ -91,7 +91,7 @@ def test_claims_of_one_s_own_are_decided_from_a_wheel_elsewhere(installed: Insta
 
 def test_a_project_folder_names_the_program_that_wrote_it(installed: Installed) -> None:
     draw_pets(installed.work)
-    said = installed.run("init", "pets", "--to", "audit", *BUILT_IN)
+    said = installed.run("init", "pets", "--hold-out", "sketch", "--to", "audit", *BUILT_IN)
     assert "Next: carft plan audit/recipe.yaml" in said
     assert "\ncarft sweep audit/recipe.yaml" in (installed.work / "audit" / "README.md").read_text()
     installed.run("plan", "audit/recipe.yaml", "--json")

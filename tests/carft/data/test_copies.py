@@ -14,6 +14,7 @@ from tests.support.folder import Folder, draw_pets, named_task, write_tasks
 from tests.support.helpers import run_cli
 
 COPIES = 7
+MODEL = ("--model", "icons-resnet", "--pretrained", "icons-3")
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_copies_of_held_out_images_are_one_group(copied: Path) -> None:
 
 def test_init_check_and_plan_say_how_many_copies_there_are(copied: Path, tmp_path: Path) -> None:
     words = f"{9 * COPIES} of {9 * (1 + COPIES)} images of test are copies of another one, byte for byte."
-    begun = run_cli("init", copied, "--to", tmp_path / "mine", "--model", "icons-resnet", "--pretrained", "icons-3")
+    begun = run_cli("init", copied, "--to", tmp_path / "mine", "--hold-out", "scan,sketch", *MODEL)
     assert words in " ".join(begun.stdout.split())
     entry = {"name": "mine", "path": str(copied), "id_domains": ["photo"], "ood_domains": ["scan"]}
     file = write_tasks(tmp_path, entry)

@@ -23,7 +23,7 @@ from carft.store.failures import failures, read_failure, write_failure
 from carft.store.record_files import Record
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, RunningJob, SweepState, write_state
-from carft_cli.results import list_studies
+from carft_cli.ls import list_studies
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, made_up_study, quick_cell
 from tests.support.planted import QUICK, plant
 
