@@ -1,7 +1,7 @@
 """What a command answers, and the one renderer that prints it: for people, or with ``--json`` for scripts."""
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -82,6 +82,15 @@ def told(facts: Rows | Mapping[str, Any]) -> Iterator[Shown]:
             yield value
         else:
             yield f"{name}: {cell_text(value) if value or value == 0 else '-'}"
+
+
+def stacked(rows: Rows, head: Sequence[str]) -> Iterator[Shown]:
+    """A line for each field, for long reasons and paths; the fields of ``head`` go first."""
+    for row in rows:
+        yield bold("  ".join(cell_text(row[name]) for name in head))
+        for name, value in row.items():
+            if name not in head and value not in (None, ""):
+                yield f"  {name}: {cell_text(value)}"
 
 
 def bold(text: str) -> Text:

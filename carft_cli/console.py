@@ -146,15 +146,6 @@ def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     out.say(Text("\n".join(texts[1:])))
 
 
-def print_stacked(rows: Sequence[Mapping[str, Any]], head: Sequence[str]) -> None:
-    """Rows of plain values with a line for each field, for long reasons and paths; the fields of ``head`` go first."""
-    for row in rows:
-        out.say("  ".join(cell_text(row[name]) for name in head), style="bold")
-        for name, value in row.items():
-            if name not in head and value not in (None, ""):
-                out.say(f"  {name}: {cell_text(value)}")
-
-
 def cell_text(value: Any) -> str:
     """A value of a table in a few characters; a dash for none."""
     if value is None or (isinstance(value, float) and math.isnan(value)):

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from carft.core.errors import UserError, typed
 from carft.core.files import given_path
-from carft_cli.answer import Answer, Rows, Shown, answering, show
+from carft_cli.answer import Answer, Rows, Shown, answering
 from carft_cli.console import counted, err
 from carft_cli.declare import DATA, option
 from carft_cli.options import Data, TasksFilePath, task_of_file
@@ -340,8 +340,3 @@ def split_lines(tables: ImageTables) -> Iterator[Shown]:
         yield f"Warning: {warning}"
     if warnings:
         yield REMEDY
-
-
-def print_splits(tables: ImageTables) -> None:
-    """Print :func:`split_lines`."""
-    show(split_lines(tables))

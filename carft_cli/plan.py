@@ -5,14 +5,17 @@ from __future__ import annotations
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
+from rich.text import Text
 
 from carft.core.errors import UserError, duration, size_words, typed_report
-from carft_cli.console import counted, err, headed, out, print_json, rows_table, typed_again
-from carft_cli.data import print_splits, split_rows, tables_of
+from carft_cli.answer import Answer, Shown, answering, bold
+from carft_cli.console import counted, err, headed, out, typed_again
+from carft_cli.data import split_lines, split_rows, tables_of
 from carft_cli.declare import takes
 from carft_cli.options import open_results
 from carft_cli.status import search_words
@@ -26,8 +29,9 @@ if TYPE_CHECKING:
     from sweeps.recipes.recipe import Recipe
 
 
+@answering
 @takes(SweepSettings)
-def plan(settings: SweepSettings) -> None:
+def plan(settings: SweepSettings) -> Answer:
     """What a sweep would take, and what stands in its way: cells, steps, time, disk, data, weights. Runs no cell.
 
     Exit code 1 when something stands in the way.
@@ -46,17 +50,13 @@ def plan(settings: SweepSettings) -> None:
         require_space(protocol.store.root, made.bytes + made.needs.checkpoint_bytes)
     except UserError as refusal:
         refusals.append(refusal)
-    if settings.as_json:
-        print_json({**_as_json(made, refusals, protocol.store), "after_opening": changes})
-    else:
-        _say(made, refusals, protocol.store)
-        for words in changes:
-            out.say(f"{OPENED} {words}.", style="yellow")
-        following = _following(made, refusals, settings.results)
-        if following:
-            out.say(f"Next: {following}")
-    if refusals:
-        raise SystemExit(1)
+    people = list(_lines(made, refusals, protocol.store))
+    people += [Text(f"{OPENED} {words}.", "yellow") for words in changes]
+    following = _following(made, refusals, settings.results)
+    if following:
+        people.append(f"Next: {following}")
+    facts = {**_as_json(made, refusals, protocol.store), "after_opening": changes}
+    return Answer(facts, people, code=int(bool(refusals)))
 
 
 #: how a sentence on a search begins that would change after its held-out sets were opened
@@ -184,31 +184,30 @@ def _unknown_classes(recipe: Recipe, store: Store) -> dict[str, str]:
     return unknown
 
 
-def _say(made: Plan, refusals: list[UserError], store: Store) -> None:
+def _lines(made: Plan, refusals: list[UserError], store: Store) -> Iterator[Shown]:
     from sweeps.ray_backend.preflight import existing_folder
 
     chosen = made.recipe
     failed = ""
     if made.failed:
         failed = f", {made.failed} failed before or wait for those"
-    out.say(f"{chosen.name}: {chosen.question}", style="bold")
-    out.say(
+    yield bold(f"{chosen.name}: {chosen.question}")
+    yield (
         f"{made.total} cells: {made.done} done{failed}, {made.cells} to run, with {made.steps:,} "
         f"optimisation steps{search_words(chosen.searches, chosen.selection)}. Model: {made.model}."
     )
-    out.print(rows_table(_rows(made)))
-    print_splits(tables_of(chosen.tasks, chosen.catalog))
-    out.say(time_line(made))
+    yield _rows(made)
+    yield from split_lines(tables_of(chosen.tasks, chosen.catalog))
+    yield time_line(made)
     free = shutil.disk_usage(existing_folder(store.root)).free
-    out.say(f"Disk: about {size_words(made.bytes)} of {size_words(free)} free.")
-    for line in needs_lines(made.needs, made.hardware.unit):
-        out.say(line)
+    yield f"Disk: about {size_words(made.bytes)} of {size_words(free)} free."
+    yield from needs_lines(made.needs, made.hardware.unit)
     for task, words in _unknown_classes(chosen, store).items():
-        out.say(f"{task}: {words}")
+        yield f"{task}: {words}"
     for refusal in refusals:
-        out.say(headed("In the way:", f" {refusal.message}", "bold red"))
+        yield headed("In the way:", f" {refusal.message}", "bold red")
         if refusal.hint:
-            out.say(f"  {refusal.hint}")
+            yield f"  {refusal.hint}"
 
 
 def needs_lines(needs: Needs, device: str) -> list[str]:
@@ -247,8 +246,9 @@ def too_few_cores(needs: Needs, cores: int) -> str:
     )
 
 
+@answering
 @takes(SweepSettings)
-def doctor(settings: SweepSettings) -> None:
+def doctor(settings: SweepSettings) -> Answer:
     """Look for what stops a sweep on this machine: driver, data, one measured step, disk, memory; then the forecast.
 
     Writes no record. Exit code 2 when something would stop the sweep. On a cluster run it on every node.
@@ -268,14 +268,10 @@ def doctor(settings: SweepSettings) -> None:
         if not settings.as_json:
             _print_check(check)
     made = subject.plan
-    if settings.as_json:
-        times = {"wall_s": made.wall_s, "low_s": made.low_s, "high_s": made.high_s}
-        forecast = {**times, "basis": made.rates.basis, "estimate": made.rates.estimate}
-        print_json({"checks": [{**asdict(check), "ok": check.ok} for check in checks], "forecast": forecast})
-    else:
-        out.say(time_line(made))
-    if any(check.stops for check in checks):
-        raise SystemExit(2)
+    times = {"wall_s": made.wall_s, "low_s": made.low_s, "high_s": made.high_s}
+    forecast = {**times, "basis": made.rates.basis, "estimate": made.rates.estimate}
+    facts = {"checks": [{**asdict(check), "ok": check.ok} for check in checks], "forecast": forecast}
+    return Answer(facts, [time_line(made)], code=2 * any(check.stops for check in checks))
 
 
 def _print_check(check: Measurement) -> None:

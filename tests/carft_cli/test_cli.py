@@ -17,8 +17,9 @@ import typer
 from carft.catalog.catalog import BUILT_IN
 from carft.store.records import Store
 from carft.training.execution import Execution
+from carft_cli.answer import show, stacked
 from carft_cli.app import EARLIER, app
-from carft_cli.console import out, print_stacked, rows_table
+from carft_cli.console import out, rows_table
 from carft_cli.options import ExecutionOptions
 from sweeps.ray_backend.jobs import payload_of
 from sweeps.search.protocol import Job
@@ -159,7 +160,7 @@ def test_stacked_fields_keep_ids_reasons_and_paths_whole() -> None:
     before, out.width = out._width, 40
     try:
         with out.capture() as captured:
-            print_stacked([row, {**row, "reason": ""}], ("cell", "what"))
+            show(stacked([row, {**row, "reason": ""}], ("cell", "what")))
     finally:
         out._width = before
     lines = captured.get().splitlines()
