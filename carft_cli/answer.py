@@ -4,14 +4,15 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import Annotated, Any
 
 from rich.console import RenderableType
 from rich.text import Text
 
 from carft_cli.console import cell_text, out, print_json, print_rows
-from carft_cli.options import AsJson
+from carft_cli.declare import OUTPUT, option
 
+AsJson = Annotated[bool, option(OUTPUT, "Print JSON on stdout, nothing else.", "--json")]
 Rows = list[dict[str, Any]]
 #: a line, the rows of a table, or what rich renders
 Shown = str | Rows | RenderableType
@@ -32,19 +33,14 @@ class Answer:
 def answering(command: Callable[..., Answer]) -> Callable[..., None]:
     """Turn a command that returns an :class:`Answer` into one that prints it and exits with its code.
 
-    The command has ``--json``, an option that it is not told of unless it declares it.
+    It has the option ``--json``, of which the command is not told.
     """
     signature = inspect.signature(command, eval_str=True)
-    parameters = dict(signature.parameters)
-    is_told = "as_json" in parameters
-    if not is_told:
-        parameters["as_json"] = inspect.Parameter(
-            "as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=AsJson
-        )
+    as_json = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=AsJson)
+    parameters = [*signature.parameters.values(), as_json]
 
     @wraps(command)
-    def call(**options: Any) -> None:
-        as_json = options["as_json"] if is_told else options.pop("as_json")
+    def call(as_json: bool, **options: Any) -> None:
         answer = command(**options)
         if as_json:
             print_json(answer.facts)
@@ -53,8 +49,8 @@ def answering(command: Callable[..., Answer]) -> Callable[..., None]:
         if answer.code:
             raise SystemExit(answer.code)
 
-    call.__signature__ = signature.replace(parameters=list(parameters.values()))  # type: ignore[attr-defined]
-    call.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
+    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return call
 
 

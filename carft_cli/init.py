@@ -17,9 +17,9 @@ import typer
 from carft.core.errors import MANY, OWN_RECIPE, UserError, first_of, typed, unknown
 from carft.core.files import given_path, write_text
 from carft_cli.answer import Answer, Shown, answering
-from carft_cli.console import out, program, split
+from carft_cli.console import err, program, split
 from carft_cli.data import refusal_of, split_rows, split_warnings, tables_of, unclear
-from carft_cli.options import AsJson, ModelOptions, given
+from carft_cli.options import ModelOptions, given
 
 if TYPE_CHECKING:
     from carft.data.folder.images import ImageTable
@@ -45,7 +45,6 @@ def init(
     method: Annotated[
         str | None, typer.Option(help="In place of data: a method of your own to begin with, and its test.")
     ] = None,
-    as_json: AsJson = False,
 ) -> Answer:
     """Look at your images and write a project folder: tasks file, recipe, and a README with three commands.
 
@@ -63,7 +62,7 @@ def init(
     from carft.catalog.catalog import BUILT_IN
     from carft.data.folder.named import TaskEntry
 
-    asks = not as_json and sys.stdin.isatty() and sys.stdout.isatty()
+    asks = sys.stdin.isatty() and sys.stderr.isatty()  # standard output is the answer alone
     entries = []
     tasks: list[NamedTask] = []
     for task, table in tables.items():
@@ -165,14 +164,15 @@ def _words(entry: dict[str, Any]) -> list[str]:
 def _ask_words(entry: dict[str, Any]) -> None:
     """Put the words that a person on the terminal gives in place of those that were found."""
     for line in _words(entry):
-        out.say(line)
-    if "prompts" in entry and not typer.confirm("Would a person describe images of these domains so?", default=True):
+        err.say(line)
+    described = "Would a person describe images of these domains so?"
+    if "prompts" in entry and not typer.confirm(described, default=True, err=True):
         for domain, prompt in entry["prompts"].items():
             asked = f"An image of {domain}, with {{}} for the class"
-            entry["prompts"][domain] = typer.prompt(asked, default=prompt, value_proc=_prompt)
-    if not typer.confirm("Would a person call the classes so?", default=True):
+            entry["prompts"][domain] = typer.prompt(asked, default=prompt, value_proc=_prompt, err=True)
+    if not typer.confirm("Would a person call the classes so?", default=True, err=True):
         for name, words in entry["class_names"].items():
-            entry["class_names"][name] = typer.prompt(f"Words for {name}", default=words)
+            entry["class_names"][name] = typer.prompt(f"Words for {name}", default=words, err=True)
 
 
 def _prompt(text: str) -> str:
@@ -197,7 +197,8 @@ def _entry(task: str, table: ImageTable, to: Path, hold_out: Sequence[str], asks
     entry: dict[str, Any] = {"name": task, "path": Path(os.path.relpath(table.root, to.resolve())).as_posix()}
     trained = _trained_by_table(table)
     if not hold_out and not trained and asks:
-        hold_out = split(typer.prompt(f"Domains: {', '.join(table.domains)}. Which are held out, with commas")) or ()
+        asked = f"Domains: {', '.join(table.domains)}. Which are held out, with commas"
+        hold_out = split(typer.prompt(asked, err=True)) or ()
     if hold_out:
         for domain in hold_out:
             if domain not in table.domains:

@@ -64,7 +64,6 @@ ResultsPath = Annotated[
     str,
     option(OUTPUT, "The results: a folder, or s3://BUCKET/...", "--results", parser=results_path, metavar="PATH"),
 ]
-AsJson = Annotated[bool, option(OUTPUT, "Print JSON on stdout, nothing else.", "--json")]
 Data = Annotated[Path | None, option(DATA, "Folder of the data sets.", "--data", parser=data_folder, metavar="PATH")]
 PLUGIN = "Python file with a method of your own, as often as needed (docs/extending.md)."
 TRACKED = "tensorboard|wandb|mlflow|optuna"
@@ -73,17 +72,10 @@ Device = Annotated[str, option(WHERE, "auto takes a GPU where there is one.", me
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutputOptions:
-    """Where results are and how the command answers."""
-
-    results: ResultsPath = "results"
-    as_json: AsJson = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class PluginOptions(OutputOptions):
+class PluginOptions:
     """Code that is no part of this package, and the results."""
 
+    results: ResultsPath = "results"
     plugin: Annotated[list[Path], option(RUN, PLUGIN)] = field(default_factory=list)
 
     def catalog(self) -> Catalog:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from carft.core.errors import UserError, duration, size_words, typed_report
 from carft_cli.answer import Answer, Shown, answering, bold
-from carft_cli.console import counted, err, headed, out, typed_again
+from carft_cli.console import counted, err, headed, typed_again
 from carft_cli.data import split_lines, split_rows, tables_of
 from carft_cli.declare import takes
 from carft_cli.options import open_results
@@ -262,23 +262,18 @@ def doctor(settings: SweepSettings) -> Answer:
 
     protocol, request = settings.prepared(writable=True)
     subject = Subject(protocol, request, err.say)
-    checks = []
-    for check in examine(subject):
-        checks.append(check)
-        if not settings.as_json:
-            _print_check(check)
+    checks = list(examine(subject))
     made = subject.plan
     times = {"wall_s": made.wall_s, "low_s": made.low_s, "high_s": made.high_s}
     forecast = {**times, "basis": made.rates.basis, "estimate": made.rates.estimate}
     facts = {"checks": [{**asdict(check), "ok": check.ok} for check in checks], "forecast": forecast}
-    return Answer(facts, [time_line(made)], code=2 * any(check.stops for check in checks))
+    return Answer(facts, [*map(_check_line, checks), time_line(made)], code=2 * any(check.stops for check in checks))
 
 
-def _print_check(check: Measurement) -> None:
+def _check_line(check: Measurement) -> Text:
     line = f" {check.name}: {check.measured.removesuffix('.')}."
     if check.ok:
-        out.say(headed("OK:", line, "green"))
-    elif check.stops:
-        out.say(headed("Obstacle:", f"{line} {check.remedy}", "bold red"))
-    else:
-        out.say(headed("Slower:", f"{line} {check.remedy}", "yellow"))
+        return headed("OK:", line, "green")
+    if check.stops:
+        return headed("Obstacle:", f"{line} {check.remedy}", "bold red")
+    return headed("Slower:", f"{line} {check.remedy}", "yellow")
