@@ -28,7 +28,7 @@ from carft.data.icons.world import nine_tasks
 from carft.methods.car_ft import context_divergence
 from carft.models.heads import context_logits
 from carft.models.network import Network, Prompts
-from carft.store.mirror import VARIABLE, MirroredStore
+from carft.store.mirror import VARIABLE
 from carft.store.records import Store
 from carft_cli.results import list_cells
 from reports.build import build_report
@@ -211,7 +211,7 @@ def _sent(trials: int) -> float:
     recipe = load_recipe("miniature").changed(list(nine_tasks()[:1]), ["ft"], trials, seeds=1)
     with tempfile.TemporaryDirectory() as scratch, patch("os.fsync"), patch.dict("os.environ", {VARIABLE: scratch}):
         bucket = Bucket()
-        _swept(Protocol(recipe, MirroredStore(bucket, BUILT_IN)), note=True)
+        _swept(Protocol(recipe, bucket), note=True)
         return bucket.sent.total()
 
 

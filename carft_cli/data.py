@@ -148,7 +148,7 @@ def _check_lines(one: Attestation, own: bool = False) -> Iterator[Shown]:
             status = READABLE
     counts = _counts(one.counts)
     yield Text.assemble(f"{one.data_set}: ", (status, "bold"), f". {counts}. {meaning}".rstrip())
-    for line in (*one.problems, *one.notes):
+    for line in one.problems:
         yield f"  {line}"
     for file, reason in one.unreadable.items():
         yield f"  {file}: {reason}"
@@ -161,37 +161,17 @@ def examine(task: str, catalog: Catalog) -> tuple[dict[str, Any], list[str]]:
 
     Raises ``UserError`` for data that cannot be.
     """
-    from carft.data.duplicates import hash_images, label_conflicts, near_duplicates
-
     table, named = catalog.own.table(task), catalog.own.named[task]
-    hashes, tables = hash_images(table.paths), {task: (table, named)}
-    near = near_duplicates(table, table.sets(named.id_domains, named.ood_domains), hashes)
-    conflicts, refusal = label_conflicts(table, hashes), refusal_of(task, catalog)
-    lines = [f"{len(table.splits):,} groups.", *table.unread, *unclear(table, named)]
+    tables, refusal = {task: (table, named)}, refusal_of(task, catalog)
+    lines = [f"{len(table.splits):,} groups.", *table.notes]
     if refusal:
         lines.append(f"No sweep can use it yet. {refusal}")
-    for duplicates in near:
-        held, trained = duplicates.pairs[0]
-        lines.append(f"{duplicates.words} First: {held} looks like {trained}; all with --json.")
-    if conflicts:
-        images = counted(len(conflicts), "image")
-        same = " = ".join(conflicts[0])
-        lines.append(f"{images} with several classes. Keep each in one class. First: {same}; all with --json.")
     facts = {
-        "near_duplicates": [asdict(duplicates) for duplicates in near],
-        "label_conflicts": conflicts,
         "refused": refusal,
         "splits": split_rows(tables),
         "warnings": split_warnings(tables),
     }
     return facts, [f"  {line}" for line in lines]
-
-
-def unclear(table: ImageTable, named: NamedTask) -> list[str]:
-    """What is unclear in your own images, or cannot be measured on them, in sentences."""
-    from carft.data.folder.family import ambiguous_stems, unmeasured
-
-    return [*ambiguous_stems(table), *unmeasured(table, named)]
 
 
 def refusal_of(task: str, catalog: Catalog) -> str | None:
@@ -306,17 +286,13 @@ def split_rows(tables: ImageTables) -> list[dict[str, Any]]:
 def split_warnings(tables: ImageTables) -> list[str]:
     """What a person should know of the sets before a sweep, in sentences.
 
-    One for each held-out set that holds an image twice or more, and one for each with few groups: the smallest
-    difference that it can show.
+    One for each held-out set with few groups: the smallest difference that it can show.
     """
-    from carft.data.folder.copies import equal_images
     from reports.stats.intervals import smallest_difference
 
     lines = []
     for task, (table, named) in tables.items():
         sets = table.sets(named.id_domains, named.ood_domains)
-        for equal in equal_images(sets, table.equal):
-            lines.append(f"{task}: {equal.words}")
         for split, index in sets.items():
             groups = len(set(index.groups))
             if split == "train" or groups >= FEW_GROUPS:

@@ -18,7 +18,7 @@ from carft.core.errors import MANY, OWN_RECIPE, UserError, first_of, typed, unkn
 from carft.core.files import given_path, write_text
 from carft_cli.answer import Answer, Shown, answering
 from carft_cli.console import err, program, split
-from carft_cli.data import refusal_of, split_rows, split_warnings, tables_of, unclear
+from carft_cli.data import refusal_of, split_rows, split_warnings, tables_of
 from carft_cli.options import ModelOptions, given
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def init(
         card, table = catalog.card(named.name), tables[named.name]
         measures.append(f"{card.name}, {len(card.classes)} classes, {card.measures.partition(': ')[2]}")
         people += _lines(named, table)
-        warnings += [*card.warnings(), *unclear(table, named)]
+        warnings += [*card.warnings(), *table.notes]
         refusal = refusal_of(named.name, catalog)
         if refusal:
             warnings.append(refusal)
@@ -109,7 +109,7 @@ def _lines(named: NamedTask, table: ImageTable) -> list[str]:
     sizes = f"{len(table.paths)} images, {len(table.splits)} groups, {len(table.classes)} classes."
     if named.ood_domains:
         sizes += f" Trained on: {', '.join(named.id_domains)}; held out: {', '.join(named.ood_domains)}."
-    return [f"Task {named.name}: {sizes}", *table.unread]
+    return [f"Task {named.name}: {sizes}"]
 
 
 def _require_new(paths: Sequence[Path], hint: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from carft.config.cell import DIGEST_MARK
 from carft.core.errors import UserError, first_of
-from carft.core.files import dangling, given_path
+from carft.core.files import given_path
 from carft.data.icons.world import VERSION
 from carft.training.execution import Execution
 from carft_cli.console import err
@@ -36,7 +36,7 @@ def results_path(given: str) -> str:
         if path.is_file():
             raise UserError(f"--results '{given}' is a file.", "Name a folder.")
         return str(path)
-    from carft.store.object_store import checked_url
+    from carft.store.mirror import checked_url
 
     return checked_url(given)
 
@@ -55,8 +55,6 @@ def data_folder(given: str) -> Path:
     path = given_path(given)
     if path.exists() and not path.is_dir():
         raise UserError(f"--data '{given}' is not a folder.", "Name the folder that holds the data sets.")
-    if dangling(path):
-        raise UserError(dangling(path), "Name the folder that holds the data sets.")
     return path.resolve()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -60,9 +59,8 @@ def merge(
     from carft.store.merge import merge as merge_folders
 
     merged = merge_folders(existing(first, weights=True), existing(second, weights=True), to)
-    taken = Counter(sources[0] for sources in merged.sources.values())
-    shared = sum(len(sources) == 2 for sources in merged.sources.values())
-    facts = {"from_first": taken[0], "from_second": taken[1], "shared": shared, "corrupt": merged.corrupt}
+    counts = {"from_first": len(merged.first), "from_second": len(merged.second - merged.first)}
+    facts = {**counts, "shared": len(merged.shared), "corrupt": {}}
     return Answer(facts, [*told(facts), f"Next: {typed_report(to)}"])
 
 

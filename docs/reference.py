@@ -26,7 +26,7 @@ from carft.config.cell import Reading
 from carft.config.settings import ProtocolSettings, SearchSettings, Training
 from carft.core import metrics
 from carft.core.declaration import choices, described, plain_type
-from carft.store.document import Document
+from carft.store.document import FIELDS, Document
 from carft.store.journal import Line
 from carft.training.execution import Execution
 from carft_cli.app import app
@@ -281,7 +281,10 @@ def _fields_of(kind: type[Document] | type[Line]) -> list[_Field]:
     words, schema = _field_words(kind), TypeAdapter(kind).json_schema()["properties"]
     of_file = {name: field for name, field in kind.__pydantic_fields__.items() if field.init is not False}
     names = [(name, field.alias or name, field.is_required()) for name, field in of_file.items()]
-    return [_Field((key, _type_words(schema[key]), words.get(name, "")), must) for name, key, must in names]
+    shared = {key: words.replace("``", "`") for key, words in FIELDS.items()}
+    return [
+        _Field((key, _type_words(schema[key]), words.get(name, shared.get(key, ""))), must) for name, key, must in names
+    ]
 
 
 def _section_of(

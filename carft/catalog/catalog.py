@@ -248,28 +248,24 @@ class Catalog:
         log: Callable[[str], None],
         known: dict[str, Mapping[Path, str]],
     ) -> None:
-        """Raise ``UserError``, with names, if images that a task needs cannot be decoded and are not to be left out.
+        """Raise ``UserError``, with names, if images of a task's data sets cannot be decoded and are not left out.
 
         log: gets a sentence before many images are decoded. known: data set -> what
         :func:`carft.data.checking.find_unreadable` returned; the sets of this task are added.
         """
         if options.skip_unreadable:
             return
-        needed, root, check = None, options.root or Path(), ("--data", str(options.root))
-        if (named := self.named(task)) is not None:
-            sets = self.own.table(task).sets(named.id_domains, named.ood_domains)
-            needed = set(chain.from_iterable(index.paths for index in sets.values()))
-            check = ("--tasks-file", named.file or "FILE")
-        elif options.root is None:
+        named, root = self.named(task), options.root or Path()
+        if named is None and options.root is None:
             return
+        check = ("--tasks-file", named.file or "FILE") if named else ("--data", str(root))
         for data_set in self.data_sets(task):
             if data_set.name not in known:
                 known[data_set.name] = find_unreadable(data_set, root, log)
             base = root / data_set.folder
-            images = (path for path in known[data_set.name] if needed is None or path in needed)
-            if broken := [path.relative_to(base).as_posix() for path in images]:
+            if broken := [path.relative_to(base).as_posix() for path in known[data_set.name]]:
                 raise UserError(
-                    f"Images in '{base}' that the sweep needs cannot be decoded: {first_of(broken, NAMED)}.",
+                    f"Images in '{base}' cannot be decoded: {first_of(broken, NAMED)}.",
                     "Replace them with complete copies, or leave them out with --skip-unreadable; records then name "
                     f"them. For the reasons: {typed('data', 'check', task if named else data_set.name, *check)}",
                 )

@@ -11,11 +11,9 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from importlib.abc import InspectLoader
-from importlib.machinery import ModuleSpec
 from keyword import iskeyword
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any, TypeVar
 
 from carft.config.cell import Reading
@@ -79,28 +77,13 @@ def methods_in(file: str, text: str) -> tuple[MethodCard, ...]:
     return tuple(replace(card, digest=digest) for card in cards)
 
 
-class _Text(InspectLoader):
-    """Imports a module from its text."""
-
-    def __init__(self, text: str, file: str) -> None:
-        self.text, self.file = text, file
-
-    def get_source(self, fullname: str) -> str:
-        return self.text
-
-    def get_code(self, fullname: str) -> CodeType:
-        return self.source_to_code(self.text, self.file)
-
-
 def _run(name: str, file: str, text: str) -> ModuleType:
-    loader = _Text(text, f"<{file}>")
     module = ModuleType(name)
-    module.__file__ = loader.file
-    module.__spec__ = ModuleSpec(name, loader)
+    module.__file__ = f"<{file}>"
     sys.modules[name] = module
     linecache.cache[module.__file__] = (len(text), None, text.splitlines(True), module.__file__)
     try:
-        loader.exec_module(module)
+        exec(compile(text, module.__file__, "exec"), vars(module))
     except UserError:
         raise
     except Exception as error:  # the code of others may raise anything

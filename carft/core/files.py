@@ -49,18 +49,6 @@ def require_utf8(path: str | Path) -> None:
         raise UserError(f"The name '{shown}' is not UTF-8.", "Rename the file or folder.")
 
 
-def dangling(path: Path) -> str:
-    """Return a sentence on a link whose target is missing; empty for any other path."""
-    try:
-        path.stat()
-    except FileNotFoundError:
-        if path.is_symlink():
-            return f"'{path}' is a link to '{path.readlink()}', which is not there."
-    except OSError:  # such as a link to itself
-        return ""
-    return ""
-
-
 def read_given(path: Path, what: str, hint: str) -> str:
     """Return the text of a file that a person named. Raises ``UserError``, with this hint, if it cannot be read.
 
@@ -70,8 +58,6 @@ def read_given(path: Path, what: str, hint: str) -> str:
         return read_plain(path).decode()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        if dangling(path):
-            raise UserError(dangling(path), hint) from error
         raise UserError(f"The {what} '{path}' cannot be read: {why}.", hint) from error
 
 
@@ -231,11 +217,8 @@ UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 def try_lock(descriptor: int) -> bool:
     """Lock a file that is open for writing; false if another process holds the lock.
 
-    On a file system without locks, lock nothing. Raises ``ValueError`` for a file that is open for reading alone: NFS
-    refuses to lock it.
+    On a file system without locks, lock nothing.
     """
-    if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
-        raise ValueError("a file that is open for reading alone cannot be locked on NFS")
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -253,7 +236,7 @@ def locked(path: Path, patience_s: float = math.inf) -> Iterator[None]:
     Raises ``OSError`` if the file cannot be opened for writing, and ``TimeoutError`` if another process holds the lock
     for ``patience_s`` seconds.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # NFS refuses to lock a file that is open for reading
     until = time.monotonic() + patience_s
     try:
         while not try_lock(descriptor):

@@ -23,10 +23,9 @@ def cores() -> int:
 def cpu_quota(groups: Path = CGROUPS, own: Path = OWN) -> float:
     """CPU cores of the smallest quota among this process's cgroup and those above it; infinity without one."""
     quotas = [math.inf]
-    for folder in _folders(groups, own, "cpu"):
-        version_1 = [*_words(folder / "cpu.cfs_quota_us"), *_words(folder / "cpu.cfs_period_us")]
-        limit, *period = _words(folder / "cpu.max") or version_1 or ["max"]
-        if period and limit not in ("max", "-1"):
+    for folder in _folders(groups, own):
+        limit, *period = _words(folder / "cpu.max") or ["max"]
+        if limit != "max":
             quotas.append(float(limit) / float(period[0]))
     return min(quotas)
 
@@ -34,31 +33,22 @@ def cpu_quota(groups: Path = CGROUPS, own: Path = OWN) -> float:
 def memory_limit(groups: Path = CGROUPS, own: Path = OWN) -> float:
     """Bytes of the smallest limit of memory among this process's cgroup and those above it; infinity without one."""
     limits = [math.inf]
-    for folder in _folders(groups, own, "memory"):
-        words = [*_words(folder / "memory.max"), *_words(folder / "memory.limit_in_bytes")]  # of both versions
-        for word in words:
-            if word != "max":
-                limits.append(float(word))
+    for folder in _folders(groups, own):
+        limits += [float(word) for word in _words(folder / "memory.max") if word != "max"]
     return min(limits)
 
 
-def _folders(groups: Path, own: Path, controller: str) -> Iterator[Path]:
-    """The folders of this process's cgroups with a controller, and those above them; a container may see a part."""
+def _folders(groups: Path, own: Path) -> Iterator[Path]:
+    """The folder of this process's cgroup of version 2, and those above it; a container may see a part."""
     try:
         lines = own.read_text(encoding="utf-8").splitlines()
     except OSError:
         return
     for line in lines:
-        number, controllers, path = line.split(":", 2)
-        if number == "0":
-            base = groups
-        elif controller in controllers.split(","):
-            base = groups / controller
-        else:
-            continue
-        folder = base / path.lstrip("/")
+        number, _, path = line.split(":", 2)
+        folder = groups / path.lstrip("/")
         for above in (folder, *folder.parents):
-            if above.is_relative_to(base):
+            if number == "0" and above.is_relative_to(groups):
                 yield above
 
 

@@ -45,15 +45,13 @@ def loaded(entry: EntryPoint) -> Any:
         ) from error
 
 
-@cache
-def tree_digest(root: Path) -> str:
-    """Return the sha256 of all files below a folder and of their names."""
+def tree_digest(root: Path, suffix: str = "") -> str:
+    """Return the sha256 of all files below a folder, or of those with this suffix, and of their names."""
     digest = hashlib.sha256()
-    for path in sorted(root.rglob("*")):
-        if not path.is_file() or "__pycache__" in path.parts:
-            continue
-        name = path.relative_to(root).as_posix()
-        digest.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    for path in sorted(root.rglob(f"*{suffix}")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            name = path.relative_to(root).as_posix()
+            digest.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
@@ -63,11 +61,7 @@ def code_digest(root: Path = Path(__file__).parents[1]) -> str:
 
     A comment counts too. What plans cells, reports on them or documents them does not.
     """
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        name = path.relative_to(root).as_posix()
-        digest.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]
+    return tree_digest(root, ".py")[:16]
 
 
 def module_digest(module: str) -> str:

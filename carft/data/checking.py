@@ -1,8 +1,7 @@
 """Attestation of data sets: counts, classes, digests and readable images against the catalog. No torch."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -10,9 +9,8 @@ import numpy as np
 
 from carft.core.errors import first_of
 from carft.core.files import file_digest
-from carft.data.decoding import oddity_of
 from carft.data.index import Index, rows_of
-from carft.data.indexing import Indexed, current_index, in_threads, indexed, unreadable
+from carft.data.indexing import Indexed, current_index, indexed, unreadable
 from carft.data.sets import DataSet, is_fixture
 
 CheckStatus = Literal["attested", "unknown", "fixture", "failed"]
@@ -25,8 +23,6 @@ NAMED = 5
 ALL = 20_000
 #: images of a larger data set that are decoded, evenly spread
 SAMPLE = 1_024
-#: images below which decoding takes no time that a person notices
-QUICK = 500
 
 #: hexadecimal digits of a digest -> its algorithm
 ALGORITHMS = {32: "md5", 64: "sha256"}
@@ -55,8 +51,6 @@ class Attestation:
     """sha256 of :func:`carft.data.indexing.digest_of`."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
     """File -> why it cannot be decoded."""
-    notes: tuple[str, ...] = ()
-    """Sentences on images that can be decoded and show little; no fault."""
 
     def digests(self) -> dict[str, str]:
         """Return the entries for a record: ``attested`` (``yes``, ``no: <why>`` or ``unknown``), the digest under the
@@ -79,22 +73,7 @@ def check(data_set: DataSet, root: Path) -> Attestation:
 
     Raises ``UserError`` if the set is missing.
     """
-    found = indexed(data_set, root, decoded=True, anew=True)
-    notes = () if data_set.packed else _oddities(root / data_set.folder, found)
-    return replace(attest(data_set, root, found), notes=notes)
-
-
-def _oddities(base: Path, found: Indexed) -> tuple[str, ...]:
-    """Return a sentence for each kind of images that can be decoded and show little."""
-    paths = []
-    for path in dict.fromkeys(Index.of([*found.splits.values()]).paths):
-        if path not in found.unreadable:
-            paths.append(path)
-    named: dict[str, list[str]] = defaultdict(list)
-    for path, kind in zip(paths, in_threads(oddity_of, paths), strict=True):
-        if kind:
-            named[kind].append(path.relative_to(base).as_posix())
-    return tuple(f"{kind}: {first_of(names, NAMED)}." for kind, names in sorted(named.items()))
+    return attest(data_set, root, indexed(data_set, root, decoded=True, anew=True))
 
 
 def attest(data_set: DataSet, root: Path, found: Indexed) -> Attestation:
@@ -157,8 +136,7 @@ def find_unreadable(data_set: DataSet, root: Path, log: Callable[[str], None]) -
         return index.unreadable
     paths = Index.of([*indexed(data_set, root).splits.values()]).paths
     if len(paths) <= ALL:
-        if len(paths) > QUICK:
-            log(f"Decoding {len(paths):,} images of {data_set.name}, once, to find those that cannot be read ...")
+        log(f"Decoding {len(paths):,} images of {data_set.name}, once, to find those that cannot be read ...")
         return indexed(data_set, root, decoded=True).unreadable
     log(f"Decoding {SAMPLE:,} of {len(paths):,} images of {data_set.name}; data check finds all that cannot be.")
     rows = np.linspace(0, len(paths) - 1, SAMPLE).astype(int)

@@ -62,19 +62,6 @@ def _open(path: Path) -> Image.Image:
         raise UnidentifiedImageError(f"cannot identify image file {str(path)!r}") from error
 
 
-def oddity_of(path: Path) -> str:
-    """Return what of an image that can be decoded a person may not mean, as the subject of a sentence; else empty."""
-    with open_image(path) as image:
-        if min(image.size) == 1:
-            return "Images with a side of one pixel"
-        if getattr(image, "n_frames", 1) > 1:
-            return "Images with several frames, of which the first is used"
-        has_alpha = "A" in image.mode or "transparency" in image.info
-        if has_alpha and not np.asarray(image.convert("RGBA"))[..., 3].any():
-            return "Images that are transparent everywhere, which are white"
-    return ""
-
-
 def decode_pixels(path: Path, border: int = 0) -> np.ndarray:
     """Return an image file as (H, W, 3) uint8 RGB: its first frame. As in torchvision, EXIF orientation is ignored.
 

@@ -33,11 +33,9 @@ FOLDER = "carft-index"
 #: names another place for indexes that cannot lie beside the data
 VARIABLE, OWN = "CARFT_INDEXES", "~/.cache/carft/indexes"
 #: version of the content of an index
-FORMAT = 3
-#: images, evenly spread, whose size and time are compared each time
+FORMAT = 4
+#: images at most, evenly spread, whose size and time are compared each time
 SPOT = 4096
-#: seconds after which size and time of every image are compared again
-FULL_AFTER_S = 24 * 3600
 #: seconds before an index was made within which a change may have left a time that does not show it
 YOUNG_S = 2.0
 #: files per unit of work of a thread
@@ -102,11 +100,10 @@ def indexed(data_set: DataSet, root: Path, decoded: bool = False, anew: bool = F
 
 def current_index(data_set: DataSet, root: Path, decoded: bool = True) -> Indexed | None:
     """Return a data set from its index; None if there is none that is current. Arguments as of :func:`indexed`."""
-    base, places = root / data_set.folder, _places(data_set, root)
-    stamp = places[-1].with_suffix(".compared")
-    for path in places:
+    base = root / data_set.folder
+    for path in _places(data_set, root):
         rows = read_index(path)
-        if rows is not None and _is_current(rows, data_set, base, path, stamp) and note_of(rows)["decoded"] >= decoded:
+        if rows is not None and _is_current(rows, data_set, base) and note_of(rows)["decoded"] >= decoded:
             return _as_indexed(rows, base, decoded)
     return None
 
@@ -224,12 +221,10 @@ def _watched(data_set: DataSet, base: Path, folders: Iterable[str]) -> dict[str,
 # whether it is current
 
 
-def _is_current(rows: pa.RecordBatch, data_set: DataSet, base: Path, path: Path, stamp: Path) -> bool:
-    """Return whether the data set in ``base`` is still the one of the index in the file ``path``.
+def _is_current(rows: pa.RecordBatch, data_set: DataSet, base: Path) -> bool:
+    """Return whether the data set in ``base`` is still the one of an index.
 
-    Compares folders, annotation files, and size and time of :data:`SPOT` images; of all images, if that was last done
-    more than :data:`FULL_AFTER_S` seconds ago. One process does that, and others wait. stamp: file of this user, who
-    may not own the index, whose time says when it was done.
+    Compares folders, annotation files, and size and time of :data:`SPOT` images.
     """
     note = note_of(rows)
     if note["identity"] != _identity(data_set):
@@ -245,33 +240,11 @@ def _is_current(rows: pa.RecordBatch, data_set: DataSet, base: Path, path: Path,
             return False
         if FILE in watched["files"]:  # the shards were compared, which hold all images
             return True
-        if rows.num_rows <= SPOT:
-            return _agrees(rows, base, None)
-        if _is_due(path, stamp):
-            with _locked_where_possible(stamp.with_suffix(".comparing")):
-                if _is_due(path, stamp):  # no other process did it meanwhile
-                    agrees = _agrees(rows, base, None)
-                    with suppress(OSError):  # the own folder cannot be written
-                        if agrees:
-                            stamp.touch()
-                    return agrees
-        return _agrees(rows, base, np.linspace(0, rows.num_rows - 1, SPOT))
+        chosen = np.linspace(0, rows.num_rows - 1, min(SPOT, rows.num_rows))
+        sizes, times = Column(rows["size"], int, chosen), Column(rows["mtime_ns"], int, chosen)
+        return statuses(Column(rows["path"], base.joinpath, chosen)) == list(zip(sizes, times, strict=True))
     except OSError:
         return False
-
-
-def _is_due(path: Path, stamp: Path) -> bool:
-    """Return whether all images of an index were last compared more than :data:`FULL_AFTER_S` seconds ago."""
-    compared = path.stat().st_mtime
-    with suppress(FileNotFoundError):
-        compared = max(compared, stamp.stat().st_mtime)
-    return time.time() - compared > FULL_AFTER_S
-
-
-def _agrees(rows: pa.RecordBatch, base: Path, chosen: np.ndarray | None) -> bool:
-    """Return whether size and time of images are those of the index. chosen: their rows; None for all."""
-    sizes, times = Column(rows["size"], int, chosen), Column(rows["mtime_ns"], int, chosen)
-    return statuses(Column(rows["path"], base.joinpath, chosen)) == list(zip(sizes, times, strict=True))
 
 
 # files

@@ -75,7 +75,7 @@ def pack(
         raise UserError(f"'{base}' is packed already.", f"Copy the folder to '{folder}'.")
     found = indexed(data_set, root)
     images = Index.of([*found.splits.values()])
-    _require_room_for_it(folder, base, images, data_set.reading if own else None)
+    _require_room_for_it(folder, base, images, data_set.reading)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files = _copy_files(data_set, base, folder)
@@ -107,21 +107,17 @@ def pack(
     return PackedCopy(folder, len(images), len(parts), size)
 
 
-def _require_room_for_it(folder: Path, base: Path, images: Index, reading: list[str] | None) -> None:
-    """Raise ``UserError`` for a folder that holds the images as files, or a packed copy of other data.
-
-    reading: of your own data, of which several tables or groups can lie in one folder.
-    """
+def _require_room_for_it(folder: Path, base: Path, images: Index, reading: list[str]) -> None:
+    """Raise ``UserError`` for a folder that holds the images as files, or a packed copy of other data."""
+    hint = "Name another folder with --to, or remove it."
     if (folder / images.paths[0].relative_to(base)).exists():
-        raise UserError(f"'{folder}' holds the images as files.", "Name another folder with --to.")
+        raise UserError(f"'{folder}' holds the images as files.", hint)
     before = read_index(folder / FILE)
-    if before is None:
-        return
-    source, hint = note_of(before)["source"], "Name another folder with --to, or remove it."
-    if source != str(base.resolve()):
-        raise UserError(f"'{folder}' holds a packed copy of '{source}'.", hint)
-    if reading is not None and note_of(before)["reading"] != reading:
-        raise UserError(f"'{folder}' holds a packed copy of '{source}' by another table or other groups.", hint)
+    if before is not None:
+        note = note_of(before)
+        if (note["source"], note["reading"]) != (str(base.resolve()), reading):
+            words = "from elsewhere or by another table or other groups"
+            raise UserError(f"'{folder}' holds a packed copy of '{note['source']}', {words}.", hint)
 
 
 def _remove_former_shards(folder: Path, kept: Collection[str]) -> None:

@@ -66,7 +66,8 @@ class Shards:
             raise CorruptFile(folder / FILE, "it is incomplete or of another version of carft", COPY_AGAIN)
         self.folder, self.rows, self.note = folder, rows, note_of(rows)
         self.names = [require_plain_name(name) for name in self.note["shards"]]
-        self.state = self.state_now()
+        self.state = _status(folder / FILE)
+        self._require_whole()
         self.prefix = len(str(folder / "_")) - 1
         self.numbers = {}
         for name, kind in NUMBERS.items():  # to_numpy would import pandas
@@ -80,17 +81,15 @@ class Shards:
                 hint = "Let it be read, or allow more open files with ulimit -n."
                 raise UserError(f"'{folder / name}' cannot be opened: {error.strerror}.", hint) from error
 
-    def state_now(self) -> list[FileStatus]:
-        """Return the status of index and shards. Raises ``UserError`` for a shard that is missing or cut off."""
-        found = [_status(self.folder / FILE)]
+    def _require_whole(self) -> None:
+        """Raise ``UserError`` for a shard that is missing or cut off."""
         for name, size in self.note["shards"].items():
             path = self.folder / name
             if not path.is_file():
                 raise CorruptFile(path, "it is missing", COPY_AGAIN)
-            found.append(_status(path))
-            if found[-1][0] != size:
-                raise CorruptFile(path, f"it has {found[-1][0]:,} of {size:,} bytes", COPY_AGAIN)
-        return found
+            found = path.stat().st_size
+            if found != size:
+                raise CorruptFile(path, f"it has {found:,} of {size:,} bytes", COPY_AGAIN)
 
     def listed(self, reading: Sequence[Any]) -> tuple[dict[str, Index], dict[str, Any]]:
         """Return split or domain -> images, and other facts, as the files were listed.
@@ -162,7 +161,7 @@ def shards_in(folder: Path) -> Shards | None:
     if not (folder / FILE).is_file():
         _opened.pop(folder, None)
         return None
-    if known is None or known.state != known.state_now():
+    if known is None or known.state != _status(folder / FILE):
         known = _opened[folder] = Shards(folder)
     return known
 

@@ -121,9 +121,11 @@ class Tree(DataSet):
                     image.save(folder / f"{split}_{label:04d}_{number}.png")
 
 
-def laid_out(parts: Mapping[str, TreePart], words: Mapping[str, str]) -> dict[str, Any]:
-    """Return the fields of a tree that follow from its parts. words: class folder -> words, in label order."""
+def laid_out(facts: Mapping[str, Any], words: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields of a tree by its facts. words: class folder -> words, in label order."""
+    parts = {split: TreePart(**part) for split, part in facts["parts"].items()}
     return {
+        **facts,
         "parts": parts,
         "counts": {split: part.count for split, part in parts.items()},
         "needs": tuple(part.folder for part in parts.values()),

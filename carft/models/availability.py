@@ -18,8 +18,10 @@ from carft.data.icons.world import BUILT_IN_WEIGHTS
 if TYPE_CHECKING:
     from torch import nn
 
-#: bytes on a GPU for each trained number: weight, gradient and AdamW's two moments, and the pretrained weight
-ON_GPU = 20
+#: numbers that the optimiser of the loop keeps of each trained number
+OF_OPTIMIZER = 2
+#: bytes on a GPU for each trained number: weight, gradient and pretrained weight, and what the optimiser keeps
+ON_GPU = 4 * (3 + OF_OPTIMIZER)
 
 
 @dataclass(frozen=True)

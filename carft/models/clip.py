@@ -97,14 +97,12 @@ def with_activation(model: str, pretrained: str, activation: str | None) -> str:
     """Return the name of the model with the activation that its weights need.
 
     OpenAI's weights were trained with QuickGELU, most others with GELU. The wrong activation gives wrong numbers
-    without an error. open_clip knows the activation of its tags, and OpenAI's own files are known by their digest.
-    Raises ``UserError`` for another weights file without ``activation``.
+    without an error. open_clip knows the activation of its tags. Raises ``UserError`` for a weights file without
+    ``activation``.
     """
     twin = f"{model}{QUICK}"
     if not Path(pretrained).is_file() or twin not in open_clip.list_models():
         return model
-    if activation is None and file_digest(Path(pretrained)) in _openai_digests():
-        return twin
     if activation not in ("gelu", "quickgelu"):
         raise UserError(
             f"The weights file '{pretrained}' does not state whether it needs GELU or QuickGELU, and the wrong one "
@@ -114,16 +112,6 @@ def with_activation(model: str, pretrained: str, activation: str | None) -> str:
     if activation == "quickgelu":
         return twin
     return model
-
-
-def _openai_digests() -> set[str]:
-    """Return sha256 of OpenAI's own files, which are part of open_clip's download URLs."""
-    digests = set()
-    for name in open_clip.list_models():
-        url = open_clip.get_pretrained_cfg(name, "openai").get("url")
-        if url:
-            digests.add(url.split("/")[-2])
-    return digests
 
 
 @lru_cache(maxsize=2)

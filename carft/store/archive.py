@@ -5,11 +5,12 @@
     cells/ predictions/ journal/     other files as in a results folder; weights are optional
 
 The JSON files are those of cells, studies and failures, and what a results folder holds of a catalog
-(:mod:`carft.store.stored_catalog`), without paths. Archives of schema 1 hold them as files of their own, and can hold
-a report, in report/. Those of earlier versions hold the licences as text too, in LICENCES.md.
+(:mod:`carft.store.stored_catalog`), without paths. Archives of earlier versions hold the licences as text too, in
+LICENCES.md.
 
 Import trusts nothing in an archive. It refuses a name outside this layout, and a file that the manifest does not list
-or whose bytes differ from it, and writes plain files only. A refused archive leaves nothing behind.
+or whose bytes differ from it, and writes plain files only. Numbers of files and bytes are checked before anything is
+unpacked. A refused archive leaves nothing behind.
 """
 
 import hashlib
@@ -34,7 +35,7 @@ from carft.core.files import files_below, new_folder, write_atomic, write_json
 from carft.core.private import absolute_paths
 from carft.store import limits
 from carft.store.document import Document, parse_document
-from carft.store.failures import Failure, each_failure
+from carft.store.failures import failures as failures_of
 from carft.store.predictions import SHARED, write_shared
 from carft.store.records import Store
 from carft.store.results_folder import ARCHIVED, FOLDERS
@@ -54,7 +55,6 @@ class DataLicence(Document):
     """Licence of the data of one task."""
 
     task: str
-    """Name of the task."""
     version: str
     """Version of the task's data."""
     licence: str
@@ -82,7 +82,6 @@ class ArchiveManifest(Document):
     carft: str
     """Version of carft that wrote the archive."""
     numerics: int
-    """``NUMERICS`` of the code."""
     data: list[DataLicence]
     """Licences of the data, by task and version."""
     files: dict[str, ArchivedFile]
@@ -160,18 +159,12 @@ def _sources(store: Store, weights: bool) -> dict[str, Path]:
 
 
 def _with_published_failures(store: Store, sources: dict[str, Path], folder: Path) -> dict[str, Path]:
-    """The files of an archive with failures as they are published, which are written to ``folder``.
-
-    A failure that cannot be read is left out.
-    """
-    kept = {}
-    for name, path in sources.items():
-        if not name.startswith("failures/"):
-            kept[name] = path
-    for cell, failure in each_failure(store):
-        if isinstance(failure, Failure):
-            kept[f"failures/{cell}.json"] = folder / f"{cell}.json"
-            write_json(folder / f"{cell}.json", failure.published().content())
+    """The files of an archive with failures as they are published, which are written to ``folder``."""
+    kept = {name: path for name, path in sources.items() if not name.startswith("failures/")}
+    for failure in failures_of(store):
+        name = f"failures/{failure.cell}.json"
+        kept[name] = folder / Path(name).name
+        write_json(kept[name], failure.published().content())
     return kept
 
 
@@ -225,18 +218,13 @@ def _without_logits(store: Store, sources: dict[str, Path], folder: Path) -> dic
     trials -= confirm
     kept = {}
     for name, path in sources.items():
-        if not name.endswith(".parquet"):
+        is_history = name.endswith("/history.parquet") and path.parent.name not in trials
+        if is_history or path.suffix != ".parquet":
             kept[name] = path
-    for cell in store.ids():
-        history = f"cells/{cell}/history.parquet"
-        if cell not in trials and history in sources:
-            kept[history] = sources[history]
 
     def tables() -> Iterator[tuple[str, str, pa.Table]]:
         for cell in store.ids():
-            if cell not in trials or store.has_predictions(cell, "val"):  # an older compact archive has none of trials
-                yield cell, "val", store.prediction_table(cell, "val")
-            for name in sorted(store.evaluated(cell)):
+            for name in ("val", *sorted(store.evaluated(cell))):
                 yield cell, name, store.prediction_table(cell, name)
 
     for path in write_shared(tables(), folder):
@@ -269,22 +257,13 @@ def _licences(store: Store) -> list[DataLicence]:
 def _licence_and_source(catalog: Catalog, task: str) -> tuple[str, str]:
     """Those of the data sets of a task; where the catalog has none of them, those of its card."""
     card, data_sets = catalog.card(task), catalog.family(task).data_sets
-    licences, sources = [], []
-    for name in card.data_sets:
-        if name in data_sets:
-            data_set = data_sets[name]
-            licences.append(f"{data_set.name}: {data_set.licence}")
-            sources.append(data_set.source)
-    licence = "; ".join(dict.fromkeys(licences)) or card.licence
-    source = "; ".join(dict.fromkeys(sources)) or card.source
-    return licence, source
+    known = [data_sets[name] for name in card.data_sets if name in data_sets]
+    licence = "; ".join(f"{data_set.name}: {data_set.licence}" for data_set in known)
+    source = "; ".join(dict.fromkeys(data_set.source for data_set in known))
+    return licence or card.licence, source or card.source
 
 
-def _refuse(size: int) -> bool:
-    return False
-
-
-def unpack(archive: Path, target: Path, accept: Callable[[int], bool] = _refuse) -> dict[str, Any]:
+def unpack(archive: Path, target: Path, accept: Callable[[int], bool] = lambda size: False) -> dict[str, Any]:
     """Unpack an archive into a new results folder, and return its :meth:`Manifest.summary`. Every byte is checked.
 
     accept: whether more than :data:`LARGE` bytes, which it gets, may be written. Raises ``UserError`` if the archive is
@@ -307,14 +286,12 @@ def _unpacked(stream: zipfile.ZipFile, folder: Path, accept: Callable[[int], boo
     """Unpack into an empty folder. Of an entry no more bytes are read than its header in the zip says."""
     if MANIFEST not in stream.namelist():
         raise UserError(f"it holds no {MANIFEST}.", "Name an archive that `results export` wrote.")
-    sizes = []
-    for entry in stream.infolist():
-        if entry.filename != MANIFEST:
-            sizes.append((entry.filename, entry.file_size))
+    limits.require_count(Path("archive"), len(stream.infolist()), limits.ENTRIES, "files")
     limits.require_count(Path(MANIFEST), stream.getinfo(MANIFEST).file_size, ArchiveManifest.largest, "bytes")
     manifest = parse_document(stream.read(MANIFEST), ArchiveManifest, Path(MANIFEST))
     listed = sorted((name, facts.size) for name, facts in manifest.files.items())
-    if sorted(sizes) != listed:
+    sizes = sorted((entry.filename, entry.file_size) for entry in stream.infolist() if entry.filename != MANIFEST)
+    if sizes != listed:
         other = min({*sizes} ^ {*listed}, default=("two files of one name", 0))
         raise UserError(f"its files, with their sizes, are not those of its manifest: {other[0]}.")
     needed = 0

@@ -54,8 +54,26 @@ def utc_now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
+#: field that several files have -> its meaning
+FIELDS = {
+    "by": "Command that evaluated the cell, such as ``sweep``.",
+    "cell": "Id of the cell.",
+    "confirm": "Its confirm cells: the winner with fresh seeds.",
+    "job": "Kind of the job: ``search``, ``grid``, ``confirm``, ``curve``, ``soup`` or ``oracle``.",
+    "method": "Name of the method.",
+    "numerics": "``NUMERICS`` of the code.",
+    "provenance": "Versions, hardware, execution, digests of data and weights.",
+    "search": "Number among the independent searches of the same task, method and reading, from 1.",
+    "set": "Held-out set: ``test`` or ``ood/<suite>``.",
+    "study": "Id of the study.",
+    "task": "Name of the task.",
+    "when": "Time in UTC, as ISO 8601.",
+}
+
+
 class Document(BaseModel):
-    """A JSON file, or a part of one. A field without words below it is the setting of this name (docs/settings.md).
+    """A JSON file, or a part of one. A field without words below it is one of :data:`FIELDS`, or the setting of this
+    name (docs/settings.md).
 
     Types are checked and never converted. A missing optional key gets its default. An unknown key is kept, and written
     back by :meth:`content`.

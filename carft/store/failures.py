@@ -23,9 +23,7 @@ class FailedSpec(Document):
     """Specification of a cell that failed. All its keys are kept."""
 
     task: str
-    """Name of the task."""
     method: str
-    """Name of the method."""
     seed: int = 0
     """Seed of the cell."""
 
@@ -37,7 +35,6 @@ class Failure(Document):
     largest: ClassVar[int] = limits.LIST
 
     cell: str
-    """Id of the cell."""
     spec: FailedSpec
     """What the cell is."""
     reason: str
@@ -48,11 +45,9 @@ class Failure(Document):
     """``diverged``, ``out of memory``, ``unreadable image``, ``refused``, ``device``, ``crash``, ``hang``, ``storage``,
     ``lost`` or ``error``."""
     job: str = ""
-    """Kind of the job: ``search``, ``grid``, ``confirm``, ``curve``, ``soup`` or ``oracle``."""
     attempt: int = Field(1, ge=1)
     """Failed attempts of this job so far, this one included."""
     when: str = ""
-    """Time in UTC, as ISO 8601."""
     log: str = ""
     """End of the log."""
 

@@ -4,12 +4,10 @@ Records, predictions, studies and failures are never removed.
 """
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from carft.config.registry import SoupRule
-from carft.store.record_files import Record
 from carft.store.records import Store
 
 #: seconds without a change after which an unfinished file counts as abandoned by its writer
@@ -28,9 +26,27 @@ class Leftover(NamedTuple):
 
 def leftovers(store: Store) -> list[Leftover]:
     """What can be removed, by path. Unfinished files younger than :data:`ABANDONED` seconds are kept."""
-    records = list(store.records())
-    finished = {record.id for record in records}
-    return sorted([*_unneeded_files(store, finished), *_unneeded_weights(store, records)])
+    found = []
+    for folder in store.root.glob("cells/*"):
+        if not (folder / "record.json").is_file():
+            found.append((folder, "no record: its writer was killed; the cell runs again in any case"))
+    unfinished = [folder for folder, _ in found]
+    for path in store.root.rglob("*.part"):
+        if path.parent not in unfinished:  # an unfinished cell's folder goes as a whole
+            found.append((path, "half-written; its writer has ended"))
+    found = [(path, why) for path, why in found if _is_abandoned(path)]
+    for path in store.root.glob("checkpoints/*.safetensors"):
+        if store.is_done(path.stem):
+            found.append((path, "the checkpoint of a finished cell"))
+    listed = [Leftover(path, _size(path), why) for path, why in found]
+    used_up = _cells_of_made_soups(store)
+    for name, size in store.kept_weights().items():
+        path = store.root / name
+        if name.startswith("superseded/"):
+            listed.append(Leftover(path, size, "weights of an older NUMERICS"))
+        elif path.parent.name in used_up:
+            listed.append(Leftover(path, size, "search weights whose soups are made; trained again if needed"))
+    return sorted(listed)
 
 
 def remove(store: Store, listed: list[Leftover]) -> None:
@@ -43,50 +59,25 @@ def remove(store: Store, listed: list[Leftover]) -> None:
             store.remove(name)
 
 
-def _unneeded_files(store: Store, finished: set[str]) -> Iterator[Leftover]:
-    """Half-written files, unfinished cells, and checkpoints and logs of finished cells."""
-    unfinished = []
-    for folder in store.root.glob("cells/*"):
-        if not (folder / "record.json").is_file():
-            unfinished.append(folder)
-    for path in [*store.root.rglob("*.part"), *store.root.glob(".probe-*")]:
-        if _is_abandoned(path) and path.parent not in unfinished:  # an unfinished cell's folder goes as a whole
-            yield Leftover(path, path.lstat().st_size, "half-written; its writer has ended")
-    for folder in unfinished:
-        inner = list(folder.rglob("*"))
-        if all(map(_is_abandoned, [folder, *inner])):
-            size = sum(path.lstat().st_size for path in inner if not path.is_dir())
-            yield Leftover(folder, size, "no record: its writer was killed; the cell runs again in any case")
-    for path in store.root.glob("checkpoints/*.safetensors"):
-        if path.stem in finished:
-            yield Leftover(path, path.lstat().st_size, "the checkpoint of a finished cell")
-    failed = set(store.failed())
-    for path in store.root.glob("logs/*.log"):
-        cell = path.stem.rpartition("-")[2]
-        if cell in finished - failed and _is_abandoned(path):
-            yield Leftover(path, path.lstat().st_size, "the log of a finished cell")
-
-
-def _unneeded_weights(store: Store, records: list[Record]) -> Iterator[Leftover]:
-    """Weights of search cells whose soups by every rule are finished, and of superseded cells."""
+def _cells_of_made_soups(store: Store) -> set[str]:
+    """Search cells whose soups by every rule are finished, and which confirm nothing."""
     rules: dict[tuple[str, ...], set[float]] = {}  # members of a soup -> rules
-    for record in records:
+    for record in store.records():
         if record.cell.method == "soup":
             rules.setdefault(record.cell.parents, set()).add(record.cell.hyperparameters["greedy"])
-    every_rule = {rule.value for rule in SoupRule}
     used_up = set[str]()
     for parents, used in rules.items():
-        if used >= every_rule:
+        if used >= {rule.value for rule in SoupRule}:
             used_up.update(parents)
     for study in store.studies():
         used_up.difference_update(study.confirm)
-    for name, size in store.kept_weights().items():
-        path = store.root / name
-        if path.is_relative_to(store.root / "superseded"):
-            yield Leftover(path, size, "weights of an older NUMERICS")
-        elif path.parent.name in used_up:
-            yield Leftover(path, size, "search weights whose soups are made; trained again if needed")
+    return used_up
 
 
 def _is_abandoned(path: Path) -> bool:
-    return time.time() - path.lstat().st_mtime > ABANDONED
+    newest = max(file.lstat().st_mtime for file in [path, *path.rglob("*")])
+    return time.time() - newest > ABANDONED
+
+
+def _size(path: Path) -> int:
+    return sum(file.lstat().st_size for file in [path, *path.rglob("*")] if not file.is_dir())

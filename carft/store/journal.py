@@ -40,10 +40,6 @@ from carft.store.document import Document, Json, Shared, empty_dict, empty_list,
 JOURNAL = "journal"
 #: kinds of lines that follow the last lines of all chains
 JOINING = ("planned", "selected", "ended")
-#: what the user of a journal with more lines than are read can do
-TOO_MANY_LINES = (
-    "Keep it, and raise LINES in carft/store/limits.py. Give each family of tasks a results folder of its own."
-)
 #: bytes that are read at a time to find the last line of a file
 BLOCK = 2**12
 _lock, _start = threading.Lock(), uuid4().hex
@@ -55,13 +51,9 @@ class StudyPlan(Document):
     """A study in a ``planned`` line."""
 
     study: str
-    """Id of the study."""
     task: str
-    """Name of the task."""
     method: str
-    """Name of the method."""
     search: int = 1
-    """Number among the independent searches of the same task, method and reading, from 1."""
     trials: int
     """Number of trials."""
     seeds: list[int]
@@ -83,29 +75,20 @@ class Line:
     kind: str = "opened"
     """``planned``, ``finished``, ``selected``, ``opened`` or ``ended``."""
     when: str
-    """Time in UTC, as ISO 8601."""
     parents: list[str] = field(default_factory=empty_list)
     """Digests of the lines that it follows."""
     cell: Shared = ""
-    """Id of the cell."""
     task: Shared = ""
-    """Name of the task."""
     method: Shared = ""
-    """Name of the method."""
     files: dict[str, Shared] = field(default_factory=empty_dict)
     """File in the folder of the cell -> sha256."""
     code: Shared = ""
     """Digest of the Python files of ``carft``, which compute cells."""
     set: str = ""
-    """Held-out set: ``test`` or ``ood/<suite>``."""
     by: str = ""
-    """Command that evaluated the cell, such as ``sweep``."""
     numerics: int = 0
-    """``NUMERICS`` of the code."""
     study: str = ""
-    """Id of the study."""
     confirm: list[str] = field(default_factory=empty_list)
-    """Its confirm cells: the winner with fresh seeds."""
     winner: str = ""
     """The search cell that validation selected."""
     studies: list[StudyPlan] = field(default_factory=empty_list)
@@ -128,21 +111,12 @@ class Journal:
     """Digest -> line; each comes after those that it follows."""
     problems: Sequence[str]
     """Where the chains are broken, in words."""
-    chains: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Writer -> digests of its lines."""
+    places: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """Digest -> (chain, place in it)."""
 
     def of(self, kind: str) -> list[Line]:
         """The lines of a kind, each after those that it follows."""
         return [line for line in self.lines.values() if line.kind == kind]
-
-    @cached_property
-    def _places(self) -> dict[str, tuple[str, int]]:
-        """Digest -> (chain, place in it)."""
-        places = {}
-        for chain, digests in self.chains.items():
-            for place, digest in enumerate(digests):
-                places[digest] = (chain, place)
-        return places
 
     @cached_property
     def _reached(self) -> dict[str, Mapping[str, int]]:
@@ -150,20 +124,20 @@ class Journal:
         reached: dict[str, Mapping[str, int]] = {}
         for digest, line in self.lines.items():
             parents = [parent for parent in line.parents if parent in reached]
-            if len(parents) == 1 and self._places[parents[0]][0] == self._places[digest][0]:
+            if len(parents) == 1 and self.places[parents[0]][0] == self.places[digest][0]:
                 reached[digest] = reached[parents[0]]
                 continue
             furthest: dict[str, int] = {}
             for parent in parents:
-                for chain, place in (*reached[parent].items(), self._places[parent]):
+                for chain, place in (*reached[parent].items(), self.places[parent]):
                     furthest[chain] = max(place, furthest.get(chain, -1))
             reached[digest] = furthest
         return reached
 
     def follows(self, later: Line, earlier: Line) -> bool:
         """Whether a line comes after another one by the digests that it rests on. Times decide nothing."""
-        chain, place = self._places[earlier.digest]
-        own_chain, own_place = self._places[later.digest]
+        chain, place = self.places[earlier.digest]
+        own_chain, own_place = self.places[later.digest]
         if chain == own_chain:
             return place < own_place
         return place <= self._reached[later.digest].get(chain, -1)
@@ -175,13 +149,13 @@ def read_journal(folder: Path) -> Journal:
     Raises ``CorruptFile`` for a chain that is too large.
     """
     lines: dict[str, Line] = {}
-    chains: dict[str, list[str]] = defaultdict(list)
+    places: dict[str, tuple[str, int]] = {}
     last: dict[str, str] = {}  # writer -> digest of the line before
     problems = []
     for path in chain_files(folder):
         writer = _writer(path)
         for number, text in enumerate(lines_of(path), 1):
-            limits.require_count(folder, len(lines), limits.LINES, "lines", TOO_MANY_LINES)
+            limits.require_count(folder, len(lines), limits.LINES, "lines")
             digest, place = _digest(text), f"line {number} of the journal '{path.name}'"
             before = last.get(writer, "")
             last[writer] = digest
@@ -192,7 +166,7 @@ def read_journal(folder: Path) -> Journal:
                 continue
             object.__setattr__(line, "digest", digest)
             lines[digest] = line
-            chains[writer].append(digest)
+            places[digest] = (writer, len(places))  # files of a chain are read one after another
             if before and line.parents[:1] != [before]:
                 problems.append(f"{place} does not follow the line before it")
             elif before:
@@ -204,13 +178,11 @@ def read_journal(folder: Path) -> Journal:
             in_order[digest] = lines[digest]
         else:
             problems.append(f"the line {digest[:12]} of the journal, which others follow, is missing")
-    return Journal(in_order, problems, chains)
+    return Journal(in_order, problems, places)
 
 
 #: writer -> file of another chain -> its bytes when the writer last named its last line
 _named: dict[str, dict[Path, int]] = defaultdict(dict)
-#: first file of a chain of this process -> number of the file in which it goes on
-_parts: dict[Path, int] = {}
 
 
 def chain_files(folder: Path) -> list[Path]:
@@ -229,24 +201,17 @@ def lines_of(path: Path) -> Iterator[bytes]:
     limits.require_count(path, len(line), Line.largest, "bytes in a line")
 
 
-def own_chain_path(folder: Path) -> Path:
-    """The file of this process's chain in a folder. It need not exist yet. A process that is forked off has its own."""
-    owner = os.fsencode(f"{_start} {os.getpid()} {folder.resolve()}")
-    return folder / f"{_digest(owner)[:12]}.jsonl"
+def own_chain_path(folder: Path, largest: int = 0) -> Path:
+    """The file that the next line of this process goes to; it need not exist. A process that is forked off has its own.
 
-
-def next_part(chain: Path, largest: int) -> Path:
-    """The file in which this process's chain goes on: its last one, or a new one once that has ``largest`` bytes."""
-    number = _parts.get(chain, 0)
-    path = _part(chain, number)
-    if path.is_file() and path.stat().st_size >= largest:
-        _parts[chain] = number + 1
-        path = _part(chain, number + 1)
-    return path
-
-
-def _part(chain: Path, number: int) -> Path:
-    return chain.with_stem(f"{chain.stem}-{number:06}") if number else chain
+    largest: bytes from which on the chain goes on in another file; 0 for one file.
+    """
+    owner = _digest(os.fsencode(f"{_start} {os.getpid()} {folder.resolve()}"))[:12]
+    parts = [path for path in chain_files(folder) if _writer(path) == owner]
+    if not parts:
+        return folder / f"{owner}.jsonl"
+    is_full = largest and parts[-1].stat().st_size >= largest
+    return folder / f"{owner}-{len(parts):06}.jsonl" if is_full else parts[-1]
 
 
 def _writer(path: Path) -> str:
@@ -257,8 +222,7 @@ def _writer(path: Path) -> str:
 def append_line(path: Path, kind: str, facts: Mapping[str, Any]) -> str:
     """Append a line to a file of a chain and return its digest. What an earlier write left incomplete is removed.
 
-    Nothing of the lines before is read but the last ones of files that grew. Raises ``UserError`` for a line that could
-    not be read.
+    Nothing of the lines before is read but the last ones of files that grew.
     """
     with _lock:
         before, end = _last_line(path)
@@ -272,9 +236,6 @@ def append_line(path: Path, kind: str, facts: Mapping[str, Any]) -> str:
         content = {"kind": kind, "when": when, "parents": parents, **facts}
         Line(**content)  # ValidationError for a fact of another type
         text = json.dumps(content, sort_keys=True).encode()
-        if len(text) > Line.largest:
-            words = f"A line of the journal would have {len(text):,} bytes, and at most {Line.largest:,} are read."
-            raise UserError(words, "Split the sweep, by --tasks or --methods.")
         with path.open("ab", buffering=0) as file:
             file.truncate(end)
             try:

@@ -6,7 +6,7 @@ any number of equal rows. The limits are far above what sweeps write: see docs/r
 
 from pathlib import Path
 
-from carft.core.errors import RUN_AGAIN, CorruptFile
+from carft.core.errors import CorruptFile
 from carft.core.files import require_plain_file
 
 MIB = 2**20
@@ -17,6 +17,8 @@ LIST = 16 * MIB
 #: bytes of the manifest of an archive or a report, which has one to two hundred for each file; the published audit has
 #: 1,800 for each cell
 MANIFEST = 192 * MIB
+#: files in an archive; the published audit has 1,300
+ENTRIES = 1_000_000
 #: lines of all chains of a journal; the published audit has 23,000, seven for each finished cell
 LINES = 1_000_000
 #: rows of a Parquet file: images of a set, steps of a training
@@ -34,10 +36,7 @@ def require_size(path: Path, most: int) -> None:
     require_count(path, require_plain_file(path).st_size, most, "bytes")
 
 
-def require_count(path: Path, count: int, most: int, what: str, hint: str = RUN_AGAIN) -> None:
-    """Raise ``CorruptFile`` for more than ``most`` of something in a file.
-
-    what: its plural, such as ``rows``. hint: what the user can do.
-    """
+def require_count(path: Path, count: int, most: int, what: str) -> None:
+    """Raise ``CorruptFile`` for more than ``most`` of something in a file. what: its plural, such as ``rows``."""
     if count > most:
-        raise CorruptFile(path, f"it has {count:,} {what}, and at most {most:,} are read", hint)
+        raise CorruptFile(path, f"it has {count:,} {what}, and at most {most:,} are read")

@@ -17,40 +17,46 @@ from carft.store.study_file import StudyFile
 
 @dataclass(frozen=True)
 class Merged:
-    """The outcome of a merge."""
+    """The outcome of a merge: the cells that were copied."""
 
-    sources: dict[str, list[int]]
-    """Cell -> indices, 0 or 1, of the folders that its files are taken from, the first of them first."""
-    corrupt: dict[str, str]
-    """Cell that is left out -> why."""
+    first: set[str]
+    second: set[str]
+
+    @property
+    def shared(self) -> set[str]:
+        """Cells that both folders had."""
+        return self.first & self.second
 
 
 def merge(first: Store, second: Store, target: Path) -> Merged:
-    """Write a new folder with the cells of both folders.
+    """Write a new folder with the cells of both folders; of a cell that both have, all files that one of them has.
 
-    Of a cell that both have, the record of the newer NUMERICS is taken. If the two records are of one NUMERICS,
-    evaluations and weights that only one folder has are added. Raises ``UserError`` if the folders disagree on a cell
-    or a study; nothing is written then.
+    Raises ``UserError`` if the folders disagree on a cell or a study, or a record cannot be read; nothing is written
+    then.
     """
     stores = (first, second)
     for store in stores:
         if (store.root / SHARED).is_dir():
             words = f"'{store.name}' comes from a compact archive, which cannot be merged."
             raise UserError(words, "Merge the originals.")
-    merged = _compare_cells(stores)
-    studies = _merge_studies(stores)
+    merged = Merged(set(first.ids()), set(second.ids()))
+    for cell in sorted(merged.shared):
+        _require_same_results(stores, cell)
+    studies = [*first.studies()]
+    for study in second.studies():
+        known = first.study(study.id)
+        if known is None:
+            studies.append(study)
+        else:
+            studies[studies.index(known)] = _larger(stores, known, study)
     with new_folder(target) as folder:
         made = Store(folder)
         made.make(folder / "cells")
-        for k, store in enumerate(stores):
-            cells = []
-            for cell, sources in merged.sources.items():
-                if k in sources:
-                    cells.append(f"cells/{cell}")
-            _copy_files(store, made, cells)
+        for store in stores:
+            _copy_files(store, made)
         merge_paths_and_suites(stores, made)
         for study in studies:
-            made.put(f"studies/{study.id}/study.json", _with_done_trials(study, merged).content())
+            made.put(f"studies/{study.id}/study.json", _with_done_trials(study, made).content())
         by_time = sorted([*failures(first), *failures(second)], key=lambda failure: failure.when)
         for failure in by_time:
             if not (made.is_done(failure.cell) and failure.job in ("", "search")):
@@ -58,8 +64,9 @@ def merge(first: Store, second: Store, target: Path) -> Merged:
     return merged
 
 
-def _copy_files(source: Store, target: Store, cells: list[str]) -> None:
-    """Copy the files of a folder that the target lacks: those of some cells, of the catalog and of the journal."""
+def _copy_files(source: Store, target: Store) -> None:
+    """Copy the files of finished cells, of the catalog and of the journal that the target lacks."""
+    cells = [f"cells/{cell}" for cell in source.ids()]
     for name in files_below(source.root, (*cells, *CATALOG, JOURNAL)):
         file, copy = source.root / name, target.root / name
         is_new = not copy.exists()
@@ -69,36 +76,19 @@ def _copy_files(source: Store, target: Store, cells: list[str]) -> None:
             shutil.copy2(file, copy)
 
 
-def _with_done_trials(study: StudyFile, merged: Merged) -> StudyFile:
+def _with_done_trials(study: StudyFile, merged: Store) -> StudyFile:
     """The study; every trial whose cell is in the merged folder is done."""
     trials = list(study.trials)
     for place, trial in enumerate(trials):
-        if trial.cell in merged.sources:
+        if merged.is_done(trial.cell):
             trials[place] = trial.model_copy(update={"status": "done"})
     return study.model_copy(update={"trials": trials})
 
 
-def _compare_cells(stores: tuple[Store, Store]) -> Merged:
-    merged = Merged({}, {})
-    for cell in sorted({*stores[0].ids(), *stores[1].ids()}):
-        numerics = {}  # index of a folder -> NUMERICS of its valid record
-        for k, store in enumerate(stores):
-            if store.is_done(cell):
-                try:
-                    numerics[k] = store.read(cell).numerics
-                except UserError as refusal:
-                    merged.corrupt[cell] = refusal.message
-        if numerics:
-            merged.corrupt.pop(cell, None)
-            newest = max(numerics.values())
-            merged.sources[cell] = [k for k, number in numerics.items() if number == newest]
-            if len(merged.sources[cell]) == 2:
-                _require_same_results(stores, cell)
-    return merged
-
-
 def _require_same_results(stores: tuple[Store, Store], cell: str) -> None:
-    """Raise ``UserError`` if two records of a cell disagree on a set, in metrics or in predictions."""
+    """Raise ``UserError`` if two records of a cell are of other NUMERICS, or disagree on a set."""
+    if stores[0].read(cell).numerics != stores[1].read(cell).numerics:
+        raise _disagreement(stores, f"cell {cell} is of another NUMERICS in the second")
     first, second = _metrics_by_set(stores[0], cell), _metrics_by_set(stores[1], cell)
     for name in sorted(first.keys() & second.keys()):
         if first[name] != second[name]:
@@ -124,30 +114,12 @@ def _disagreement(stores: tuple[Store, Store], words: str) -> UserError:
     )
 
 
-def _merge_studies(stores: tuple[Store, Store]) -> list[StudyFile]:
-    """Return all studies: of two states of one the larger, with the confirm cells of both."""
-    first = {study.id: study for study in stores[0].studies()}
-    second = {study.id: study for study in stores[1].studies()}
-    merged = {**second, **first}
-    for name in first.keys() & second.keys():
-        merged[name] = _merge_states(stores, first[name], second[name])
-    return list(merged.values())
-
-
-def _merge_states(stores: tuple[Store, Store], first: StudyFile, second: StudyFile) -> StudyFile:
-    """Return one study for two states of it; ``UserError`` if they tried other settings or have other winners."""
-    larger = max((first, second), key=lambda study: (len(study.trials), study.winner is not None, len(study.confirm)))
-    where = f"study {larger.id}, {larger.method} on {larger.task}"
-    tried = {trial.number: trial.cell for trial in first.trials}
-    tried_too = {trial.number: trial.cell for trial in second.trials}
-    for number in tried.keys() & tried_too.keys():
-        if tried[number] != tried_too[number]:
-            raise _disagreement(stores, f"{where}, tried other settings")
-    if None not in (first.winner, second.winner) and first.winner != second.winner:
+def _larger(stores: tuple[Store, Store], first: StudyFile, second: StudyFile) -> StudyFile:
+    """The larger of two states of a study. ``UserError`` if it does not hold the smaller one."""
+    small, large = sorted((first, second), key=lambda study: (len(study.trials), len(study.confirm)))
+    where = f"study {first.id}, {first.method} on {first.task}"
+    if large.trial_cells[: len(small.trials)] != small.trial_cells or not {*small.grid} <= {*large.grid}:
+        raise _disagreement(stores, f"{where}, tried other settings")
+    if small.winner not in (None, large.winner) or not {*small.confirm} <= {*large.confirm}:
         raise _disagreement(stores, f"{where}, has other winners")
-    changes = {
-        "confirm": list(dict.fromkeys([*first.confirm, *second.confirm])),
-        "grid": list(dict.fromkeys([*first.grid, *second.grid])),
-        "extended_from": first.extended_from or second.extended_from,
-    }
-    return larger.model_copy(update=changes)
+    return large.model_copy(update={"extended_from": large.extended_from or small.extended_from})

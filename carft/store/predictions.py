@@ -12,7 +12,8 @@ key is a digest of the images, so cells that were evaluated on other images of a
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -20,10 +21,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from carft.core.errors import CorruptFile, UserError
-from carft.core.metrics import Frame, Largest, Outcomes, Predictions
+from carft.core.metrics import Frame, Largest, Predictions
 from carft.store import limits
 
 #: bytes of logits above which only the largest logits of each image are written
@@ -37,10 +37,12 @@ SHARED_COLUMNS = ("image", "group", "label", "context")
 OWN_COLUMNS = ("pred", "context_pred")
 #: columns of predictions without logits, in the order of a cell's own file
 COLUMNS = ("image", "group", "label", "pred", "context", "context_pred")
-#: columns of text; the others of these hold numbers
-TEXT_COLUMNS = ("image", "group", "cell")
 #: columns of a large set in place of all logits
-LARGEST_COLUMNS = {"largest_classes", "largest_logits", "label_logit", "logsumexp"}
+LARGEST_COLUMNS = ("largest_classes", "largest_logits", "label_logit", "logsumexp")
+#: columns of text, of indices of classes or contexts, and of lists of numbers; the others hold numbers
+TEXT_COLUMNS = ("image", "group", "cell")
+INDEX_COLUMNS = ("label", "pred", "context", "context_pred")
+LIST_COLUMNS = ("logits", "largest_classes", "largest_logits", "context_logits")
 
 
 def write_predictions(p: Predictions, path: Path) -> None:
@@ -108,18 +110,13 @@ def _subset(table: pa.Table, path: Path) -> tuple[int, ...] | None:
     text = (table.schema.metadata or {}).get(SUBSET)
     if text is None:
         return None
-    try:
-        subset = _classes().validate_json(text)
-    except ValidationError as error:
-        raise CorruptFile(path, "its list of scored classes is none") from error
-    if not subset or subset != tuple(sorted(set(subset))) or subset[0] < 0:
+    with _refusals(path):
+        subset = json.loads(text)
+    if not isinstance(subset, list) or not all(type(label) is int for label in subset):
+        raise CorruptFile(path, "its list of scored classes is none")
+    if not subset or subset != sorted(set(subset)) or subset[0] < 0:
         raise CorruptFile(path, "its scored classes do not ascend")
-    return subset
-
-
-@cache
-def _classes() -> TypeAdapter[tuple[int, ...]]:
-    return TypeAdapter(tuple[int, ...], config=ConfigDict(strict=True))
+    return tuple(subset)
 
 
 def frame_of(table: pa.Table) -> Frame:
@@ -132,11 +129,6 @@ def frame_of(table: pa.Table) -> Frame:
 def codes_in(table: pa.Table, column: str) -> np.ndarray:
     """(N,) int32: the classes or contexts in a column."""
     return table[column].to_numpy().astype(np.int32)
-
-
-def outcomes_of(table: pa.Table) -> Outcomes:
-    """The outcomes in a table of predictions, in its order."""
-    return Outcomes(frame_of(table), codes_in(table, "pred"), codes_in(table, "context_pred"))
 
 
 def _lists(matrix: np.ndarray, dtype: type) -> pa.Array:
@@ -164,69 +156,62 @@ def read_numbers(path: Path) -> pa.Table:
 def read_predictions(path: Path) -> pa.Table:
     """The table that :func:`write_predictions` wrote. Raises ``CorruptFile`` for any other file."""
     table = _read_parquet(path)
-    _require_columns(path, table, SHARED_COLUMNS)
-    _require_columns(path, table, OWN_COLUMNS)
-    for name in ("logits", "largest_classes", "largest_logits", "context_logits"):
-        if name in table.column_names:
-            _require_lists(path, table, name)
-    for name in ("label_logit", "logsumexp"):
-        if name in table.column_names and not (_is_number(table[name].type) and table[name].null_count == 0):
-            raise CorruptFile(path, f"its column '{name}' holds no numbers")
-    logits = {"logits"} if "logits" in table.column_names else LARGEST_COLUMNS
-    missing = {*logits, "context_logits"} - {*table.column_names}
-    if missing:
-        raise CorruptFile(path, f"it has no column '{min(missing)}'")
+    logits = ("logits",) if "logits" in table.column_names else LARGEST_COLUMNS
+    _require_columns(path, table, (*SHARED_COLUMNS, *OWN_COLUMNS, *logits, "context_logits"))
     return table
 
 
-def _require_columns(path: Path, table: pa.Table, names: Iterable[str]) -> None:
-    """Raise ``CorruptFile`` unless a table has rows and these columns, of names or of indices of classes."""
+def _require_columns(path: Path, table: pa.Table, names: Iterable[str], listed: bool = False) -> None:
+    """Raise ``CorruptFile`` unless a table has rows and these columns, each of its kind and without missing values.
+
+    listed: whether indices stand in lists, one for each cell.
+    """
     if not table.num_rows:
         raise CorruptFile(path, "it has no rows")
     for name in names:
         if name not in table.column_names:
             raise CorruptFile(path, f"it has no column '{name}'")
-        column = table[name]
-        is_right = pa.types.is_string if name in TEXT_COLUMNS else pa.types.is_integer
+        column, is_index = table[name], name in INDEX_COLUMNS
+        if name in LIST_COLUMNS or (is_index and listed):
+            if not (pa.types.is_fixed_size_list(column.type) and column.type.list_size and not column.null_count):
+                raise CorruptFile(path, f"its column '{name}' holds no lists")
+            column = pc.list_flatten(column)
+        is_right = _is_number
+        if name in TEXT_COLUMNS or is_index:
+            is_right = pa.types.is_integer if is_index else pa.types.is_string
         if not is_right(column.type) or column.null_count:
             raise CorruptFile(path, f"its column '{name}' is of another type, or has rows without a value")
-        if name not in TEXT_COLUMNS:
-            _require_indices(path, name, column)
-
-
-def _require_indices(path: Path, name: str, values: pa.Array | pa.ChunkedArray) -> None:
-    """Raise ``CorruptFile`` for a class or context that cannot be; -1 is a context that is unknown."""
-    lowest, highest = (-1 if name == "context" else 0), limits.CLASSES - 1
-    found = pc.min_max(values)
-    if found["min"].as_py() < lowest or found["max"].as_py() > highest:
-        raise CorruptFile(path, f"its column '{name}' holds a number outside {lowest} to {highest:,}")
-
-
-def _require_lists(path: Path, table: pa.Table, name: str) -> None:
-    """Raise ``CorruptFile`` unless a column holds lists of numbers that are equally long."""
-    column = table[name]
-    lists = pa.types.is_fixed_size_list(column.type) and _is_number(column.type.value_type) and column.type.list_size
-    if not lists or column.null_count or pc.list_flatten(column).null_count:
-        raise CorruptFile(path, f"its column '{name}' holds no lists of numbers")
+        if is_index:
+            lowest, highest = (-1 if name == "context" else 0), limits.CLASSES - 1  # -1 is an unknown context
+            found = pc.min_max(column)
+            if found["min"].as_py() < lowest or found["max"].as_py() > highest:
+                raise CorruptFile(path, f"its column '{name}' holds a number outside {lowest} to {highest:,}")
 
 
 def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Raise ``CorruptFile`` for an error of pyarrow."""
+    try:
+        yield
+    except (OSError, pa.ArrowException, ValueError, RecursionError) as error:
+        raise CorruptFile(path, (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")) from error
+
+
 def require_footer(path: Path) -> pq.FileMetaData:
     """Return what the end of a Parquet file says of it. Raises ``CorruptFile`` when it cannot be read."""
-    try:
+    with _refusals(path):
         limits.require_size(path, limits.NUMBERS)
         return pq.read_metadata(path)
-    except (OSError, pa.ArrowException, ValueError) as error:
-        raise CorruptFile(path, (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")) from error
 
 
 def _read_parquet(path: Path) -> pa.Table:
     """A table of Parquet. Raises ``CorruptFile`` when it is corrupt or too large (:mod:`carft.store.limits`)."""
     facts = require_footer(path)
-    try:
+    with _refusals(path):
         schema = facts.schema.to_arrow_schema()
         _require_small(path, facts, schema)
         texts = [field.name for field in schema if pa.types.is_string(field.type)]
@@ -234,59 +219,33 @@ def _read_parquet(path: Path) -> pa.Table:
         with pq.ParquetFile(path, metadata=facts, read_dictionary=texts, pre_buffer=False) as file:
             table = file.read(use_threads=False)
         table.validate(full=True)
-        return _with_plain_text(path, table)
-    except (OSError, pa.ArrowException, ValueError) as error:
-        raise CorruptFile(path, (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")) from error
+        for name in texts:  # a short file can repeat a long name in every row
+            longest = 0
+            for chunk in table[name].chunks:
+                longest = max(longest, pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0)
+            limits.require_count(path, longest * len(table), limits.NAMES, "bytes of names")
+            table = table.set_column(table.column_names.index(name), name, table[name].cast(pa.string()))
+        return table
 
 
 def _require_small(path: Path, facts: pq.FileMetaData, schema: pa.Schema) -> None:
     """Raise ``CorruptFile`` for more rows, columns or bytes than are read, by what the end of the file says."""
-    rows_of_groups, stored = 0, 0
-    for k in range(facts.num_row_groups):
-        group = facts.row_group(k)
-        rows_of_groups += group.num_rows
-        stored += group.total_byte_size
-    rows = max(facts.num_rows, rows_of_groups)
+    groups = [facts.row_group(k) for k in range(facts.num_row_groups)]
+    rows = max(facts.num_rows, sum(group.num_rows for group in groups))
     limits.require_count(path, rows, limits.ROWS, "rows")
     limits.require_count(path, len(schema), limits.COLUMNS, "columns")
     if len(schema) != len(set(schema.names)):
         raise CorruptFile(path, "two of its columns have one name")
-    width = sum(_width(path, field) for field in schema)
+    width = 0  # bytes of a row in memory; of a name those of its place in the list of names
+    for field in schema:
+        kind, length = field.type, 1
+        if pa.types.is_fixed_size_list(kind):
+            kind, length = kind.value_type, kind.list_size
+        if not (_is_number(kind) or (length == 1 and (pa.types.is_string(kind) or pa.types.is_null(kind)))):
+            raise CorruptFile(path, f"its column '{field.name}' is of a type that no table of results has")
+        width += length * (kind.byte_width if _is_number(kind) else 4)
+    stored = sum(group.total_byte_size for group in groups)
     limits.require_count(path, max(rows * width, stored), limits.NUMBERS, "bytes in memory")
-
-
-def _width(path: Path, field: pa.Field) -> int:
-    """Bytes of one row of a column in memory; of a name those of its place in the list of names."""
-    kind = field.type
-    if pa.types.is_null(kind):
-        return 0
-    if pa.types.is_fixed_size_list(kind) and _is_number(kind.value_type):
-        return int(kind.list_size * kind.value_type.byte_width)
-    if _is_number(kind):
-        return int(kind.byte_width)
-    if pa.types.is_string(kind):
-        return 4
-    raise CorruptFile(path, f"its column '{field.name}' is of a type that no table of results has")
-
-
-def _with_plain_text(path: Path, table: pa.Table) -> pa.Table:
-    """A table with each name in place of its index; a short file can repeat a long name in every row."""
-    for k, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            column = table[field.name]
-            if sum(chunk.dictionary.nbytes * len(chunk) for chunk in column.chunks) > limits.NAMES:
-                _require_short_names(path, column)
-            table = table.set_column(k, field.name, column.cast(pa.string()))
-    return table
-
-
-def _require_short_names(path: Path, column: pa.ChunkedArray) -> None:
-    """Raise ``CorruptFile`` for a column of text whose names, each as often as it stands there, are too long."""
-    total = 0
-    for chunk in column.chunks:
-        lengths = pc.take(pc.binary_length(chunk.dictionary), chunk.indices)
-        total += pc.sum(lengths).as_py() or 0  # the sum of no rows is null
-    limits.require_count(path, total, limits.NAMES, "bytes of names")
 
 
 # without logits, of many cells
@@ -297,15 +256,8 @@ def _read_once(path: Path, changed: int) -> pa.Table:
     table = _read_parquet(path)
     if path.name.endswith(IMAGES):
         _require_columns(path, table, SHARED_COLUMNS)
-        return table
-    _require_columns(path, table, ("cell",))
-    for name in OWN_COLUMNS:
-        if name not in table.column_names:
-            raise CorruptFile(path, f"it has no column '{name}'")
-        _require_lists(path, table, name)
-        if not pa.types.is_integer(table[name].type.value_type):
-            raise CorruptFile(path, f"its column '{name}' holds no indices")
-        _require_indices(path, name, pc.list_flatten(table[name]))
+    else:
+        _require_columns(path, table, ("cell", *OWN_COLUMNS), listed=True)
     return table
 
 

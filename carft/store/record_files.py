@@ -40,7 +40,6 @@ class Provenance(Document):
     """What made a record or an evaluation. Other facts are kept as they are."""
 
     numerics: int = Field(ge=0)
-    """``NUMERICS`` of the code."""
     carft: str = "unknown"
     """Version of carft."""
     python: str = "unknown"
@@ -87,11 +86,9 @@ class RecordFile(Document):
     schema_version: int = Field(ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
     """Version of the format."""
     cell: str
-    """Id of the cell."""
     metrics: Annotated[Metrics, AfterValidator(_selectable)]
     """Metrics of validation and of training."""
     provenance: Provenance
-    """Versions, hardware, execution, digests of data and weights."""
     durations: Metrics
     """Seconds by phase."""
     finished_at: str = ""
@@ -108,15 +105,12 @@ class Evaluation(Document):
     """``cells/<id>/evaluations/<set>.json``: a cell on one held-out set."""
 
     set: str
-    """Held-out set: ``test`` or ``ood/<suite>``."""
     metrics: Metrics
     """Metrics; their names begin with the set."""
     by: str = "unknown"
-    """Command that evaluated the cell, such as ``sweep``."""
     unsealed_at: str = ""
     """When the cell was evaluated: UTC, ISO 8601."""
     provenance: Provenance | None = None
-    """Versions, hardware, execution, digests of data and weights."""
 
 
 @dataclass(frozen=True)

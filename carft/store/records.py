@@ -33,13 +33,12 @@ from carft.core.files import (
     write_atomic,
     write_json,
 )
-from carft.core.metrics import Outcomes, Predictions, ood_means
+from carft.core.metrics import Predictions, ood_means
 from carft.core.source import code_digest
 from carft.store.document import read_document, utc_now
-from carft.store.journal import Journal, Line
+from carft.store.journal import Line
 from carft.store.predictions import (
     SHARED,
-    outcomes_of,
     predictions_of,
     read_numbers,
     read_predictions,
@@ -68,7 +67,7 @@ class Store(ResultsFolder):
         return self.is_done(cell) and self.read(cell).numerics == NUMERICS
 
     def require_current(self, cell: str) -> None:
-        """Raise ``UserError`` when the cell is not done under the current NUMERICS, or its record is corrupt."""
+        """Raise ``UserError`` unless :meth:`is_current`."""
         if not self.is_current(cell):
             raise UserError(f"Cell {cell} is not done under NUMERICS {NUMERICS}.", "Run it first.")
 
@@ -153,10 +152,6 @@ class Store(ResultsFolder):
             raise UserError(words, "Run the cell again; `ls cells ID` has its command.")
         return predictions_of(table, self.predictions_path(cell, name))
 
-    def outcomes(self, cell: str, name: str) -> Outcomes:
-        """Predictions without their logits."""
-        return outcomes_of(self.prediction_table(cell, name))
-
     def prediction_table(self, cell: str, name: str) -> pa.Table:
         """Predictions of a cell on a set as a table, from the cell's own file or from a shared one without logits."""
         path = self.predictions_path(cell, name)
@@ -165,10 +160,6 @@ class Store(ResultsFolder):
             if shared is not None:
                 return shared
         return read_predictions(path)  # a file that is missing is named
-
-    def has_predictions(self, cell: str, name: str) -> bool:
-        """Whether the folder holds predictions of a cell on a set; compact archives of 0.1.0 have none of trials."""
-        return self.has_logits(cell, name) or shared_table(self.root / SHARED, cell, name) is not None
 
     def has_logits(self, cell: str, name: str) -> bool:
         """Whether the predictions of a cell on a set hold logits."""
@@ -256,19 +247,14 @@ class Store(ResultsFolder):
             write_atomic(path, write)
             write_json(facts, content)
 
-    def unsealings(self, journal: Journal | None = None) -> list[Line]:
-        """Every access to a held-out set, in the order of the journal.
+    def unsealings(self) -> list[Line]:
+        """Every access to a held-out set, in the order of the journal."""
+        return self.journal().of("opened")
 
-        journal: that of this folder, where it was read before.
-        """
-        if journal is None:
-            journal = self.journal()
-        return journal.of("opened")
-
-    def set_aside_stale(self, cell: str) -> bool:
+    def set_aside_stale(self, cell: str, log: Callable[[str], None] = lambda words: None) -> bool:
         """Move a cell of another NUMERICS, or a damaged one, to superseded/. Returns whether the cell has to run.
 
-        Raises ``UserError`` for a damaged cell that was evaluated on held-out sets.
+        log: receives a sentence on a damaged cell. Raises ``UserError`` for one that was evaluated on held-out sets.
         """
         if not self.is_done(cell):
             return True
@@ -278,6 +264,7 @@ class Store(ResultsFolder):
                 return False
         except UserError as error:
             self.require_sealed(cell, error)
+            log(f"{error.message} The cell is made again.")
         self._supersede(cell)
         return True
 
@@ -316,7 +303,7 @@ class Store(ResultsFolder):
         """
         if getattr(damage.__cause__, "errno", None) not in (None, errno.ENOENT):
             raise damage
-        folder, opened = self.folder(cell), {line.cell for line in self.journal().of("opened")}
+        folder, opened = self.folder(cell), {line.cell for line in self.unsealings()}
         if cell in opened or any(folder.glob("evaluations/*")):
             raise UserError(
                 f"{damage.message} The cell was evaluated on held-out sets, so no sweep makes it again unasked.",
@@ -327,7 +314,8 @@ class Store(ResultsFolder):
     def _supersede(self, cell: str) -> None:
         target = self.root / "superseded" / f"{cell}-{uuid4().hex[:8]}"
         make_folders(target.parent)
-        shutil.move(self.folder(cell), target)
+        with self.changing(f"superseded/{target.name}"), self.changing(f"cells/{cell}"):
+            shutil.move(self.folder(cell), target)
         sync_folder(target.parent)
         sync_folder(self.root / "cells")
 
@@ -354,9 +342,9 @@ class Store(ResultsFolder):
 
     def replace_study(self, study: str, before: StudyFile | None, content: StudyFile) -> None:
         """As :meth:`write_study`. before: what is on disk; None for no file and for a corrupt one."""
-        what = {"study": study, "task": content.task, "method": content.method}
         selected = (content.winner, content.confirm)
         if content.winner and (before is None or selected != (before.winner, before.confirm)):
+            what = {"study": study, "task": content.task, "method": content.method}
             self.note("selected", **what, winner=content.winner, confirm=content.confirm)
         self.put(f"studies/{study}/study.json", content.content())
 

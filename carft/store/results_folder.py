@@ -19,9 +19,9 @@ from uuid import uuid4
 
 from carft.catalog.catalog import BUILT_IN, Catalog
 from carft.core.errors import UserError, typed_sweep
-from carft.core.files import dangling, make_folders, write_json
+from carft.core.files import make_folders, write_json
 from carft.store.document import Model, read_document
-from carft.store.journal import JOINING, JOURNAL, Journal, append_line, next_part, own_chain_path, read_journal
+from carft.store.journal import JOINING, JOURNAL, Journal, append_line, own_chain_path, read_journal
 from carft.store.predictions import SHARED
 
 #: one component of the name of a file in a results folder; it is neither hidden nor ``..``
@@ -91,35 +91,33 @@ class ResultsFolder:
             probe.unlink()
         except OSError as error:
             raise UserError(
-                dangling(self.root) or f"The results folder '{self.name}' cannot be written: {error.strerror}.",
+                f"The results folder '{self.name}' cannot be written: {error.strerror}.",
                 "Give --results a folder you may write to.",
             ) from error
 
     def require_present(self) -> None:
         """``UserError`` when there is no results folder to read."""
         if not (self.root / "cells").is_dir():
-            missing = dangling(self.root) or f"There are no results in '{self.name}'."
-            raise UserError(missing, f"Run a sweep first: {typed_sweep(self.name)}")
+            raise UserError(f"There are no results in '{self.name}'.", f"Run a sweep first: {typed_sweep(self.name)}")
 
     def remove(self, name: str) -> None:
         """Remove a file or folder below the root, if it is there."""
         path = self.root / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        with self.changing(name):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     def note(self, kind: str, **facts: Any) -> str:
         """Append a line to this process's chain of the journal, and return its digest.
 
         facts: other fields of :class:`carft.store.journal.Line`.
         """
-        chain = own_chain_path(self.root / JOURNAL)
+        chain = own_chain_path(self.root / JOURNAL, self.largest_part)
         if kind in JOINING or not chain.is_file():
             self.refresh(JOURNAL)
         self.make(chain.parent)
-        if self.largest_part:
-            chain = next_part(chain, self.largest_part)
         with self.changing(f"{JOURNAL}/{chain.name}"):
             return append_line(chain, kind, facts)
 

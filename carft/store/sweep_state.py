@@ -27,13 +27,9 @@ class RunningJob(Document):
     """A job that runs."""
 
     job: str
-    """Kind of the job: ``search``, ``grid``, ``confirm``, ``curve``, ``soup`` or ``oracle``."""
     cell: str
-    """Id of the cell."""
     task: str
-    """Name of the task."""
     method: str
-    """Name of the method."""
     since: Amount
     """Unix time of its start."""
 

@@ -148,7 +148,7 @@ def run_cell(
     unseal: evaluate on test set and suites. Raises as :func:`require_runnable` and :func:`compute`.
     """
     require_runnable(cell, execution, store.catalog)
-    if not on_rank_zero(lambda: store.set_aside_stale(cell.id)):
+    if not on_rank_zero(lambda: store.set_aside_stale(cell.id, log)):
         if unseal:
             unseal_cell(cell, store, execution, by)
         return CellResult(cell.id, "reused", on_rank_zero(lambda: store.metrics(cell.id)))

@@ -67,8 +67,8 @@ class Part:
     """``top1``, ``mean_per_class`` or ``context``; several are joined by a comma, in the order of the tasks."""
     by_task: tuple[tuple[str, Estimate], ...] = ()
     """What people are shown of each task, and its own estimate."""
-    searches: Mapping[str, int] = field(default_factory=dict, hash=False)
-    """Method -> number of its searches, where one has more than another and its further ones are left out."""
+    left_out: str = ""
+    """A sentence on the further searches of one method that the other does not have; empty where all are compared."""
 
     @property
     def name(self) -> str:
@@ -142,8 +142,8 @@ class ContrastResult:
     """Why the two sides cannot be compared."""
     metrics: Mapping[str, str] = field(default_factory=dict)
     """Task -> the metric of its estimate."""
-    searches: Mapping[str, int] = field(default_factory=dict, hash=False)
-    """Method -> number of its searches, where one has more than another and its further ones are left out."""
+    left_out: str = ""
+    """A sentence on the further searches of one method that the other does not have; empty where all are compared."""
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -171,7 +171,7 @@ class ContrastResult:
         """A part of what was found."""
         metric = ", ".join(dict.fromkeys(self.metrics.values())) or "top1"
         by_task = tuple(zip(self.estimates, self.of_tasks, strict=True))
-        facts = {"metric": metric, "by_task": by_task, "searches": self.searches, **settings}
+        facts = {"metric": metric, "by_task": by_task, "left_out": self.left_out, **settings}
         return Part(sides, estimate, self.cells, tuple(self.estimates), self.flaws, self.unequal, place, **facts)
 
 
@@ -229,7 +229,7 @@ class Contrast:
             tuple(dict.fromkeys(flaws)),
             (*self._unequal(evidence, estimates), *mismatches),
             metrics,
-            searches if len({*searches.values()}) > 1 else {},
+            _left_out(searches),
         )
 
     def metric(self, evidence: Evidence, task: str) -> str:
@@ -286,6 +286,15 @@ class Contrast:
 
     def _trained_methods(self, evidence: Evidence) -> list[str]:
         return [_searched(entry) for entry in self._trained_sides(evidence)]
+
+
+def _left_out(searches: Mapping[str, int]) -> str:
+    """That further searches are left out. searches: method -> number of its searches."""
+    shared, longer = min(searches.values(), default=0), []
+    for name, count in searches.items():
+        if count > shared:
+            longer.append(f"{count} searches of {name}")
+    return f"It rests on the first {shared} of {' and '.join(longer)}." if longer else ""
 
 
 def _searched(entry: Entry) -> str:

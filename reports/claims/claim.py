@@ -288,6 +288,11 @@ class Verdict:
         """The verdict with one more sentence."""
         return self.decided(reasons=(*self.decision.reasons, reason))
 
+    def opened(self, reason: str, **changes: Any) -> Verdict:
+        """The verdict that decides nothing whatever its intervals say. reason: why, which comes first."""
+        reasons = (reason, *self.decision.reasons)
+        return self.decided(direction="open", equivalence=None, reasons=reasons, **changes)
+
     def decided(self, **changes: Any) -> Verdict:
         """The verdict with other fields of its decision."""
         return replace(self, decision=replace(self.decision, **changes))

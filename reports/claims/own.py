@@ -4,15 +4,14 @@ They are decided as the claims of the ledger are: the same pairing, intervals, c
 """
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from carft.config.registry import MethodCard
 from carft.core.errors import UserError, unknown
@@ -34,13 +33,6 @@ SETS: Mapping[str, tuple[str, Sets, str]] = {
     "all": ("mean of all held-out sets", every_set, "test"),
 }
 SUITE = "ood/"
-#: ids that only claims of the ledger may have
-LEDGER_ID = re.compile(r"c\d+[a-z]*", re.IGNORECASE)
-
-
-def _kind_now(kind: object) -> object:
-    """A kind of family; files of earlier versions call several tasks ``nine``."""
-    return "several" if kind == "nine" else kind
 
 
 class OwnClaim(BaseModel, extra="forbid", strict=True, frozen=True):
@@ -69,7 +61,7 @@ class OwnClaim(BaseModel, extra="forbid", strict=True, frozen=True):
     """The claim in a sentence; default: made from the fields above."""
     source: str = ""
     """Where the claim is from."""
-    asked_of: list[Annotated[Kind, BeforeValidator(_kind_now)]] = list(get_args(Kind))
+    asked_of: list[Kind] = list(get_args(Kind))
     """Kinds of families that are asked."""
 
     @field_validator("first", "second")
@@ -129,11 +121,6 @@ class ClaimsFile(BaseModel, extra="forbid", strict=True, frozen=True):
     claims: list[OwnClaim] = Field(min_length=1)
 
 
-def _plain(title: str) -> str:
-    """A title without what a reader may overlook."""
-    return re.sub(r"\W+", " ", unicodedata.normalize("NFKC", title)).strip().casefold()
-
-
 def entry_of(name: str, methods: Mapping[str, MethodCard]) -> Entry:
     """The row of the tables with this name, or that is shown so. Raises ``UserError`` for what is none."""
     row, _, alpha = name.partition(" alpha ")
@@ -165,18 +152,11 @@ def read_claims(text: str, source: str, methods: Mapping[str, MethodCard]) -> li
     """The claims of a YAML text.
 
     source: the file, for messages; none: no claims. methods: those that a claim can name. Raises ``UserError``, with
-    the line, for what cannot be, for an id that another claim has, and for an id or title of the ledger.
+    the line, for what cannot be, and for an id that another claim, also of the ledger, has.
     """
     if not source:
         return []
     claims = parse_yaml(ClaimsFile, text, source, "claims file", context={"methods": methods}).claims
-    titles = {_plain(claim.title) for claim in ledger().values()}
-    for claim in claims:
-        if LEDGER_ID.fullmatch(claim.id):
-            raise UserError(f"'{source}' has a claim '{claim.id}', an id of the ledger's form.", "Give it another id.")
-        if _plain(claim.title) in titles:
-            words = f"'{source}' gives '{claim.id}' the title of a claim of the ledger: {claim.title}."
-            raise UserError(words, "Give it another title.")
     counts = Counter([*ledger(), *(claim.id for claim in claims)])
     for name, count in counts.items():
         if count > 1:

@@ -90,7 +90,7 @@ def open_below_chance(verdict: Verdict, evidence: Evidence) -> Verdict:
     if verdict.missing or recognition is None or recognition.is_above_chance:
         return verdict
     words = f"{capitalised(recognition.words)}, which is not above chance: to be above it says nothing."
-    return verdict.with_reason(words).decided(direction="open", equivalence=None)
+    return verdict.opened(words)
 
 
 def capitalised(words: str) -> str:
@@ -120,7 +120,7 @@ def _adjusted(verdict: Verdict, p: float, count: int) -> Verdict:
     if verdict.direction not in ("for", "against") or p < ONE_SIDED:
         return verdict.decided(p_adjusted=p)
     words = f"After Holm over {count} primary endpoints p is {100 * p:.1f} %, not below 2.5 %."
-    return verdict.with_reason(words).decided(direction="open", equivalence=None, p_adjusted=p)
+    return verdict.opened(words, p_adjusted=p)
 
 
 def weakest_of(parts: Sequence[Part]) -> Part:

@@ -112,7 +112,7 @@ def _decided_in(claim: Claim, view: Evidence) -> Verdict:
         if recognition is not None and not recognition.is_above_chance:
             why = "not above chance: fine-tuning has no recognition to lose here"
             reason = f"{capitalised(recognition.words)}, {why}."
-            return verdict.with_reason(reason).decided(direction="open", equivalence=None)
+            return verdict.opened(reason)
     if claim.presumes == "forgetting":
         lost = forgotten(view)
         if lost is not None and not math.isnan(lost.low):

@@ -33,7 +33,7 @@ class SealedAccess:
 
     @cached_property
     def _lines(self) -> list[Line]:
-        return self.evidence.store.unsealings(self.evidence.archive.protocol.journal)
+        return self.evidence.archive.protocol.journal.of("opened")
 
     @cached_property
     def openings(self) -> dict[str, Counter[str]]:

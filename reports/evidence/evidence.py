@@ -108,8 +108,7 @@ COMPARED = (ZERO_SHOT, FT, CAR_FT)
 class Evidence:
     """One scope under one reading. ``others`` holds the views of the other scopes, for the first view only.
 
-    dropped: studies of the scope under another recipe or with fewer trials than what is reported. other_selection: the
-    same scope with the winners of the other way to select, where both were run.
+    dropped: studies of the scope under another recipe, way to select or with fewer trials than what is reported.
     """
 
     archive: Results
@@ -119,7 +118,6 @@ class Evidence:
     dropped: Sequence[StudyFile]
     readings: Mapping[Choices, Sequence[StudyFile]] = field(default_factory=dict)
     others: Sequence[Evidence] = ()
-    other_selection: Evidence | None = None
     _cells: dict[tuple[str, Entry], Source] = field(default_factory=dict, init=False, compare=False)
 
     def views(self) -> Iterator[Evidence]:
@@ -182,11 +180,6 @@ class Evidence:
                 if study.method == name:
                     largest[name] = max(study.search, largest.get(name, study.search))
         return largest
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether the tasks share the winner of each search."""
-        return any(study.selected_over for study in self.studies)
 
     @property
     def store(self) -> Store:

@@ -19,7 +19,7 @@ from carft.store.records import Store
 from carft.store.study_file import StudyFile
 from reports.evidence.evidence import CAR_FT, FT, Choices, Evidence, protocol_settings, which_search
 from reports.evidence.note import Note
-from reports.evidence.protocol import DEPARTED, unequal_settings
+from reports.evidence.protocol import DEPARTED, SETTINGS, unequal_settings
 from reports.evidence.results import Results
 from reports.evidence.scopes import Scope, named
 
@@ -82,27 +82,13 @@ def choices(study: StudyFile) -> Choices:
 
 
 def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile]) -> Evidence:
-    """The view of a scope. Where both ways to select were run, per task is reported."""
-    with_winner = [study for study in studies if study.winner]
-    ways = {study.selection for study in with_winner or studies}
-    lead = "per-task" if "per-task" in ways else "shared"
-    leading, rest = [], []
-    for study in studies:
-        if study.selection == lead or study.grid:
-            leading.append(study)
-        else:
-            rest.append(study)
-    view = _view_of_selection(archive, scope, name, leading)
-    if not any(study.winner for study in rest):
-        return view
-    return replace(view, other_selection=_view_of_selection(archive, scope, name, rest))
-
-
-def _view_of_selection(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile]) -> Evidence:
-    """The view of a scope under one way to select."""
+    """The view of a scope."""
     methods = archive.catalog.methods
     studies = [study for study in studies if not study.grid] or studies
-    largest = _reference(sorted(studies, key=_size), methods)
+    protocols = Counter(map(_protocol, studies))
+    # of equally large ones, one that most others can be compared with
+    by_size = sorted(studies, key=lambda study: (*_size(study), protocols[_protocol(study)]))
+    largest = _reference(by_size, methods)
     alike = Counter(map(_version, studies))
 
     def place(study: StudyFile) -> tuple[Any, ...]:
@@ -156,10 +142,15 @@ def _version(study: StudyFile) -> tuple[str, str, str]:
     return study.method, study.plugin, str(sorted(study.space.items()))
 
 
+def _protocol(study: StudyFile) -> tuple[str, ...]:
+    """The settings that both sides of a comparison must have alike, besides ranges and recipe."""
+    return tuple(str(setting(study)) for setting in SETTINGS.values())
+
+
 def _size(study: StudyFile) -> tuple[int, ...]:
-    """Of two searches that are as large, that of this version is preferred."""
+    """Winners of one task before shared ones, and of two searches that are as large that of this version."""
     size = (study.training.epochs, len(study.trials), len(study.selected_over), len(study.confirm))
-    return (bool(study.winner), *size, bool(study.sampler))
+    return (bool(study.winner), study.selection == "per-task", *size, bool(study.sampler))
 
 
 def newer_and_unreported(view: Evidence) -> list[tuple[StudyFile, StudyFile]]:

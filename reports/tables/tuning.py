@@ -166,11 +166,7 @@ def selection(sources: Sources) -> pd.DataFrame:
 
 def _ways_to_select(view: Evidence, sets: Sets) -> dict[str, ContrastResult]:
     """Way to select -> CAR-FT minus FT, of those that were run; the reported one first."""
-    contrast, other = Contrast(CAR_FT, FT, "top1", sets), view.other_selection
-    ways = {VALIDATION: contrast.estimate(view)}
-    if other is not None:
-        way = "shared" if other.is_shared else "per task"
-        ways[f"{VALIDATION}, {way}"] = contrast.estimate(other)
+    ways = {VALIDATION: Contrast(CAR_FT, FT, "top1", sets).estimate(view)}
     if ways[VALIDATION].estimates:
         best = oracle(view, sets)
         if best is not None:

@@ -20,6 +20,7 @@ from reports.claims.claim import Verdict, each_once
 from reports.claims.verdicts import can_be_asked, doubts
 from reports.evidence.evidence import CAR_FT, FT, RANDOM, ZERO_SHOT, Entry, Evidence
 from reports.evidence.note import listed
+from reports.evidence.results import finished_trials
 from reports.words.verdict_words import doubt_words, interval_words, shown_word
 
 QUESTION = "Does CAR-FT beat plain fine-tuning, in and out of distribution?"
@@ -159,22 +160,18 @@ def _moved(topic: Topic, evidence: Evidence) -> list[str]:
         part = topic.difference(evidence, entry, ZERO_SHOT)
         if part is None:
             continue
-        effect = part.estimate.effect
-        size = f"{100 * effect:+.1f} ({interval_words(part)})"
-        if math.isnan(effect):
-            moves.append(f"{name} cannot be compared")
-        elif part.low > 0 or part.high < 0:
-            verb = "gained" if effect > 0 else "lost"
-            moves.append(f"{name} {verb} {abs(100 * effect):.1f} points ({interval_words(part)})")
-        else:
-            moves.append(f"{name} moved by {size}")
+        points, move = 100 * part.estimate.effect, "moved by"
+        if part.low > 0:
+            move = "gained"
+        elif part.high < 0:
+            move, points = "lost", -points
+        moves.append(f"{name} {move} {points:.1f} points ({interval_words(part)})")
     if not moves:
         return []
     words = f"against zero-shot, {' and '.join(moves)}"
-    if topic.metric != "context":
-        classes = ClassRecognition.of(evidence, topic.sets)
-        if classes is not None and not classes.is_above_chance:
-            words += f", where {classes.words}: not above chance"
+    classes = ClassRecognition.of(evidence, topic.sets) if topic.metric == "top1" else None
+    if classes is not None and not classes.is_above_chance:
+        words += f", where {classes.words}: not above chance"
     return [words]
 
 
@@ -195,17 +192,15 @@ def _compared(
             unequal += verdict.unequal
             damage += verdict.damage
         doubt = doubt_words(each_once(unequal), each_once((*damage, *part.flaws)))
-        name = evidence.methods[method].label
-        if math.isnan(part.estimate.effect):
-            yield f"{name} and plain fine-tuning cannot be compared, since {doubt or 'they differ in more'}"
-        else:
-            words = _against_ft(name, part, equivalence_of(evidence, topic.needs, [part]))
-            yield f"{words}, in doubt: {doubt}" if doubt else words
+        words = _against_ft(evidence.methods[method].label, part, equivalence_of(evidence, topic.needs, [part]))
+        yield f"{words}, in doubt: {doubt}" if doubt else words
 
 
 def _against_ft(name: str, part: Part, equivalence: float | None) -> str:
     """A method minus plain fine-tuning. equivalence: the margin that the interval lies within; None for none."""
     effect, interval = part.estimate.effect, interval_words(part)
+    if math.isnan(effect):
+        return f"{name} and plain fine-tuning cannot be compared"
     if part.low > 0 or part.high < 0:
         side = "above" if effect > 0 else "below"
         return f"{name} is {abs(100 * effect):.1f} points {side} plain fine-tuning ({interval})"
@@ -243,10 +238,11 @@ def _trust(
     yield "Rests on", _size(evidence)
     yield "Could it have shown it", _controls([asked for asked in controls if asked.scope == evidence.name])
     yield "Search", search_words
-    over = "searches, seeds" if searches > 1 else "seeds"
-    missing = ", ".join(["other tasks"] * (len(evidence.tasks) > 1) + ["the luck of the search"] * (searches < 2))
-    left_out = ", ".join(filter(None, (missing, "other models and data")))
-    yield "Intervals", f"the brackets are 95 % intervals over {over} and test images. They leave out {left_out}."
+    over, luck = "seeds", ", the luck of the search"
+    if searches > 1:
+        over, luck = "searches, seeds", ""
+    brackets = f"the brackets are 95 % intervals over {over} and test images"
+    yield "Intervals", f"{brackets}. They leave out other tasks, models and data{luck}."
     yield "Null checks", _checked(checks)
     yield "Broken data", " ".join(f"{task}: an image cannot be read." for task in evidence.archive.unreadable)
     yield "Warnings", _warnings(evidence, verdicts)
@@ -268,19 +264,14 @@ def _given_back(evidence: Evidence) -> str:
 
 def _size(evidence: Evidence) -> str:
     """What CAR-FT minus FT rests on, in distribution if that was measured."""
-    parts = []
-    for topic in (TOPICS[1], TOPICS[2], TOPICS[0]):
-        part = topic.difference(evidence, CAR_FT, FT) if can_be_asked(topic.needs, evidence) else None
+    for topic in (*TOPICS[1:], TOPICS[0]):
+        part = topic.difference(evidence, CAR_FT, FT)
         if part is not None and part.tasks:
-            parts.append(part)
-    if not parts:
-        return "no pair of FT and CAR-FT cells yet."
-    part, wanted = parts[0], len(evidence.wanted_tasks)
-    tasks, n_seeds = len(part.tasks), part.estimate.n_seeds
-    of = f" of {wanted}" * (wanted > tasks)
-    seeds = "1 seed: no interval" if n_seeds == 1 else f"{n_seeds} seeds"
-    unit = evidence.card(part.tasks[0]).group
-    return f"{tasks}{of} task{'s' * (max(tasks, wanted) > 1)}, {seeds}, {part.estimate.n_groups:,} test {unit}s."
+            tasks = f"{len(part.tasks)} of {len(evidence.wanted_tasks)} tasks"
+            n_seeds, unit = part.estimate.n_seeds, evidence.card(part.tasks[0]).group
+            seeds = f"{n_seeds} seed{'s' * (n_seeds != 1)}"
+            return f"{tasks}, {seeds}, {part.estimate.n_groups:,} test {unit}s."
+    return "no pair of FT and CAR-FT cells yet."
 
 
 def _controls(asked: Sequence[Asked]) -> str:
@@ -299,26 +290,15 @@ def _controls(asked: Sequence[Asked]) -> str:
 
 
 def _search(evidence: Evidence) -> tuple[int, str]:
-    """(searches that every compared study has at least, the trials of every study and whether anything was tuned).
-
-    Compared are FT and CAR-FT; without those, all trained methods.
-    """
-    trained = [study for study in evidence.studies if evidence.methods[study.method].kind == "trained"]
-    compared = [study for study in trained if study.method in (FT.method, CAR_FT.method)] or trained
-    ended: list[int] = []
-    counts: list[int] = []
-    for study in compared:
-        by_search = evidence.ended_by_search(study.task, study.method)
-        counts.append(len(by_search))
-        for trials in by_search:
-            ended.append(len(trials))
-    searches = min(counts, default=0)
+    """(the fewest searches that FT or CAR-FT has of a task, their trials and whether anything was tuned)."""
+    compared = [study for study in evidence.studies if study.method in (FT.method, CAR_FT.method)]
+    searches = min((len(evidence.searches(study.task, study.method)) for study in compared), default=0)
+    ended = sorted(len(finished_trials(study, evidence.records)) for study in compared)
     if not any(ended):
         return searches, "none."
-    least, most = min(ended), max(ended)
-    if most == 1:
+    if ended[-1] == 1:
         return searches, "one trial a study. Nothing was tuned: read nothing into the verdicts."
-    spent = str(most) if least == most else f"{least} to {most}"
+    spent = " to ".join(dict.fromkeys((str(ended[0]), str(ended[-1]))))
     words = f"{spent} trials a study, one search."
     if searches > 1:
         words = f"{spent} trials in each of {searches} searches a study."

@@ -97,24 +97,8 @@ def tuning_words(verdict: Verdict) -> str:
     covers = f"{searches} searches a study: the interval covers tuning luck."
     if searches == 1:
         covers = "One search a study: the interval does not cover tuning luck, so the verdict is suggested at most."
-    sentences = [covers]
-    for part in verdict.deciding:
-        if part.searches:
-            sentences.append(_left_out_searches(part.searches))
-    return " ".join(dict.fromkeys(sentences))
-
-
-def _left_out_searches(counts: Mapping[str, int]) -> str:
-    """Which searches are left out, by the numbers of searches of the methods."""
-    shared = min(counts.values())
-    first = "the first" + f" {shared}" * (shared > 1)
-    longer, fewest = [], []
-    for name, count in counts.items():
-        if count > shared:
-            longer.append(f"{first} of {count} searches of {name}")
-        else:
-            fewest.append(name)
-    return f"It rests on {' and '.join(longer)}: {' and '.join(fewest)} has {shared}."
+    sentences = [covers, *(part.left_out for part in verdict.deciding)]
+    return " ".join(dict.fromkeys(filter(None, sentences)))
 
 
 def doubt_words(unequal: Sequence[Note], damage: Sequence[Note]) -> str:

@@ -16,8 +16,7 @@ from typing import Any, NoReturn
 from carft.core.failure_kinds import FailureKind, names_gpu_fault
 from carft.core.heartbeat import on_heartbeat
 from carft.store.failures import tail
-from carft.store.mirror import local_folder
-from carft.store.object_store import is_url
+from carft.store.mirror import is_url, local_folder
 from sweeps.faults.process import printing_to
 
 #: characters at the end of a log that are searched for a crash or a hang

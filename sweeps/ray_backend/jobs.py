@@ -17,8 +17,7 @@ from carft.core.errors import UserError
 from carft.core.failure_kinds import FailureKind, failure_kind, gpu_in, reason_of
 from carft.core.garbage import import_without_collecting
 from carft.store.failures import write_failure
-from carft.store.mirror import store_at
-from carft.store.object_store import is_url
+from carft.store.mirror import is_url, store_at
 from carft.store.records import Store
 from carft.store.stored_catalog import weights_place_of
 from carft.training import device

@@ -9,6 +9,7 @@ import shutil
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -26,7 +27,6 @@ from carft.store.stored_catalog import adopt_catalog, stored_catalog
 from carft_cli.options import print_run_header
 from sweeps.recipes.loading import parse_recipe
 from sweeps.recipes.recipe import Recipe
-from tests.carft.store.test_fuzzed_files import changed
 from tests.support.folder import draw_pets, named_task
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, run_cli
 
@@ -128,7 +128,7 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
         (("plan", "miniature", "--gpus", 8, "--gpu-model", "H10"), "Did you mean H100"),
         ((*SWEEP, "--model", "ViT-B-16", "--pretrained", "nix"), "no weights tag of ViT-B-16"),
         ((*SWEEP, "--results", ""), "--results is empty"),
-        ((*SWEEP, "--results", "ftp://bucket/results"), "begins with 'ftp://'"),
+        ((*SWEEP, "--results", "ftp://bucket/results"), "is not s3://BUCKET"),
         (("report", "--results", "s3://key:secret@bucket/results"), "may hold no credentials"),
         ((*SWEEP, "--tasks", "zoo/pets=."), "does not name a task. Write a project folder"),
     ],
@@ -345,6 +345,23 @@ def test_the_first_line_names_a_weights_file_without_its_digest(
     cell = specify("icons-3/mix-6", "zeroshot", {}, model="ViT-B-16", pretrained=str(weights))
     print_run_header(BUILT_IN, [cell.task], cell, None)
     assert f"weights '{weights}'" in capsys.readouterr().err
+
+
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just(10**400)
+anything = st.recursive(leaves, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=8), v, max_size=3))
+
+
+def changed(draw: st.DrawFn, content: Any) -> Any:
+    """The content with something in it replaced, removed or added."""
+    if not isinstance(content, dict) or not content or draw(st.integers(0, 3)) == 0:
+        return draw(anything)
+    name = draw(st.sampled_from(sorted(content)))
+    what = draw(st.sampled_from(("change", "remove", "add")))
+    if what == "change":
+        return {**content, name: changed(draw, content[name])}
+    if what == "remove":
+        return {key: value for key, value in content.items() if key != name}
+    return {**content, draw(st.text(max_size=8)): draw(anything)}
 
 
 RECIPE = files("sweeps.recipes").joinpath("readings.yaml").read_text(encoding="utf-8")

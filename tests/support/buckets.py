@@ -17,8 +17,7 @@ from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 from carft.catalog.catalog import BUILT_IN
-from carft.store.mirror import MirroredStore
-from carft.store.object_store import ObjectInfo, ObjectStore
+from carft.store.mirror import MirroredStore, Seen
 from tests.support.helpers import environment
 
 KEY, SECRET = "AKIATESTKEYOFNOBODY", "s3cr3t/t3st+0f+n0b0dy"
@@ -113,33 +112,36 @@ class Machines:
     def store(self, machine: str) -> MirroredStore:
         """The store as a new process on a machine has it."""
         self.monkeypatch.setenv("CARFT_MIRRORS", str(self.place / machine))
-        return MirroredStore(ObjectStore(self.url), catalog=BUILT_IN)
+        return MirroredStore(self.url, BUILT_IN)
 
     def names(self) -> dict[str, str]:
         return self.server.names(self.prefix)
 
 
-class Bucket(ObjectStore):
-    """An object store in memory, which counts the bytes that it is sent. It has no server."""
+class Bucket(MirroredStore):
+    """The mirror of an object store in memory, which counts the bytes that it is sent. It has no server.
 
-    def __init__(self) -> None:
-        super().__init__(f"s3://{BUCKET}/{uuid4().hex}")
-        self.objects: dict[str, tuple[bytes, int]] = {}
+    other: another mirror of the same object store.
+    """
+
+    def __init__(self, other: Bucket | None = None) -> None:
+        super().__init__(other.name if other else f"s3://{BUCKET}/{uuid4().hex}", BUILT_IN)
+        self.objects: dict[str, tuple[bytes, int]] = other.objects if other else {}
         self.sent: Counter[str] = Counter()  # first folder of a name -> bytes
 
-    def below(self, prefix: str) -> dict[str, ObjectInfo]:
+    def below(self, prefix: str) -> dict[str, Seen]:
         found = {}
         for name, (content, changed) in self.objects.items():
             if name == prefix or name.startswith(f"{prefix}/"):
-                found[name] = ObjectInfo(len(content), changed)
+                found[name] = len(content), changed
         return found
 
-    def send(self, path: Path, name: str) -> None:
-        content = path.read_bytes()
+    def send(self, name: str) -> None:
+        content = (self.root / name).read_bytes()
         self.sent[name.partition("/")[0]] += len(content)
         self.objects[name] = content, time.time_ns()
 
-    def fetch(self, name: str, seen: ObjectInfo, target: Path) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(self.objects[name][0])
-        os.utime(target, ns=(seen.changed, seen.changed))
+    def fetch(self, name: str, seen: Seen) -> None:
+        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / name).write_bytes(self.objects[name][0])
+        os.utime(self.root / name, ns=(seen[1], seen[1]))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,15 +18,11 @@ from carft.data.card import STANDARD, Card
 from carft.data.facts import facts, imagenet_templates
 from carft.data.family import DataSetFamily, pool_of
 from carft.data.index import Index
-from carft.data.trees import Tree, TreePart, laid_out
+from carft.data.trees import Tree, laid_out
 
 if TYPE_CHECKING:
     from carft.data.task import ImageSet
 
-DOWNLOAD = (
-    "DomainBed's download script (github.com/facebookresearch/DomainBed, domainbed/scripts/download.py), which lays "
-    "them out as <domain>/<class>/<image>"
-)
 #: prompt of zero-shot CLIP in published tables; CLIP has no list for these sets
 OWN = ("a photo of a {}.",)
 
@@ -40,8 +36,8 @@ del CLASSES["source"]
 class DomainSet(Tree):
     """A tree of domains. The names and groups of its images begin with the domain, which is their context.
 
-    Photos of one sequence of a camera trap are correlated, but the files do not show which belong together. Intervals
-    on TerraIncognita are therefore too narrow.
+    Photos of one sequence of a camera trap are correlated, but the files do not show which belong together: intervals
+    on TerraIncognita are too narrow. Its script copies a photo into every class that it shows.
     """
 
     validation: float = 0.2
@@ -68,85 +64,9 @@ class DomainSet(Tree):
         return super().place(split, name.removeprefix(f"{split}/"))
 
 
-def _data_set(name: str, domains: Mapping[str, TreePart], source: str = DOWNLOAD, **others: Any) -> DomainSet:
-    return DomainSet(name=name, source=source, **laid_out(domains, CLASSES[name]), **others)
-
-
-#: the prompts of domains are this project's, since CLIP has none for these sets;
-#: counts of PACS, VLCS and OfficeHome add up to those of the DomainBed paper; DomainNet's are "#Cleaned" of its page
-#: (ai.bu.edu/M3SDA), TerraIncognita's those of MIRO's authors (github.com/khanrc/miro, issue 9)
-DATA_SETS: dict[str, DomainSet] = {
-    data_set.name: data_set
-    for data_set in (
-        _data_set(
-            "pacs",
-            folder="PACS",
-            measures="7 classes as art paintings, cartoons, photos and sketches",
-            licence="Research only",
-            **facts("pacs"),
-            domains={
-                "art-painting": TreePart("art_painting", 2_048, "an art painting of a {}."),
-                "cartoon": TreePart("cartoon", 2_344, "a cartoon of a {}."),
-                "photo": TreePart("photo", 1_670, "a photo of a {}."),
-                "sketch": TreePart("sketch", 3_929, "a sketch of a {}."),
-            },
-        ),
-        # the domains are collections of photos, which words hardly distinguish
-        _data_set(
-            "vlcs",
-            folder="VLCS",
-            measures="5 classes in four collections of photos",
-            licence="Research only; the images belong to those who took them",
-            domains={
-                "caltech101": TreePart("Caltech101", 1_415, "a centered photo of a {} alone."),
-                "labelme": TreePart("LabelMe", 2_656, "a photo of a street with a {}."),
-                "sun09": TreePart("SUN09", 3_282, "a photo of a scene with a {}."),
-                "voc2007": TreePart("VOC2007", 3_376, "a snapshot of a {}."),
-            },
-        ),
-        _data_set(
-            "officehome",
-            folder="office_home",
-            measures="65 things of office and home as art, clip art, product pictures and photos",
-            licence="Research only",
-            domains={
-                "art": TreePart("Art", 2_427, "an artistic picture of a {}."),
-                "clipart": TreePart("Clipart", 4_365, "a clipart of a {}."),
-                "product": TreePart("Product", 4_439, "a product picture of a {}."),
-                "real-world": TreePart("Real World", 4_357, "a photo of a {}."),
-            },
-        ),
-        # the domains are positions of cameras, which have no names; the script copies a photo into every class it shows
-        _data_set(
-            "terraincognita",
-            folder="terra_incognita",
-            measures="10 kinds of animals before camera traps at four places",
-            licence="Community Data License Agreement, permissive",
-            by_file=True,
-            source=f"{DOWNLOAD}; published tables use 24,788 images, today 24,330 are available",
-            domains={
-                "l100": TreePart("location_100", 4_879, "a camera trap photo of a {} by a path."),
-                "l38": TreePart("location_38", 9_767, "a camera trap photo of a {} among trees."),
-                "l43": TreePart("location_43", 4_020, "a camera trap photo of a {} in dry grass."),
-                "l46": TreePart("location_46", 6_122, "a camera trap photo of a {} on bare ground."),
-            },
-        ),
-        _data_set(
-            "domainnet",
-            folder="domain_net",
-            measures="345 classes as clip art, infographics, paintings, quick drawings, photos and sketches",
-            licence="Research only; the images belong to those who made them",
-            domains={
-                "clipart": TreePart("clipart", 48_129, "a clipart of a {}."),
-                "infograph": TreePart("infograph", 51_605, "an infographic of a {}."),
-                "painting": TreePart("painting", 72_266, "a painting of a {}."),
-                "quickdraw": TreePart("quickdraw", 172_500, "a quick drawing of a {}."),
-                "real": TreePart("real", 172_947, "a photo of a {}."),
-                "sketch": TreePart("sketch", 69_128, "a sketch of a {}."),
-            },
-        ),
-    )
-}
+DATA_SETS: dict[str, DomainSet] = {}
+for _name, _facts in facts("sets", "carft.data.domainbed")["data_sets"].items():
+    DATA_SETS[_name] = DomainSet(name=_name, **laid_out(_facts, CLASSES[_name]))
 
 
 def _card(data_set: DomainSet, held_out: str) -> Card:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carft.core.errors import UserError, first_of, typed
+from carft.core.errors import UserError, typed
 from carft.data.card import STANDARD, Card, DataOptions
 from carft.data.checking import UNREADABLE, left_out
 from carft.data.decoding import decode_pixels
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from carft.data.task import ImageSet, Sealed, Task
 
-#: the line of a tasks file that makes each file a group
-EACH_FILE = "group: .+/.+"
 #: stands for the tasks file in proposed commands: no published file names it
 TASKS_FILE = "--tasks-file FILE"
 
@@ -175,33 +173,6 @@ def named_card(task: NamedTask) -> Card:
         banks=banks,
         contexts=contexts,
     )
-
-
-def unmeasured(table: ImageTable, named: NamedTask) -> list[str]:
-    """Return a sentence for validation and test each where classes have no image there, so that no number is theirs."""
-    lines = []
-    sets = table.sets(named.id_domains, ())
-    for split in ("val", "test"):
-        bare = _classes_without_image(table, sets[split])
-        if 0 < len(bare) < len(table.classes):
-            lines.append(
-                f"{len(bare)} of {len(table.classes)} classes have no image for {split} in "
-                f"{', '.join(named.id_domains)}, '{bare[0]}' first: accuracy there is not about them."
-            )
-    return lines
-
-
-def ambiguous_stems(table: ImageTable) -> list[str]:
-    """Return a sentence where file names stand in several classes, so that unlike things are one group."""
-    several = table.stems_of_several_classes()
-    if not several:
-        return []
-    stem, classes = next(iter(several.items()))
-    return [
-        f"{len(several)} of {len(table.splits)} file names stand in several classes, '{stem}' in {first_of(classes, 3)}"
-        f" first: their images are one group, as pictures of one thing. If each file shows another thing, write "
-        f"{EACH_FILE} for this task in its tasks file."
-    ]
 
 
 def _classes_without_image(table: ImageTable, index: Index) -> list[str]:

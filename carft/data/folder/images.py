@@ -8,15 +8,13 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from carft.core.errors import UserError
+from carft.core.errors import UserError, first_of
 from carft.data.folder import group_search
-from carft.data.folder.copies import equal_files, merged_groups
 from carft.data.index import Index
 
 SPLITS: tuple[str, ...] = ("train", "val", "test")
@@ -27,6 +25,8 @@ STEM: str = "file stem"
 GROUP: str = "group"
 #: name of the domain of data without domains
 ALONE = "images"
+#: the line of a tasks file that makes each file a group
+EACH_FILE = "group: .+/.+"
 
 
 class ImageRow(NamedTuple):
@@ -57,29 +57,19 @@ class ImageTable:
     """16 hexadecimal digits of sha256 over relative paths and file sizes, and over the rows of a file."""
     unit: str
     """What a group is called."""
-    unread: tuple[str, ...]
-    """Sentences on files or columns that are not read, and on columns that a file lacks."""
+    notes: tuple[str, ...]
+    """Sentences on files or columns that are not read, and on groups that a person may not mean."""
     unreadable: frozenset[Path] = frozenset()
     """Images that are left out of parts."""
 
     @staticmethod
-    def of(root: Path, rows: Sequence[ImageRow], digest: str, unit: str, unread: Iterable[str]) -> ImageTable:
+    def of(root: Path, rows: Sequence[ImageRow], digest: str, unit: str, notes: Sequence[str]) -> ImageTable:
         """Return the table of these rows. Other arguments: as of the fields.
 
-        Raises ``UserError`` for classes or domains that differ in case only, fewer than two classes, a domain that
-        lacks a class, and a group in two splits.
+        Raises ``UserError`` for fewer than two classes, a domain that lacks a class, and a group in two splits.
         """
         classes = sorted({row.label for row in rows})
         domains = sorted({row.domain for row in rows})
-        for kind, names in (("class", classes), ("domain", domains)):
-            first: dict[str, str] = {}
-            for name in names:
-                other = first.setdefault(name.casefold(), name)
-                if other != name:
-                    raise UserError(
-                        f"'{root}' has a {kind} '{other}' and a {kind} '{name}'.",
-                        "Rename one: they must differ in more than case.",
-                    )
         if len(classes) < 2:
             raise UserError(
                 f"'{root}' has fewer than two classes.",
@@ -104,7 +94,9 @@ class ImageTable:
                 labels.append(number[row.label])
                 groups.append(row.group)
             images[domain] = Index(tuple(paths), tuple(labels), tuple(groups))
-        return ImageTable(root, images, tuple(classes), _splits_by_group(root, rows), digest, unit, tuple(unread))
+        if unit == STEM:
+            notes = [*notes, *_ambiguous_stems(rows)]
+        return ImageTable(root, images, tuple(classes), _splits_by_group(root, rows), digest, unit, tuple(notes))
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -130,24 +122,6 @@ class ImageTable:
         """Return the path of an image from the folder."""
         return path.relative_to(self.base).as_posix()
 
-    @cached_property
-    def equal(self) -> list[list[Path]]:
-        """The held-out images that have the same bytes, by split; those with no equal are left out."""
-        held_out: dict[str, list[Path]] = {"val": [], "test": []}
-        for index in self.images.values():
-            for path, group in zip(index.paths, index.groups, strict=True):
-                if self.splits[group] in held_out:
-                    held_out[self.splits[group]].append(path)
-        return [*equal_files(held_out["val"]), *equal_files(held_out["test"])]
-
-    @cached_property
-    def _merged(self) -> dict[str, str]:
-        """Group -> the group that it counts as, since one has a copy of an image of the other."""
-        group_of: dict[Path, str] = {}
-        for index in self.images.values():
-            group_of.update(zip(index.paths, index.groups, strict=True))
-        return merged_groups(group_of, self.equal)
-
     def with_whole_shifts(self, id_domains: Sequence[str]) -> ImageTable:
         """Return the table with all groups for test that no domain in distribution has an image of."""
         inside: set[str] = set()
@@ -156,32 +130,11 @@ class ImageTable:
         splits = {group: split if group in inside else "test" for group, split in self.splits.items()}
         return replace(self, splits=splits)
 
-    def stems_of_several_classes(self) -> dict[str, list[str]]:
-        """Return stem -> its classes, of stems that are a group and stand in several classes; both sorted."""
-        if self.unit != STEM:
-            return {}
-        classes: dict[str, set[str]] = defaultdict(set)
-        for index in self.images.values():
-            for group, label in zip(index.groups, index.labels, strict=True):
-                classes[group].add(self.classes[label])
-        several = {}
-        for stem in sorted(classes):
-            if len(classes[stem]) > 1:
-                several[stem] = sorted(classes[stem])
-        return several
-
     def part(self, domain: str, split: str) -> Index:
-        """Return the images of a domain in a split, without those that are left out.
-
-        Held-out images that have the same bytes are in one group.
-        """
+        """Return the images of a domain in a split, without those that are left out."""
         index = self.images[domain]
         rows = [row for row, group in enumerate(index.groups) if self.splits[group] == split]
-        part = index.rows(rows)
-        if split != "train" and self._merged:
-            groups = tuple(self._merged.get(group, group) for group in part.groups)
-            part = replace(part, groups=groups)
-        return part.without(self.unreadable)
+        return index.rows(rows).without(self.unreadable)
 
     def sets(self, id_domains: Sequence[str], ood_domains: Sequence[str]) -> dict[str, Index]:
         """Return the images that a task with these domains uses, by set: train, val, test and ood/<domain>."""
@@ -191,6 +144,21 @@ class ImageTable:
         for domain in ood_domains:
             used[f"ood/{domain}"] = self.part(domain, "test")
         return used
+
+
+def _ambiguous_stems(rows: Sequence[ImageRow]) -> list[str]:
+    """Return a sentence where file stems stand in several classes, so that unlike things are one group."""
+    classes: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        classes[row.group].add(row.label)
+    several = sorted(stem for stem, labels in classes.items() if len(labels) > 1)
+    if not several:
+        return []
+    return [
+        f"{len(several)} of {len(classes)} file names stand in several classes, '{several[0]}' in "
+        f"{first_of(sorted(classes[several[0]]), 3)} first: their images are one group, as pictures of one thing. If "
+        f"each file shows another thing, write {EACH_FILE} for this task in its tasks file."
+    ]
 
 
 def split_of(group: str) -> str:

@@ -7,7 +7,6 @@ alone. No torch.
 import hashlib
 import json
 import re
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,16 +154,6 @@ def require_place(what: str, prompt: str) -> None:
         )
 
 
-def _templates(given: Sequence[str]) -> tuple[str, ...]:
-    """Return the templates. Raises ``UserError`` for one without exactly one ``{}``, and for one that stands twice."""
-    counts = Counter(given)
-    for template, count in counts.items():
-        require_place(f"The template '{template}'", template)
-        if count > 1:
-            raise UserError(f"The template '{template}' stands twice.", "Keep one of the two.")
-    return tuple(given)
-
-
 def default_prompt(domain: str) -> str:
     """Return the prompt of a domain where nothing gives one. Versions of data rest on it."""
     return f"a {domain.replace('_', ' ').replace('{', '').replace('}', '')} of a {{}}."
@@ -227,12 +216,13 @@ class TaskEntry(BaseModel, extra="forbid", strict=True, frozen=True):
         inside, outside = _chosen_domains(table, id_domains, ood_domains)
         classes = _class_words(table.classes, self.class_names)
         prompts = _domain_prompts(table.domains, self.prompts)
-        templates = _templates(self.templates)
+        for template in self.templates:
+            require_place(f"The template '{template}'", template)
         facts: list[Any] = [inside, outside, classes, prompts]
         if self.group:
             facts.append(self.group)
-        if templates:
-            facts.append({"templates": templates})
+        if self.templates:
+            facts.append({"templates": self.templates})
         if self.whole:
             facts.append({"whole": True})
         return NamedTask(
@@ -246,7 +236,7 @@ class TaskEntry(BaseModel, extra="forbid", strict=True, frozen=True):
             whole=self.whole,
             group=self.group,
             unit=table.unit,
-            templates=templates,
+            templates=tuple(self.templates),
             metric=self.metric,
             private=self.private,
             folder=str(table.root),

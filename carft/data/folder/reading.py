@@ -4,10 +4,8 @@ A tree is <domain>/<class>/<image>, or <class>/<image>. A table is a CSV or Parq
 columns path (from the table's folder) and class; domain, group and split where there are any. Others are not read.
 """
 
-import difflib
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,19 +17,21 @@ import pyarrow as pa
 from pyarrow import csv
 
 from carft.core.errors import MANY, CorruptFile, UserError, first_of, typed
-from carft.core.files import dangling, require_utf8
+from carft.core.files import require_utf8
 from carft.data.folder.images import ALONE, GROUP, SPLITS, STEM, ImageRow, ImageTable, groups_of
 from carft.data.index import Index
 from carft.data.indexing import indexed, statuses
 from carft.data.sets import DataSet
 from carft.data.shards import FileStatus
-from carft.data.trees import CONVERT, IMAGES, entries_of, folder_names
+from carft.data.trees import CONVERT, IMAGES, entries_of
 
 LICENCE = "Yours; carft copies nothing"
 #: names of folders that are taken for splits where all folders are called so
 SPLIT_FOLDERS = {*SPLITS, "valid", "validation"}
-#: files that 0.1.0 read beside the domains; digests still say that there are none, so that versions stay
-FORMER = ("classnames.json", "contexts.json", "split.json")
+#: begins the digest of every folder: that it has none of the files that 0.1.0 read beside the domains
+DIGEST_START = b'{"classnames.json": null, "contexts.json": null, "split.json": null}'
+#: levels of folders that are looked into below that of a tree: one more than it may have
+DEEPEST = 3
 #: endings of tables
 TABLES = (".csv", ".parquet")
 REQUIRED, OPTIONAL = ("path", "class"), ("domain", "group", "split")
@@ -45,7 +45,6 @@ def read(root: Path, group: str = "", decoded: bool = False) -> ImageTable:
     group: pattern of groups in names of files, where no column names them. decoded: also find the images that cannot
     be decoded. Raises ``UserError`` for an invalid or ambiguous tree or table.
     """
-    broken = dangling(root)
     root = root.resolve()
     require_utf8(root)
     try:
@@ -53,14 +52,11 @@ def read(root: Path, group: str = "", decoded: bool = False) -> ImageTable:
     except OSError as error:  # a name that is too long
         raise UserError(f"'{root}' cannot be read: {error.strerror}.", "Give another path.") from error
     if is_folder:
-        domains = [root / name for name in folder_names(root)]
-        files = [root, *domains]
-        for domain in domains:
-            files += [domain / name for name in folder_names(domain)]
+        files = [root, *root.glob("*/"), *root.glob("*/*/")]
     elif is_file and root.suffix.lower() in TABLES:
         files = [root]
     else:
-        problem = broken or f"There is no folder and no table '{root}'."
+        problem = f"There is no folder and no table '{root}'."
         if root.exists():
             problem = f"'{root}' is neither a folder nor a table."
         raise UserError(
@@ -83,7 +79,7 @@ def read_cached(root: Path, group: str, stamp: object, decoded: bool) -> ImageTa
         splits=facts["splits"],
         digest=facts["digest"],
         unit=facts["unit"],
-        unread=tuple(facts["unread"]),
+        notes=tuple(facts["notes"]),
         unreadable=frozenset(index.unreadable),
     )
 
@@ -108,7 +104,7 @@ class OwnFiles(DataSet):
             "splits": table.splits,
             "digest": table.digest,
             "unit": table.unit,
-            "unread": table.unread,
+            "notes": table.notes,
         }
         return dict(table.images), facts
 
@@ -137,102 +133,63 @@ def own_files(root: Path, group: str = "") -> OwnFiles:
 def list_folder(root: Path, pattern: str) -> ImageTable:
     """Return the images of a tree. pattern: of groups in names of files.
 
-    Raises ``UserError`` for an invalid or ambiguous tree.
+    Raises ``UserError`` for images at several depths, a folder without an image, and domains that look like splits.
     """
-    for former in FORMER:
-        if (root / former).is_file():
-            raise UserError(
-                f"'{root / former}' is not read.",
-                "Class names and prompts stand in the tasks file, splits in a table with the column split "
-                "(docs/folder.md). Then take the file away.",
-            )
-    rows: list[ImageRow] = []
-    unread = Counter[str]()
-    for domain, place in _domain_folders(root).items():
-        classes = _folders(place, root)
-        if not classes:
-            raise UserError(
-                f"The domain '{domain}' of '{root}' has no folder of a class.",
-                "Lay its images out as <domain>/<class>/<image>, or move its folder away.",
-            )
-        for name in classes:
-            for path in _images_of_class(place / name, root, unread):
-                rows.append(ImageRow(path, name, domain, "", ""))
-    rows = _grouped(rows, root, pattern)
-    digest = hashlib.sha256(json.dumps(dict.fromkeys(FORMER), sort_keys=True).encode())
-    for row, (size, _) in zip(rows, _statuses(rows), strict=True):
-        digest.update(f"{row.path.relative_to(root).as_posix()}\t{size}\n".encode())
-    sentences = []
-    if unread:
-        counts = ", ".join(f"{count} {ending}" for ending, count in unread.most_common(MANY))
-        sentences.append(f"Files that are not read: {counts}. {CONVERT}")
-    return ImageTable.of(root, rows, digest.hexdigest()[:16], GROUP if pattern else STEM, sentences)
-
-
-def _images_of_class(folder: Path, root: Path, unread: Counter[str]) -> list[Path]:
-    """Return the images in the folder of a class, and count the other files in ``unread``, by their ending."""
-    images = []
-    for entry in _entries(folder, root):
-        if entry.is_dir():
-            raise UserError(
-                f"'{folder}' holds the folder '{entry.name}' where images should be.",
-                "The tree has two levels, <domain>/<class>/<image>: move the images up or the folder away. "
-                f"Several tasks, <task>/<domain>/<class>/<image>, become a tasks file with: {typed('init', 'FOLDER')}",
-            )
-        if entry.name.lower().endswith(IMAGES):
-            images.append(folder / entry.name)
-        else:
-            unread[Path(entry.name).suffix.lower() or entry.name] += 1
-    if not images:
-        raise UserError(f"There is no image in '{folder}'.", f"{CONVERT} Or delete the class.")
-    return images
-
-
-def _domain_folders(root: Path) -> dict[str, Path]:
-    """Return domain -> the folder that holds its class folders: ``root`` alone where it holds those itself."""
-    folders = _folders(root, root)
-    has_images = has_folders = False
-    for name in folders:
-        for entry in _entries(root / name, root):
-            has_images |= entry.name.lower().endswith(IMAGES)
-            has_folders |= entry.is_dir()
-    if has_images and not has_folders:
-        return {ALONE: root}
-    if len(folders) < 2:
-        count = "one domain only" if folders else "no domain"
+    others = Counter[str]()
+    images = list(_images_below(root, others))
+    if are_splits(path.relative_to(root).parts[0] for path in images):
         raise UserError(
-            f"'{root}' has {count}, and robustness under shift needs two.",
-            "Lay the images out as <domain>/<class>/<image>, for example photo/cat/1.jpg and sketch/cat/1.jpg, or "
-            "without domains as <class>/<image>.",
-        )
-    if are_splits(folders):
-        raise UserError(
-            f"The folders of '{root}' are called {', '.join(folders)}: they look like splits, not like domains.",
+            f"The folders of '{root}' look like splits, not like domains.",
             "List the images in a table with the column split (docs/folder.md).",
         )
-    return {name: root / name for name in folders}
+    rows = []
+    first = _folders_above(images[0], root)
+    for path in images:
+        folders = _folders_above(path, root)
+        if len(folders) != len(first) or not 1 <= len(folders) <= 2:
+            raise UserError(
+                f"'{root}' is no tree of <domain>/<class>/<image>, nor of <class>/<image>: it holds '{images[0]}' and "
+                f"'{path}'.",
+                "Move images up or down, or other folders away. Several tasks, <task>/<domain>/<class>/<image>, become "
+                f"a tasks file with: {typed('init', 'FOLDER')}",
+            )
+        domain = folders[0] if len(folders) == 2 else ALONE
+        rows.append(ImageRow(path, folders[-1], domain, "", ""))
+    rows = _grouped(rows, root, pattern)
+    digest = hashlib.sha256(DIGEST_START)
+    for row, (size, _) in zip(rows, _statuses(rows), strict=True):
+        digest.update(f"{row.path.relative_to(root).as_posix()}\t{size}\n".encode())
+    notes = []
+    if others:
+        counts = ", ".join(f"{count} {ending}" for ending, count in others.most_common(MANY))
+        notes.append(f"Files that are not read: {counts}. {CONVERT}")
+    return ImageTable.of(root, rows, digest.hexdigest()[:16], GROUP if pattern else STEM, notes)
+
+
+def _folders_above(image: Path, root: Path) -> tuple[str, ...]:
+    return image.relative_to(root).parts[:-1]
+
+
+def _images_below(folder: Path, others: Counter[str], depth: int = 0) -> Iterator[Path]:
+    """Yield the images below a folder, by name, and count other files by their ending. No folder has none."""
+    has_images = False
+    for entry in entries_of(folder):
+        if entry.is_dir():
+            if depth < DEEPEST:  # a link may lead to a folder above
+                yield from _images_below(folder / entry.name, others, depth + 1)
+                has_images = True
+        elif entry.name.lower().endswith(IMAGES):
+            yield folder / entry.name
+            has_images = True
+        else:
+            others[Path(entry.name).suffix.lower() or entry.name] += 1
+    if not has_images:
+        raise UserError(f"There is no image in '{folder}'.", f"{CONVERT} Or take the folder away.")
 
 
 def are_splits(folders: Iterable[str]) -> bool:
     """Return whether folders are called like splits of data."""
     return {name.casefold() for name in folders} <= SPLIT_FOLDERS
-
-
-def _folders(folder: Path, root: Path) -> list[str]:
-    return [entry.name for entry in _entries(folder, root) if entry.is_dir()]
-
-
-def _entries(folder: Path, root: Path) -> Iterator[os.DirEntry[str]]:
-    """Yield the entries of a folder by name, without hidden files. Raises ``UserError`` for a link out of the tree."""
-    for entry in entries_of(folder):
-        if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
-            if broken := dangling(Path(entry.path)):
-                raise UserError(broken, "Copy its target into the folder, or remove the link.")
-            raise UserError(
-                f"'{entry.path}' is a link that leads out of '{root}'.",
-                "Copy its target into the folder: files outside are not part of the version of the data.",
-            )
-        yield entry
 
 
 def _grouped(rows: Sequence[ImageRow], base: Path, pattern: str) -> list[ImageRow]:
@@ -313,13 +270,6 @@ def _checked_columns(table: Path, names: Sequence[str]) -> list[str]:
             raise UserError(has, EXAMPLE)
         if names.count(name) > 1:
             raise UserError(f"The table '{table}' has the column '{name}' twice.", "Rename one of them.")
-    for name in names:
-        near = difflib.get_close_matches(name.casefold(), OPTIONAL, n=1, cutoff=0.8)
-        if near and name not in KNOWN and near[0] not in names:
-            raise UserError(
-                f"The table '{table}' has the column '{name}'; is it '{near[0]}'?",
-                f"Rename it to '{near[0]}', or to something else if it is not meant.",
-            )
     return [name for name in KNOWN if name in names]
 
 

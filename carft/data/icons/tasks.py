@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import platform
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +21,8 @@ from carft.data.facts import facts
 from carft.data.family import Sizes
 from carft.data.icons.contexts import SIDE
 from carft.data.icons.drawings import MASKS, TABLE, census, drawings_digest
-from carft.data.icons.rendering import Rendering, render, renderings_of
-from carft.data.icons.world import BUILT_IN_WEIGHTS, PROMPTS, VERSION, attested_pixels, tasks
+from carft.data.icons.rendering import render, renderings_of
+from carft.data.icons.world import BUILT_IN_WEIGHTS, PROMPTS, VERSION, tasks
 from carft.data.sets import no_image
 
 if TYPE_CHECKING:
@@ -49,19 +48,12 @@ def open_sealed(card: Card, options: DataOptions) -> Sealed:
 
 @functools.lru_cache(maxsize=128)
 def opened_images(task: str, part: str, cache: ArrayCache | None) -> ImageSet:
-    return image_set(task, renderings_of(task, part), cache, part)
-
-
-def image_set(task: str, images: Sequence[Rendering], cache: ArrayCache | None = None, part: str = "") -> ImageSet:
-    """Return images of a task, rendered or from the disk cache; a cached file with other pixels than attested is not
-    used.
-
-    part: ``train``, ``val``, ``test`` or a suite, where they are all of its images.
-    """
+    """Return images of a task, rendered or from the disk cache. part: ``train``, ``val``, ``test`` or a suite."""
     import torch
 
     from carft.data.task import ImageSet
 
+    images = renderings_of(task, part)
     classes = tasks()[task]
     order = list(PROMPTS)
     names, labels, contexts, groups = [], [], [], []
@@ -79,15 +71,10 @@ def image_set(task: str, images: Sequence[Rendering], cache: ArrayCache | None =
         pixels = make()
         digest = array_digest(pixels)
     else:
-        found = measured(cache)
-        versions = [*_versions(), found["pixels"]]  # everything but its name that decides pixels
+        versions = [*_versions(), measured(cache)["pixels"]]  # everything but its name that decides pixels
         entry = f"icons-{key_of({'world': versions, 'names': names})}"
         stored = cache.get(entry, len(images), 3 * SIDE * SIDE, np.dtype("uint8"), make)
         pixels, digest = stored.values, stored.digest
-        renders_alike = found["pixels"] == published_digests()["pixels"]
-        if renders_alike and digest != attested_pixels(VERSION, task).get(part, digest):  # the file was changed
-            pixels = make()
-            digest = array_digest(pixels)
     return ImageSet(
         images=torch.from_numpy(np.asarray(pixels)).view(-1, 3, SIDE, SIDE),
         labels=torch.tensor(labels),

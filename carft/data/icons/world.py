@@ -115,14 +115,6 @@ def tasks() -> dict[str, tuple[str, ...]]:
     return found
 
 
-def attested_pixels(version: str, task: str) -> dict[str, str]:
-    """Return part -> digest of its pixels, from attested_sets.json; empty for a task that it does not name.
-
-    version: of the data. benchmarks/icons_attest.py makes the file.
-    """
-    return facts("attested_sets", "carft.data.icons").get(version, {}).get(task, {})
-
-
 def nine_tasks() -> tuple[str, ...]:
     """Return the names of the nine tasks, in order."""
     names = tuple(tasks())

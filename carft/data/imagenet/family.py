@@ -10,7 +10,7 @@ from carft.data.card import STANDARD, Card
 from carft.data.facts import facts, imagenet_templates
 from carft.data.family import DataSetFamily, pool_of
 from carft.data.index import Index
-from carft.data.trees import Tree, TreePart, laid_out
+from carft.data.trees import Tree, laid_out
 
 if TYPE_CHECKING:
     from carft.data.task import ImageSet
@@ -67,72 +67,23 @@ def _words_of(subset: str) -> dict[str, str]:
     return {synset: _CLASSES[synset] for synset in _SUBSETS[subset]}
 
 
-IMAGENET: ImageNetSet = ImageNetSet(
-    name="imagenet",
-    folder="imagenet",
-    measures="ILSVRC-2012, 1000 classes; the official validation images are the test set here",
-    licence="ImageNet terms of access: research and education only",
-    source="image-net.org, after registering: the ILSVRC-2012 training and validation archives, unpacked as "
-    "ROOT/imagenet/train/<synset>/*.JPEG and ROOT/imagenet/val/<synset>/*.JPEG; with the archives and that of the "
-    "development kit in ROOT/imagenet, torchvision.datasets.ImageNet('ROOT/imagenet', 'val') makes the second",
-    validation=0.02,  # about 26 images of a class: it only selects hyperparameters, and 10 % would take 128,000
-    **laid_out({"train": TreePart("train", 1_281_167), "test": TreePart("val", 50_000)}, _CLASSES),
-)
-
-DATA_SETS: dict[str, ImageNetSet] = {
-    data_set.name: data_set
-    for data_set in (
-        IMAGENET,
-        ImageNetSet(
-            name="imagenet-v2",
-            folder="imagenetv2-matched-frequency-format-val",
-            measures="New photos for ImageNet's classes, matched-frequency selection",
-            licence="MIT for the collection; the images belong to those who took them",
-            source="github.com/modestyachts/ImageNetV2, imagenetv2-matched-frequency.tar.gz, unpacked as "
-            "ROOT/imagenetv2-matched-frequency-format-val/<label>",
-            synsets={str(label): [synset] for label, synset in enumerate(SYNSETS)},
-            **laid_out(
-                {"test": TreePart(".", 10_000)}, {str(label): word for label, word in enumerate(_CLASSES.values())}
-            ),
-        ),
-        ImageNetSet(
-            name="imagenet-r",
-            folder="imagenet-r",
-            measures="Renditions (art, cartoons, toys, ...) of 200 of ImageNet's classes",
-            licence="MIT for the collection; the images belong to those who made them",
-            source="github.com/hendrycks/imagenet-r, imagenet-r.tar, unpacked as ROOT/imagenet-r/<synset>",
-            **laid_out({"test": TreePart(".", 30_000)}, _words_of("imagenet-r")),
-        ),
-        ImageNetSet(
-            name="imagenet-a",
-            folder="imagenet-a",
-            measures="Photos of 200 of ImageNet's classes that a ResNet-50 got wrong",
-            licence="MIT for the collection; the images belong to those who took them",
-            source="github.com/hendrycks/natural-adv-examples, imagenet-a.tar, unpacked as ROOT/imagenet-a/<synset>",
-            **laid_out({"test": TreePart(".", 7_500)}, _words_of("imagenet-a")),
-        ),
-        ImageNetSet(
-            name="imagenet-sketch",
-            folder="sketch",
-            measures="Black and white sketches of ImageNet's classes",
-            licence="MIT for the collection; the images belong to those who made them",
-            source="github.com/HaohanWang/ImageNet-Sketch, ImageNet-Sketch.zip, unpacked as ROOT/sketch/<synset>",
-            **laid_out({"test": TreePart(".", 50_889)}, _CLASSES),
-        ),
-        ImageNetSet(
-            name="objectnet",
-            folder="objectnet-1.0/images",
-            measures="Household things, background, rotation and viewpoint controlled; 113 classes of ImageNet",
-            licence="ObjectNet's own: testing only, no training on it, the red border stays on the files",
-            source="objectnet.dev, objectnet-1.0.zip: 50,273 images of 313 classes, of which 18,574 are of the 113, "
-            "unpacked as ROOT/objectnet-1.0/images/<folder>",
-            synsets=_OBJECTNET,
-            other_folders=True,
-            border=2,
-            **laid_out({"test": TreePart(".", 18_574)}, {folder: folder.replace("_", " ") for folder in _OBJECTNET}),
-        ),
-    )
+#: data set -> class folder -> words, of those whose folders are not ImageNet's 1000 synsets
+_FOLDERS: dict[str, Mapping[str, str]] = {
+    "imagenet-v2": {str(label): words for label, words in enumerate(_CLASSES.values())},
+    "imagenet-r": _words_of("imagenet-r"),
+    "imagenet-a": _words_of("imagenet-a"),
+    "objectnet": {folder: folder.replace("_", " ") for folder in _OBJECTNET},
 }
+#: data set -> class folder -> synsets, of those whose folders are not called as synsets
+_SYNSETS: dict[str, Mapping[str, Sequence[str]]] = {
+    "imagenet-v2": {str(label): [synset] for label, synset in enumerate(SYNSETS)},
+    "objectnet": _OBJECTNET,
+}
+
+DATA_SETS: dict[str, ImageNetSet] = {}
+for _name, _facts in facts("sets", "carft.data.imagenet").items():
+    _layout = laid_out(_facts, _FOLDERS.get(_name, _CLASSES))
+    DATA_SETS[_name] = ImageNetSet(name=_name, synsets=_SYNSETS.get(_name, {}), **_layout)
 
 #: the suites of the task, in the order of the tables
 SUITES: tuple[str, ...] = tuple(DATA_SETS)[1:]
@@ -140,7 +91,7 @@ SUITES: tuple[str, ...] = tuple(DATA_SETS)[1:]
 _TEMPLATES = imagenet_templates()
 
 CARDS: dict[str, Card] = {
-    "imagenet": IMAGENET.card(
+    "imagenet": DATA_SETS["imagenet"].card(
         measures="ImageNet classification, and its robustness on five shifts",
         version="imagenet-1",
         templates=_TEMPLATES,

@@ -90,13 +90,6 @@ def test_a_lock_is_held_on_a_file_that_is_open_for_writing(tmp_path: Path) -> No
             assert not try_lock(other.fileno())
 
 
-def test_a_file_that_is_open_for_reading_alone_is_not_locked(tmp_path: Path) -> None:
-    """NFS would refuse it, which once passed for a file system without locks."""
-    (tmp_path / "x").touch()
-    with (tmp_path / "x").open("rb") as stream, pytest.raises(ValueError, match="open for reading alone"):
-        try_lock(stream.fileno())
-
-
 def test_a_cache_locks_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     modes: list[list[int]] = []
     free = ArrayCache.free_space  # the lock is held while space is looked for

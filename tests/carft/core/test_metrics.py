@@ -26,7 +26,6 @@ from carft.core.metrics import (
     with_prefix,
 )
 from carft.store.records import Store
-from tests.support.helpers import made_up_predictions
 
 LABELS = np.array([0, 0, 0, 1])
 PREDICTED = np.array([0, 0, 1, 1])
@@ -65,14 +64,6 @@ def test_macro_and_top1_lie_between_none_and_all(pair: tuple[np.ndarray, np.ndar
         assert metric(labels + 1, labels) == 0
 
 
-@given(pairs, st.integers(2, 4))
-def test_repeating_every_image_changes_neither(pair: tuple[np.ndarray, np.ndarray], times: int) -> None:
-    predicted, labels = pair
-    for metric in (top1, macro_accuracy):
-        repeated = metric(np.tile(predicted, times), np.tile(labels, times))
-        assert repeated == pytest.approx(metric(predicted, labels))
-
-
 @given(arrays.arrays(np.float32, (6, 4), elements=st.floats(-1e4, 1e4, width=32)))
 def test_cross_entropy_agrees_with_scipy(logits: np.ndarray) -> None:
     labels = np.array([0, 1, 2, 3, 0, 1])
@@ -100,12 +91,6 @@ def test_a_score_holds_every_metric_and_leaves_unknown_contexts_out() -> None:
     assert set(found) == {"top1", "mean_per_class", "loss", "context_top1"}
     assert found["top1"] == 0.75
     assert found["context_top1"] == pytest.approx((1 + 1 / 2) / 2)
-
-
-def test_a_set_without_known_contexts_has_no_context_accuracy() -> None:
-    plain = made_up_predictions()
-    unknown = Predictions(plain.images, plain.groups, plain.labels, np.full(3, -1), plain.logits, plain.context_logits)
-    assert set(score(unknown)) == {"top1", "mean_per_class", "loss"}
 
 
 def test_means_over_suites_are_unweighted_and_leave_the_test_set_out() -> None:

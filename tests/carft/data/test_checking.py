@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from carft.catalog.catalog import BUILT_IN
 from carft.catalog.families import DATA_SETS
@@ -117,20 +116,6 @@ def test_images_that_cannot_be_read_are_all_named(root: Path) -> None:
     found = check(SMALL, root)
     assert sorted(found.unreadable) == names
     assert all(name in only_problem(found) for name in names)
-
-
-def test_images_that_show_little_are_named_once(root: Path) -> None:
-    folder = root / "dtd" / "dtd" / "images" / "grid"
-    first, second, third = sorted(folder.iterdir())[:3]
-    frames = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
-    Image.new("RGB", (1, 1)).save(first)
-    frames[0].save(second, "GIF", save_all=True, append_images=frames[1:])
-    Image.new("RGBA", (9, 9), (255, 0, 0, 0)).save(third, "PNG")
-    found = check(SMALL, root)
-    assert found.status == "unknown" and len(found.notes) == 3
-    for path, says in ((first, "one pixel"), (second, "several frames"), (third, "transparent everywhere")):
-        (note,) = [note for note in found.notes if path.name in note]
-        assert says in note
 
 
 def test_a_fixture_with_a_fault_fails_and_still_says_that_it_is_one(root: Path) -> None:

@@ -8,7 +8,6 @@ import shutil
 import tarfile
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -113,40 +112,6 @@ def test_a_download_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     server.shutdown()
     server.server_close()
     assert list((tmp_path / "dtd").iterdir()) == []
-
-
-def test_two_downloads_of_one_file_at_once_do_not_collide(tmp_path: Path) -> None:
-    first_waits, second_is_done, count = threading.Event(), threading.Event(), iter(range(2))
-
-    class Slow(BaseHTTPRequestHandler):
-        """Sends half of a file to the first who asks, and the rest when the second has all of it."""
-
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", "200000")
-            self.end_headers()
-            self.wfile.write(b"a" * 100_000)
-            if next(count) == 0:
-                first_waits.set()
-                second_is_done.wait(60)
-            self.wfile.write(b"b" * 100_000)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = serve(Slow)
-    archive = Download(f"http://127.0.0.1:{server.server_port}/setid.mat", "", "flowers-102")
-    chosen = replace(DATA_SETS["flowers"], archives=(archive,))
-    with ThreadPoolExecutor() as pool:
-        first = pool.submit(fetch, chosen, tmp_path)
-        assert first_waits.wait(60)
-        fetch(chosen, tmp_path)
-        second_is_done.set()
-        assert first.result()
-    server.shutdown()
-    server.server_close()
-    (path,) = (tmp_path / "flowers-102").iterdir()
-    assert path.read_bytes() == b"a" * 100_000 + b"b" * 100_000
 
 
 def member(name: str, **attributes: object) -> tarfile.TarInfo:

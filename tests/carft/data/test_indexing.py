@@ -6,9 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -138,41 +136,13 @@ def test_a_folder_that_changed_in_the_moment_of_listing_is_listed_again(root: Pa
     assert [makes(DTD, root) for _ in range(2)] == [True, False]
 
 
-def test_all_images_are_compared_once_a_day_and_some_each_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_large_data_set_some_images_are_compared(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexing, "SPOT", 2)  # the first and the last
     indexed(DTD, root)
-    path = root / "carft-index" / "dtd.arrow"
-    with image(root, 5).open("ab") as stream:
-        stream.write(b"\0")
-    assert not makes(DTD, root)
-    day = time.time() - indexing.FULL_AFTER_S - 60
-    os.utime(path, (day, day))
-    assert makes(DTD, root)
-    os.utime(path, (day, day))
-    assert not makes(DTD, root) and path.stat().st_mtime == day
-
-
-def test_an_index_of_another_user_is_compared_whole_once_a_day_by_one_process(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its time cannot be set; eight workers open it at once."""
-    monkeypatch.setattr(indexing, "SPOT", 2)
-    indexed(DTD, root)
-    path = root / "carft-index" / "dtd.arrow"
-    day = time.time() - indexing.FULL_AFTER_S - 60
-    os.utime(path, (day, day))
-    compared, statuses = [], indexing.statuses
-
-    def noted(paths: Sequence[Path]) -> list[indexing.FileStatus]:
-        compared.append(len(paths))
-        return statuses(paths)
-
-    monkeypatch.setattr(indexing, "statuses", noted)
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: indexed(DTD, root), range(8)))
-    assert not makes(DTD, root)
-    assert sum(count > 2 for count in compared) == 1 and len(compared) == 9
-    assert path.stat().st_mtime == day
+    for number, is_compared in ((5, False), (-1, True)):
+        with image(root, number).open("ab") as stream:
+            stream.write(b"\0")
+        assert makes(DTD, root) == is_compared
 
 
 @pytest.mark.parametrize("spoil", ["truncated", "flipped", "garbage", "empty"])

@@ -97,8 +97,6 @@ def test_pillow_decodes_where_the_pixels_of_torchvision_differ(photos: Files, mo
         ("0::/job/step", {"job/cpu.max": "250000 100000", "job/step/cpu.max": "max 100000"}, 2.5),
         ("0::/job/step", {"job/step/cpu.max": "max 100000"}, np.inf),
         ("0::/elsewhere", {"cpu.max": "400000 100000"}, 4.0),
-        ("3:cpu,cpuacct:/job", {"cpu/job/cpu.cfs_quota_us": "150000", "cpu/job/cpu.cfs_period_us": "100000"}, 1.5),
-        ("3:cpu,cpuacct:/job", {"cpu/job/cpu.cfs_quota_us": "-1", "cpu/job/cpu.cfs_period_us": "100000"}, np.inf),
     ],
 )
 def test_the_quota_of_a_cgroup_is_the_smallest_of_those_above_it(
@@ -112,7 +110,6 @@ def test_the_quota_of_a_cgroup_is_the_smallest_of_those_above_it(
     ("version", "files", "expected"),
     [
         ("0::/job/step", {"job/memory.max": "4096", "job/step/memory.max": "max"}, 4096),
-        ("5:memory:/job", {"memory/memory.limit_in_bytes": "8192", "memory/job/memory.limit_in_bytes": "9216"}, 8192),
         ("0::/job", {}, np.inf),
     ],
 )

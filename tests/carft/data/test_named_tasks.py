@@ -212,7 +212,6 @@ def test_leave_one_out_makes_a_task_of_each_domain_that_differs_in_nothing_else(
             "tasks:\n  - {name: a, path: pets, templates: [a photo]}\n",
             "template 'a photo' must have exactly one {}",
         ),
-        ('tasks:\n  - {name: a, path: pets, templates: ["a {}", "a {}"]}\n', "The template 'a {}' stands twice"),
         ("tasks:\n  - {name: a, path: pets, id_domains: [film]}\n", "There is no domain in"),
         ("tasks:\n  - {name: a, path: pets}\n  - {name: b, path: nowhere}\n", "tasks.yaml, line 3: There is no folder"),
         ("tasks:\n  - {name: /a, path: pets}\n", "tasks.yaml, line 2: '/a' cannot be the name"),

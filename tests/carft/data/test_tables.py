@@ -8,23 +8,18 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from carft.catalog.catalog import BUILT_IN
 from carft.catalog.resolve import specify
 from carft.config.cell import Training
 from carft.core.errors import UserError
-from carft.data.duplicates import NearDuplicates, hash_images, label_conflicts, near_duplicates
 from carft.data.folder.images import SPLITS, split_of
 from carft.data.folder.named import tasks_in
 from carft.data.folder.reading import read, read_cached
@@ -109,11 +104,11 @@ def test_columns_that_are_not_read_and_defaults_are_named(drawn: Path, tmp_path:
     renamed.to_csv(tmp_path / "mine.csv", index=False)
     renamed.to_parquet(tmp_path / "mine.parquet", index=False)
     for name in ("mine.csv", "mine.parquet"):
-        unread, group = read(tmp_path / name).unread
+        unread, group = read(tmp_path / name).notes
         assert "individual" in unread and "site" in unread and "path" not in unread
         assert group.startswith("No column group")
-    assert read(drawn / "images.csv").unread == ()
-    assert not any("group" in note for note in read(tmp_path / "mine.csv", "^(.*)-").unread)
+    assert read(drawn / "images.csv").notes == ()
+    assert not any("group" in note for note in read(tmp_path / "mine.csv", "^(.*)-").notes)
     said = checked(tmp_path / "mine.csv").stdout
     assert "individual" in said and " groups." in said
 
@@ -170,7 +165,6 @@ CONTRADICTIONS = {
     "'path'; it has Path, class.": "Path,class\na.png,b\n",
     "has the column 'class' twice": "path,class,class\n",
     "lists no image": "path,class\n",
-    "is it 'domain'?": "path,class,Domaine\n",
     "Expected 2 columns, got 3": "path,class\na.png,b,c\n",
     "row 1: there is no file": "path,class\na.png,b\n",
     "row 1: 'a.txt' is no image": "path,class\na.txt,b\n",
@@ -179,7 +173,6 @@ CONTRADICTIONS = {
     "row 2: the image": "path,class\nx.png,b\nx.png,c\n",
     "no split 'valid'": "path,class,split\nx.png,b,valid\n",
     "has fewer than two classes": "path,class\nx.png,b\n",
-    "has a domain 'Photo' and a domain 'photo'": "path,class,domain\nx.png,a,photo\ny.png,b,Photo\n",
     "is missing in the domain": "path,class,domain\nx.png,b,p\ny.png,c,q\n",
     "in train, and in test in": "path,class,group,split\nx.png,b,g,test\ny.png,c,g,train\n",
 }
@@ -260,20 +253,15 @@ def test_data_check_takes_a_name_with_its_file(drawn: Path) -> None:
     assert said.returncode == 0, said.stdout + said.stderr
     (found,) = json.loads(said.stdout)
     assert (found["data_set"], found["counts"]) == ("vet/one", {"clinic": 36, "home": 36})
-    assert {near["split"] for near in found["near_duplicates"]} <= {"val", "test"}
     unknown = run_cli("data", "check", "vet/on", "--tasks-file", drawn / "named.yaml")
     assert unknown.returncode == 2 and "Did you mean vet/one?" in unknown.stderr
 
 
-def test_data_check_and_init_say_which_classes_a_sweep_cannot_use_or_measure(drawn: Path, tmp_path: Path) -> None:
+def test_data_check_and_init_say_which_classes_a_sweep_cannot_use(drawn: Path, tmp_path: Path) -> None:
     content = pd.read_csv(drawn / "images.csv")
     cat, groups = content["class"] == "cat", content["group"].unique()
     splits = {group: ("train", "val", "test")[k % 3] for k, group in enumerate(groups)}
     content = content.assign(split=content["group"].map(splits))
-    content[~cat | (content["split"] == "train")].to_csv(drawn / "few.csv", index=False)
-    few = checked(drawn / "few.csv")
-    assert few.returncode == 0, few.stdout + few.stderr
-    assert "1 of 2 classes have no image for test in clinic, 'cat' first" in few.stdout
     content[~cat | (content["split"] == "test")].to_csv(drawn / "none.csv", index=False)
     none = checked(drawn / "none.csv")
     assert none.returncode == 1
@@ -308,73 +296,6 @@ def test_every_command_before_a_sweep_counts_groups_of_each_domain(drawn: Path, 
     plain = run_cli("plan", tmp_path / "audit" / "recipe.yaml", "--results", tmp_path / "results").stdout
     assert "Warning: ood/home of starved has 1 image of 1 group" in plain and "column split" in plain
     assert re.search(r"home +train +35 +35 +no\b", plain) and re.search(r"home +test +1 +1 +yes\b", plain), plain
-
-
-# near-duplicates and label conflicts
-
-
-def duplicates_in(path: Path, id_domains: Sequence[str], ood_domains: Sequence[str] = ()) -> list[NearDuplicates]:
-    tree = read(path)
-    hashes = hash_images(tree.paths)
-    return near_duplicates(tree, tree.sets(id_domains, ood_domains), hashes)
-
-
-def test_near_duplicates_of_another_group_are_found_and_counted(drawn: Path) -> None:
-    rng = np.random.default_rng(0)
-    (drawn / "near").mkdir()
-    rows = []
-    for split, count in (("train", 8), ("val", 3), ("test", 4)):
-        for k in range(count):
-            path = drawn / "near" / f"{split}{k}.png"
-            picture = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
-            picture.resize((96, 96), Image.Resampling.BICUBIC).save(path)
-            rows.append({"path": f"near/{path.name}", "class": "ab"[k % 2], "group": path.stem, "split": split})
-    with Image.open(
-        drawn / "near" / "train0.png"
-    ) as original:  # smaller, compressed: of the same class, and of another
-        for k, split in ((0, "test"), (1, "test")):
-            original.convert("RGB").resize((64, 64)).save(drawn / "near" / f"copy{k}.jpg", quality=70)
-            rows.append({"path": f"near/copy{k}.jpg", "class": "ab"[k], "group": f"copy{k}", "split": split})
-    pd.DataFrame(rows).to_csv(drawn / "near.csv", index=False)
-    (found,) = duplicates_in(drawn / "near.csv", ["images"])
-    assert found.split == "test" and found.images == 6 and found.same_class == 1
-    assert found.pairs == (("near/copy0.jpg", "near/train0.png"), ("near/copy1.jpg", "near/train0.png"))
-    assert "up to 16.7 points" in found.words and "1 of them have another class" in found.words
-    assert "points" not in replace(found, same_class=0).words
-    joined = pd.DataFrame(rows).replace({"group": {"train0": "one", "copy0": "one", "copy1": "one"}})
-    joined.loc[joined["group"] == "one", "split"] = "train"
-    joined.to_csv(drawn / "joined.csv", index=False)
-    assert duplicates_in(drawn / "joined.csv", ["images"]) == []
-    # the copies in a domain that is held out, or not used at all, do not count for the test set
-    for row in rows:
-        row["domain"] = "there" if "copy" in row["path"] or row["split"] == "val" else "here"
-    pd.DataFrame(rows).to_csv(drawn / "domains.csv", index=False)
-    (shifted,) = duplicates_in(drawn / "domains.csv", ["here"], ["there"])
-    assert (shifted.split, shifted.images, shifted.same_class) == ("ood/there", 2, 1)
-    assert "accuracy on ood/there may be too high by up to 50.0 points" in shifted.words
-    assert duplicates_in(drawn / "domains.csv", ["here"]) == []
-
-
-@pytest.mark.parametrize("group", [True, False], ids=["one group", "own groups"])
-def test_the_same_image_in_two_classes_is_named(group: bool, tmp_path: Path) -> None:
-    pd.DataFrame(rows_of(tmp_path)).to_csv(tmp_path / "images.csv", index=False)
-    content = pd.read_csv(tmp_path / "images.csv")
-    copies = [tmp_path / "scans" / name for name in ("copy.png", "copy.bmp")]
-    original = content[content["class"] == "cat"].iloc[0]
-    for path in copies:  # other bytes, the same pixels
-        with Image.open(tmp_path / original["path"]) as image:
-            image.convert("RGB").save(path)
-    kinds = zip(copies, ("cat", "dog"), strict=True)
-    names = [{**original, "path": f"scans/{path.name}", "class": kind} for path, kind in kinds]
-    names[1]["group"] = original["group"] if group else "another"
-    pd.concat([content, pd.DataFrame(names)]).to_csv(tmp_path / "more.csv", index=False)
-    said = checked(tmp_path / "more.csv").stdout
-    listed = " = ".join(sorted([original["path"], "scans/copy.bmp", "scans/copy.png"]))
-    assert "1 image with several classes" in said and listed in said
-    found = json.loads(checked(tmp_path / "more.csv", "--json").stdout)
-    assert found[0]["label_conflicts"] == [listed.split(" = ")]
-    tree = read(tmp_path / "images.csv")
-    assert not label_conflicts(tree, hash_images(tree.paths))
 
 
 def test_the_index_of_a_table_says_the_same_to_other_processes(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:

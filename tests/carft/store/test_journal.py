@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tracemalloc
 from pathlib import Path
 from unittest.mock import patch
 
@@ -57,26 +56,6 @@ def test_a_fact_of_another_type_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValidationError):
         store.note("finished", cell=1)
     assert not store.journal().lines
-
-
-def test_a_line_takes_little_memory(tmp_path: Path) -> None:
-    """A folder of a hundred thousand cells has more lines than cells."""
-    store, lines = Store(tmp_path), 300
-    names = ("spec.json", "history.parquet", "predictions.parquet", "record.json")
-    with patch("os.fsync"):
-        for number in range(lines):
-            digest = hashlib.sha256(str(number).encode()).hexdigest()
-            files = {name: f"{digest[:60]}{place:04}" for place, name in enumerate(names)}
-            facts = {"cell": digest[:16], "task": "task", "method": "ft", "code": "c" * 16}
-            store.note("finished", **facts, files=files, numerics=1)
-    store.journal()  # what is made once
-    tracemalloc.start()
-    try:
-        journal = store.journal()
-        taken, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert len(journal.lines) == lines and taken / lines < 2000
 
 
 def test_lines_of_earlier_versions_are_read_and_their_kinds_and_keys_left_alone(tmp_path: Path) -> None:

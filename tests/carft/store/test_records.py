@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +33,13 @@ from carft.store.archive import pack, unpack
 from carft.store.failures import failures, read_failure, tail, write_failure
 from carft.store.journal import journal_digest, own_chain_path, read_journal
 from carft.store.merge import merge
+from carft.store.predictions import frame_of
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
 from tests.support.conduct import another_process
-from tests.support.helpers import LR, made_up_predictions, made_up_record, quick_cell, same_predictions
+from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, same_predictions
+from tests.support.planted import QUICK, plant
 
 CELL = quick_cell("ft", lr=LR)
 
@@ -69,26 +70,6 @@ def written(store: Store) -> Store:
     return store
 
 
-def test_records_that_were_made_alike_share_what_made_them(store: Store) -> None:
-    """A folder of a hundred thousand cells is read into memory."""
-    made = made_up_record(CELL)
-    facts = {"machine": {"memory": 2**70, "share": 0.1, "gpu": None}, "packages": {"torch": "2"}, "später": [1.5, "é"]}
-    cells = [CELL, quick_cell("ft", lr=2 * LR), quick_cell("ft", lr=3 * LR)]
-    for number, cell in enumerate(cells):
-        other = {"heads": "other"} if number == 2 else {}
-        store.write(
-            replace(made, cell=cell, provenance={**made.provenance, **facts, **other}), [], made_up_predictions()
-        )
-    first, second, third = (store.read(cell.id) for cell in cells)
-    assert first.provenance is second.provenance and third.provenance["heads"] == "other"
-    for record in (first, third):
-        written = json.loads((store.folder(record.id) / "record.json").read_text(encoding="utf-8"))
-        assert record.provenance == written["provenance"]
-    assert first.cell.training is third.cell.training and first.cell.reading is third.cell.reading
-    assert first.cell.model is third.cell.model
-    assert first.made_with.machine["share"] == 0.1 and first.numerics == NUMERICS
-
-
 @settings(max_examples=30)
 @given(predictions())
 def test_predictions_are_read_back_as_they_were_written(given_predictions: Predictions) -> None:
@@ -100,10 +81,7 @@ def test_predictions_are_read_back_as_they_were_written(given_predictions: Predi
             found = store.predictions(CELL.id, name)
             assert same_predictions(found, given_predictions)
             assert found.logits.dtype == np.float32
-            outcomes = store.outcomes(CELL.id, name)
-            assert np.array_equal(outcomes.predicted, given_predictions.predicted)
-            assert np.array_equal(outcomes.predicted_contexts, given_predictions.predicted_contexts)
-            frame = outcomes.frame
+            frame = frame_of(store.prediction_table(CELL.id, name))
             assert frame.group_names[frame.groups].tolist() == list(given_predictions.groups)
 
 
@@ -127,11 +105,6 @@ def test_history_rows_may_hold_different_columns(store: Store) -> None:
     assert store.history(quick_cell("zeroshot").id) == {}
 
 
-def test_a_cell_without_its_record_is_not_done_whatever_else_is_there(written: Store) -> None:
-    (written.folder(CELL.id) / "record.json").unlink()
-    assert not written.is_current(CELL.id) and written.ids() == []
-
-
 def test_a_finished_cell_is_not_written_again(written: Store) -> None:
     before = (written.folder(CELL.id) / "record.json").read_bytes()
     written.write(made_up_record(CELL, {"val/top1": 0.9, "val/loss": 0.1}), [], made_up_predictions(seed=5))
@@ -150,7 +123,7 @@ TEARS: list[tuple[str, Callable[[Store], object]]] = [
     ("spec.json", lambda store: store.read(CELL.id)),
     ("record.json", lambda store: store.is_current(CELL.id)),
     ("predictions.parquet", lambda store: store.predictions(CELL.id, "val")),
-    ("predictions.parquet", lambda store: store.outcomes(CELL.id, "val")),
+    ("predictions.parquet", lambda store: store.prediction_table(CELL.id, "val")),
     ("history.parquet", lambda store: store.history(CELL.id)),
     ("evaluations/test.parquet", lambda store: store.predictions(CELL.id, "test")),
     ("evaluations/test.json", lambda store: store.metrics(CELL.id)),
@@ -201,6 +174,15 @@ def test_a_record_of_older_numerics_is_moved_aside_and_the_cell_runs_again(
     (kept,) = (store.root / "superseded").iterdir()
     assert kept.name.startswith(cell.id)
     assert (kept / "record.json").read_bytes() == old
+
+
+def test_a_damaged_cell_is_named_and_made_again(store: Store, execution: Execution, cells: dict[str, Cell]) -> None:
+    cell, said = cells["zeroshot"], list[str]()
+    store.write(made_up_record(cell), [], made_up_predictions())
+    path = store.folder(cell.id) / "record.json"
+    path.write_text("{")
+    assert run_cell(cell, store, execution, log=said.append).status == "done"
+    assert sum(str(path) in line and line.endswith("The cell is made again.") for line in said) == 1
 
 
 def test_a_cell_is_found_by_the_beginning_of_its_id(store: Store) -> None:
@@ -371,14 +353,6 @@ def test_attempts_are_counted_until_the_cell_is_done(store: Store) -> None:
     assert read_failure(store, CELL.id) is None and failures(store) == []
 
 
-def test_a_failure_record_of_before_is_read(store: Store) -> None:
-    store.failure_path(CELL.id).parent.mkdir(parents=True)
-    content = {"cell": CELL.id, "spec": CELL.as_dict(), "reason": "it broke", "details": "Traceback ..."}
-    write_json(store.failure_path(CELL.id), content)
-    (found,) = failures(store)
-    assert (found.reason, found.kind, found.attempt) == ("it broke", "error", 1)
-
-
 def test_the_end_of_a_log_begins_with_a_line(tmp_path) -> None:
     log = tmp_path / "a.log"
     assert tail(log) == tail(None) == ""
@@ -390,3 +364,36 @@ def test_the_end_of_a_log_begins_with_a_line(tmp_path) -> None:
 @pytest.mark.parametrize(("trials", "needed"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (8, 4)])
 def test_half_of_the_trials_are_min_finished_trials(trials: int, needed: int) -> None:
     assert min_finished_trials(trials) == needed
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "results")
+    plant(store, [TASK], QUICK)
+    return store
+
+
+def test_every_file_is_read_and_written_back_unchanged(whole: Store, tmp_path: Path) -> None:
+    for name in whole.study_names():
+        path = whole.root / "studies" / name / "study.json"
+        before = path.read_bytes()
+        study = whole.study(name)
+        assert study is not None
+        whole.write_study(name, study)
+        assert path.read_bytes() == before
+    for cell in whole.ids():
+        for path, found in zip(whole.evaluation_paths(cell), whole.evaluations(cell).values(), strict=True):
+            write_json(tmp_path / "again.json", found.content())
+            assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
+
+
+def test_a_key_of_a_later_version_is_kept_and_a_missing_one_gets_its_default(whole: Store) -> None:
+    name = whole.study_names()[0]
+    path = whole.root / "studies" / name / "study.json"
+    content = json.loads(path.read_text()) | {"of_a_later_version": [1, 1.0, {"a": None}]}
+    del content["reading"]
+    write_json(path, content)
+    before, study = path.read_bytes(), whole.study(name)
+    assert study is not None and study.reading == {}
+    whole.write_study(name, study)
+    assert path.read_bytes() == before

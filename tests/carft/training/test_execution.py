@@ -24,6 +24,7 @@ from carft.core.errors import Diverged, UserError
 from carft.data.image_files import Files, decode
 from carft.data.task import ImageSet
 from carft.data.views import CentreView, TrainView, batches
+from carft.models.availability import OF_OPTIMIZER
 from carft.store.records import Store
 from carft.training import loop
 from carft.training.checkpoint import Checkpoints
@@ -103,6 +104,8 @@ def test_metrics_stay_on_the_device_until_they_are_read_together(
     trainer = Trainer(CELL, bench, network, method)
     trainer.train_epoch(0)
     steps = trainer.progress.step
+    kept = trainer.optimizer.state[trainer.parameters[0]].values()
+    assert sum(value.shape == trainer.parameters[0].shape for value in kept) == OF_OPTIMIZER
     assert reads == ["tolist"] * -(-steps // 3) and steps > 3
     assert all(list(row)[:3] == ["epoch", "step", "lr"] and "grad_norm" in row for row in trainer.progress.history)
 

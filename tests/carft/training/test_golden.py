@@ -54,6 +54,6 @@ def test_a_golden_cell_gives_its_golden_numbers(method: str, store: Store, execu
         if name.endswith(("loss", "kl")):
             assert found[name] == pytest.approx(value, rel=1e-3), name
     for name, classes in entry["predicted"].items():
-        predicted = store.outcomes(cell.id, name).predicted
+        predicted = store.predictions(cell.id, name).predicted
         assert len(predicted) == len(classes), f"{name} holds other images than before"
         assert int((predicted != np.array(classes)).sum()) <= IMAGES_THAT_MAY_DIFFER, name

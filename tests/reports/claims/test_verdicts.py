@@ -236,7 +236,7 @@ def test_a_search_that_only_one_side_has_is_left_out_and_named(store: Store, tmp
     found = answers(store, better, [ALL], search=2)
     assert found["C3"].number == alone.number and alone.number.n_searches == 1
     assert found["C3"].verdict == alone.verdict
-    assert "It rests on the first of 2 searches of car_ft: ft has 1." in tuning_words(found["C3"])
+    assert "It rests on the first 1 of 2 searches of car_ft." in tuning_words(found["C3"])
     assert tuning_words(found["C1"]) == tuning_words(alone)
     # if one side lacks search 1, its search 2 is not compared with search 1 of the other side
     lacking = Store(tmp_path / "lacking")

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from carft.core.errors import UnreadableImage, UserError
-from carft.store import object_store
+from carft.store import mirror
 from carft.store.records import Store
 from carft.training.execution import Execution
 from sweeps.doctor import checks
@@ -96,11 +96,11 @@ def test_an_object_store_that_does_not_answer_is_refused_before_anything_is_meas
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    monkeypatch.setattr(object_store, "ATTEMPTS", 1)
+    monkeypatch.setattr(mirror, "ATTEMPTS", 1)
     monkeypatch.setenv("CARFT_MIRRORS", str(tmp_path))
     done = run_cli("doctor", "miniature", "--results", "s3://lab/runs", "--json")
     assert done.returncode == 2 and done.stdout == ""
-    assert "'s3://lab/runs' cannot be used: it does not answer" in done.stderr and "docs/cluster.md" in done.stderr
+    assert "'s3://lab/runs' cannot be used: network connection" in done.stderr and "docs/cluster.md" in done.stderr
 
 
 def subject_of(store: Store, execution: Execution | None = None) -> checks.Subject:

@@ -33,7 +33,8 @@ def main() -> None:
         for method, hyperparameters in recipes.items():
             cell = specify("icons-3/mix-7", method, hyperparameters, seed=0, training=training)
             run_cell(cell, store, Execution(), unseal=True)
-            predicted = {name: store.outcomes(cell.id, name).predicted for name in ("val", *store.evaluated(cell.id))}
+            sets = ("val", *store.evaluated(cell.id))
+            predicted = {name: store.predictions(cell.id, name).predicted for name in sets}
             golden.append(
                 {
                     "spec": cell.as_dict(),

@@ -10,9 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from uuid import uuid4
 
-import moto.settings
 import pytest
-from moto.core.responses import ActionAuthenticatorMixin
 
 from carft import NUMERICS
 from carft.catalog.catalog import BUILT_IN
@@ -20,12 +18,11 @@ from carft.config.cell import Cell
 from carft.config.registry import WISE_ALPHAS
 from carft.core.errors import StorageUnavailable, UserError
 from carft.data.folder.named import NamedTask
-from carft.store import object_store as remote
+from carft.store import mirror
 from carft.store.failures import write_failure
 from carft.store.gc import Leftover, leftovers, remove
 from carft.store.journal import chain_files
-from carft.store.mirror import DOWNLOADED, MirroredStore, open_store
-from carft.store.object_store import ObjectStore, checked_url
+from carft.store.mirror import DOWNLOADED, MirroredStore, Seen, checked_url, open_store
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog, named_tasks
 from carft.store.sweep_state import Counts, SweepState, read_states, write_state
@@ -73,7 +70,7 @@ def test_what_one_machine_writes_another_one_reads(machines: Machines) -> None:
     assert second.read(CELL.id) == first.read(CELL.id) and named_tasks(second) == [task]
     assert second.metrics(CELL.id)["test/top1"] == 0.25 and known_catalog(machines.url).suites == ("hands",)
     assert second.studies() == first.studies() and second.failed() == [OTHER.id]
-    assert machines.names().keys() == {name for name in first._below("") if not name.startswith("pending/")} - {
+    assert machines.names().keys() == {name for name in first._local("") if not name.startswith("pending/")} - {
         "sweep.lock"
     }
 
@@ -82,13 +79,13 @@ def test_a_cell_is_done_there_only_when_all_of_it_is_there(machines: Machines, m
     """The record is sent last; a machine that dies before that left no cell, and pays when it is there again."""
     store, sent = machines.store("first"), []
 
-    def send(remote: ObjectStore, path: Path, name: str) -> None:
+    def send(store: MirroredStore, name: str) -> None:
         sent.append(name)
         if name.endswith("record.json"):
             raise StorageUnavailable(5, "away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(ObjectStore, "send", send)
+        patched.setattr(MirroredStore, "send", send)
         with pytest.raises(StorageUnavailable):
             put(store, weights=b"weights")
     assert [Path(name).name for name in sent[-2:]] == ["spec.json", "record.json"]
@@ -152,15 +149,6 @@ def test_a_record_that_came_while_ours_was_being_sent_stands(machines: Machines)
     assert first.read(CELL.id) == second.read(CELL.id)
 
 
-def test_a_change_is_made_by_one_at_a_time(machines: Machines) -> None:
-    store = machines.store("first")
-    with store.marked("cells/x"):
-        assert store.pending() == {"cells/x"}
-        with pytest.raises(BlockingIOError), store.marked("cells/x", wait=False):
-            pass
-    assert store.pending() == set()
-
-
 def test_lines_of_the_journal_that_a_killed_worker_left_pending_are_sent_with_the_next_job(machines: Machines) -> None:
     killed = machines.store("first")
     put(killed)
@@ -182,8 +170,7 @@ def test_a_sweep_sends_bytes_in_proportion_to_its_lines(tmp_path: Path, monkeypa
     sent = {}
     for trials in (500, 2000):
         monkeypatch.setenv("CARFT_MIRRORS", str(tmp_path / f"sweep of {trials}"))
-        bucket = Bucket()
-        store = MirroredStore(bucket, BUILT_IN)
+        store = Bucket()
         protocol = Protocol(load_recipe("miniature").changed([TASK], ["ft"], trials, seeds=1), store)
         protocol.commit({})
         while (job := protocol.next_job()) is not None:
@@ -191,16 +178,16 @@ def test_a_sweep_sends_bytes_in_proportion_to_its_lines(tmp_path: Path, monkeypa
             protocol.end(job)
             protocol.write_studies(at_once=False)
         protocol.write_studies()
-        sent[trials] = bucket.sent
+        sent[trials] = store.sent
         monkeypatch.setenv("CARFT_MIRRORS", str(tmp_path / f"reader of {trials}"))
-        reader = MirroredStore(bucket, BUILT_IN)
+        reader = Bucket(store)
         reader.refresh(*DOWNLOADED)
         journal = reader.journal()
-        assert not journal.problems and len(journal.chains) == 1
+        assert not journal.problems and len({chain for chain, _ in journal.places.values()}) == 1
         assert journal.lines.keys() == store.journal().lines.keys()
         assert len(journal.of("finished")) == trials + 1 and len(journal.of("selected")) == 1
         size = sum(path.stat().st_size for path in (reader.root / "journal").iterdir())
-        assert bucket.sent["journal"] < 40 * size  # with the lines before it in a file of 16 KiB
+        assert store.sent["journal"] < 40 * size  # with the lines before it in a file of 16 KiB
     for folder in ("journal", "studies"):
         assert sent[2000][folder] < 4**1.1 * sent[500][folder]
 
@@ -209,7 +196,7 @@ def test_a_chain_goes_on_from_file_to_file(tmp_path: Path, monkeypatch: pytest.M
     """It goes on in the next file, so a file that is removed is missed."""
     monkeypatch.setenv("CARFT_MIRRORS", str(tmp_path))
     monkeypatch.setattr(MirroredStore, "largest_part", 1)
-    store = MirroredStore(Bucket(), BUILT_IN)
+    store = Bucket()
     for cell in ("a", "b", "c"):
         store.note("finished", cell=cell)
     files = chain_files(store.root / "journal")
@@ -248,17 +235,17 @@ def test_what_is_removed_there_is_removed_here(machines: Machines) -> None:
 def test_nothing_is_brought_twice_and_weights_only_when_asked_for(
     machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "YOUNG_NS", 0)
+    monkeypatch.setattr(mirror, "YOUNG_NS", 0)
     first, second = machines.store("first"), machines.store("second")
     put(first, weights=b"weights")
     fetched: list[str] = []
-    fetch = ObjectStore.fetch
+    fetch = MirroredStore.fetch
 
-    def counted(there: ObjectStore, name: str, *rest: object) -> None:
+    def counted(store: MirroredStore, name: str, seen: Seen) -> None:
         fetched.append(Path(name).name)
-        fetch(there, name, *rest)  # type: ignore[arg-type]  # handed on
+        fetch(store, name, seen)
 
-    monkeypatch.setattr(ObjectStore, "fetch", counted)
+    monkeypatch.setattr(MirroredStore, "fetch", counted)
     for store in (second, second, first):
         store.refresh(*DOWNLOADED)
     assert sorted(name for name in fetched if not name.endswith(".jsonl")) == [
@@ -281,7 +268,7 @@ def test_weights_of_a_network_that_was_trained_again_stay_in_the_mirror(machines
     assert store.find_weights(CELL.id).read_bytes() == b"again"
 
 
-def test_a_record_of_older_numerics_is_set_aside_there_and_its_weights_are_tidied_away(machines: Machines) -> None:
+def test_a_record_of_older_numerics_is_set_aside_there(machines: Machines) -> None:
     first, second, third = map(machines.store, ("first", "second", "third"))
     put(first, numerics=NUMERICS - 1, weights=b"old")
     third.refresh(*DOWNLOADED)
@@ -289,14 +276,20 @@ def test_a_record_of_older_numerics_is_set_aside_there_and_its_weights_are_tidie
     second.sync([CELL.id])
     assert second.set_aside_stale(CELL.id)
     assert not any(name.startswith("cells/") for name in machines.names())
+    assert any(name.startswith(f"superseded/{CELL.id}") for name in machines.names())
     put(second)
-    kept = {name.partition("/")[0]: name for name in machines.names() if name.endswith("model.safetensors")}
-    assert kept.keys() == {"superseded"}
     third.refresh(*DOWNLOADED)
     assert third.is_current(CELL.id) and not third.find_weights(CELL.id).exists()
-    (leftover,) = leftovers(third)
+
+
+def test_weights_of_superseded_cells_are_tidied_away_there(machines: Machines) -> None:
+    first, second = machines.store("first"), machines.store("second")
+    put(first, numerics=NUMERICS - 1, weights=b"old")
+    assert first.set_aside_stale(CELL.id)
+    second.refresh(*DOWNLOADED)
+    (leftover,) = leftovers(second)
     assert (leftover.path.name, leftover.size) == ("model.safetensors", 3)
-    remove(third, [leftover])
+    remove(second, [leftover])
     assert not any(name.endswith("model.safetensors") for name in machines.names())
 
 
@@ -305,7 +298,7 @@ def test_no_opening_is_lost_or_told_twice(machines: Machines, monkeypatch: pytes
     put(first)
     second.refresh(*DOWNLOADED)
     with monkeypatch.context() as patched:
-        patched.setattr(ObjectStore, "send", lambda *_: (_ for _ in ()).throw(StorageUnavailable(5, "away")))
+        patched.setattr(MirroredStore, "send", lambda *_: (_ for _ in ()).throw(StorageUnavailable(5, "away")))
         with pytest.raises(StorageUnavailable):
             first.add_evaluation(CELL.id, "test", {"test/top1": 0.5}, made_up_predictions(), NOTE)
     assert first.evaluated(CELL.id) == set()  # what could not be logged is not there
@@ -352,12 +345,12 @@ def test_a_sweep_elsewhere_that_keeps_writing_its_state_there_holds_the_folder(
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("ftp://lab/runs", "begins with 'ftp://'"),
-        ("s3://", "not of the form"),
+        ("ftp://lab/runs", "is not s3://BUCKET"),
+        ("s3://", "is not s3://BUCKET"),
         (f"s3://{KEY}:{SECRET}@lab/runs", "may hold no credentials"),
         (f"s3://{KEY}@lab/runs", "may hold no credentials"),
         (f"s3://lab/runs?secret_key={SECRET}", "no query"),
-        ("s3://lab//runs", "not of the form"),
+        ("s3://lab//runs", "is not s3://BUCKET"),
         ("s3://lab/../runs", "'..'"),
     ],
 )
@@ -367,29 +360,21 @@ def test_a_url_that_cannot_be_meant_is_refused_and_no_secret_in_it_repeated(url:
     assert SECRET not in str(raised.value) and KEY not in str(raised.value)
 
 
-def test_a_url_may_end_in_a_slash() -> None:
-    assert checked_url("gs://lab/runs.of/2026/") == "gs://lab/runs.of/2026"
-
-
 @pytest.mark.parametrize(
     ("endpoint", "bucket", "says"),
     [
         ("", "no-such-bucket", "there is no such bucket"),
-        ("http://127.0.0.1:1", BUCKET, "it does not answer"),
-        (f"http://{KEY}:{SECRET}@127.0.0.1:1", BUCKET, "AWS_ENDPOINT_URL is not of the form"),
-        ("", BUCKET, "access is denied"),
+        ("http://127.0.0.1:1", BUCKET, "network connection"),
+        (f"http://{KEY}:{SECRET}@127.0.0.1:1", BUCKET, "network connection|cannot be used"),
     ],
 )
 def test_an_object_store_that_cannot_be_used_is_refused_in_a_sentence(
     machines: Machines, monkeypatch: pytest.MonkeyPatch, endpoint: str, bucket: str, says: str
 ) -> None:
     monkeypatch.setenv("CARFT_MIRRORS", str(machines.place))
-    monkeypatch.setattr(remote, "ATTEMPTS", 1)
+    monkeypatch.setattr(mirror, "ATTEMPTS", 1)
     if endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    if says == "access is denied":
-        monkeypatch.setattr(moto.settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from now on it looks at keys
-        monkeypatch.setattr(ActionAuthenticatorMixin, "request_count", 0)
     with pytest.raises(UserError, match=says) as refused:
         open_store(f"s3://{bucket}/runs", BUILT_IN)
     assert refused.value.hint and SECRET not in str(refused.value)
@@ -399,10 +384,10 @@ def test_a_request_that_is_denied_is_refused_in_a_sentence(machines: Machines, m
     def denied(*_: object) -> None:
         raise OSError(f"When x: AWS Error ACCESS_DENIED during PutObject operation: key {KEY} may not do this")
 
-    files = ObjectStore(machines.url).files
+    files = machines.store("first").files
     read_only = {name: getattr(files, name) for name in ("get_file_info", "open_input_stream")}
-    monkeypatch.setattr(ObjectStore, "files", SimpleNamespace(**read_only, open_output_stream=denied))
-    with pytest.raises(UserError, match="access is denied \\(PutObject\\)") as raised:
+    monkeypatch.setattr(MirroredStore, "files", SimpleNamespace(**read_only, open_output_stream=denied))
+    with pytest.raises(UserError, match="access denied \\(PutObject\\)") as raised:
         open_store(machines.url, BUILT_IN, writable=True)
     assert KEY not in str(raised.value)
     assert open_store(machines.url, BUILT_IN).name == machines.url  # reading is another matter
