@@ -330,8 +330,8 @@ def test_a_packed_copy_is_not_downloaded_into(packed: Path) -> None:
 
 
 def test_commands_know_a_packed_copy(files: Path, tmp_path: Path) -> None:
-    made = run_cli("data", "pack", "pets", "--data", files, "--to", tmp_path / "packed")
-    assert made.returncode == 0 and "in 2 tar files" in made.stdout
+    made = run_cli("data", "pack", "pets", "--data", files, "--to", tmp_path / "packed", "--json")
+    assert made.returncode == 0 and json.loads(made.stdout)[0]["shards"] == 2
     (row,) = json.loads(run_cli("ls", "data", "pets", "--data", tmp_path / "packed", "--json").stdout)
     assert row["there"] == "fixture"
     paths = list(indexed(PETS, tmp_path / "packed").splits["test"].paths)
