@@ -9,8 +9,8 @@ from pathlib import Path
 
 from benchmarks.benches import Setting, icons, image_set, vit
 from benchmarks.measuring import Figure
+from benchmarks.photos import photos
 from benchmarks.timed import clocks
-from sweeps.doctor.checks import photos
 
 PHOTOS = 16
 

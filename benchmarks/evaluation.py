@@ -7,11 +7,11 @@ from pathlib import Path
 
 from benchmarks.benches import TASK, icons, image_set
 from benchmarks.measuring import Figure, interleaved, ratio
+from benchmarks.photos import photos
 from carft.catalog.catalog import BUILT_IN
 from carft.core.array_cache import ArrayCache
 from carft.data.task import ImageSet
 from carft.training.context import cached_views
-from sweeps.doctor.checks import photos
 
 ROUNDS = 3
 ALPHAS = 3

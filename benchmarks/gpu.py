@@ -21,6 +21,7 @@ import torch.nn.functional as F
 
 from benchmarks.benches import image_set
 from benchmarks.measuring import Figure, interleaved
+from benchmarks.photos import photos
 from carft.catalog.catalog import BUILT_IN
 from carft.catalog.resolve import specify
 from carft.config.cell import Cell, Training
@@ -33,7 +34,6 @@ from carft.models.network import Network, Prompts, autocast
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import compute
-from sweeps.doctor.checks import photos
 
 HYPERPARAMETERS = {"ft": {"lr": 1e-5}, "car_ft": {"lr": 1e-5, "kl_weight": 1.0}}
 #: epochs of a training; the first is not timed

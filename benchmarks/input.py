@@ -18,12 +18,12 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from benchmarks.measuring import Figure, interleaved, ratio
+from benchmarks.photos import photos
 from carft.data.decoding import set_decoders
 from carft.data.image_files import Files, jpeg_decoder
 from carft.data.reference_views import DRAWS, ReferenceTrainView
 from carft.data.views import TrainView, View, batches, crop_box
 from carft.training.schedule import draws
-from sweeps.doctor.checks import photos
 
 PHOTOS, BATCH, SIDE, ROUNDS = 128, 16, 224, 3
 

@@ -12,29 +12,32 @@ from carft.core.failure_kinds import FailureKind, failure_kind, reason_of
 from carft.core.files import require_utf8
 from carft.core.garbage import collect_rarely
 from carft.training.device import clear_bit_variables
-from carft_cli.cell import combine, interpolate, model_group, soup, train
+from carft_cli.cell import combine, model_group, train
 from carft_cli.console import err, headed
 from carft_cli.data import data_group
-from carft_cli.init import init, new_group
+from carft_cli.init import init
+from carft_cli.ls import ls
 from carft_cli.plan import doctor, plan
 from carft_cli.report import report
-from carft_cli.results import ls, recipes, results_group, show
+from carft_cli.results import results_group
 from carft_cli.status import status
-from carft_cli.sweep import audit, sweep
+from carft_cli.sweep import sweep
 
+#: panel of ``--help`` below the four commands that everyone needs
+MORE = "More"
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Does CAR-FT's claim hold, on this model, this data and this budget, and what does each number rest on?",
 )
-for command in (train, doctor, plan, sweep, audit, status, interpolate, soup, combine, ls, show, recipes, init):
+for command in (init, sweep, status):
     app.command()(command)
 app.add_typer(report, name="report")
-app.add_typer(new_group, name="new")
-app.add_typer(results_group, name="results")
-app.add_typer(model_group, name="model")
-app.add_typer(data_group, name="data")
+for command in (plan, doctor, train, combine, ls):
+    app.command(rich_help_panel=MORE)(command)
+for group, name in ((results_group, "results"), (model_group, "model"), (data_group, "data")):
+    app.add_typer(group, name=name, rich_help_panel=MORE)
 
 #: control characters that no argument may hold; tab and line feed may stand in a file's name
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -49,6 +52,18 @@ OF_RAY = {
     "--num-samples": "Give the number of trials of each search with --trials.",
     "--scheduler": "Every trial is trained to its end; choose how trials are proposed with --sampler.",
 }
+#: command of an earlier version -> what takes its place
+EARLIER = {
+    "audit": "Sweep one recipe after another into one folder of results, then report (docs/protocol.md).",
+    "interpolate": "Make the curve of a cell with combine wise_ft --cells ID.",
+    "soup": "Average cells with combine soup --cells ID,ID.",
+    "show": "Look at a cell with ls cells ID.",
+    "recipes": "Look at recipes with ls recipes, and at one with ls recipes NAME.",
+    "new method": "Write a method of your own with init --method NAME.",
+    "results events": "Show cells in a tracker with sweep --log NAME; a sweep that is finished shows what is missing.",
+    "data ls": "List data sets with ls data.",
+    "data fixture": "Draw a fake data set with data fetch NAME --fake.",
+}
 MAKE_SPACE = "Make space on the disk that the command writes to, and give it again."
 
 
@@ -57,8 +72,7 @@ def main() -> None:
     clear_bit_variables()
     collect_rarely()
     try:
-        for argument in sys.argv[1:]:
-            _require_known(argument)
+        _require_known(sys.argv[1:])
         app()
     except UserError as refusal:
         _end("Refused:", refusal.message, refusal.hint, code=2)
@@ -90,14 +104,19 @@ def main() -> None:
         _end("The cell failed:", f"{kind}: {reason_of(error).splitlines()[0]}", hint, code=1)
 
 
-def _require_known(argument: str) -> None:
-    """Raise ``UserError`` for an argument with characters that no argument has, and for an option that Ray Tune has."""
-    require_utf8(argument)
-    if CONTROL.search(argument):  # typer would print it as it is
-        raise UserError("An argument holds a control character.", "Rename the file, or type the argument.")
-    name = argument.partition("=")[0].replace("_", "-")
-    if name in OF_RAY:
-        raise UserError(f"There is no option {name}.", OF_RAY[name])
+def _require_known(arguments: list[str]) -> None:
+    """Raise ``UserError`` for characters that no argument has, options of Ray Tune and commands of earlier versions."""
+    for argument in arguments:
+        require_utf8(argument)
+        if CONTROL.search(argument):  # typer would print it as it is
+            raise UserError("An argument holds a control character.", "Rename the file, or type the argument.")
+        name = argument.partition("=")[0].replace("_", "-")
+        if name in OF_RAY:
+            raise UserError(f"There is no option {name}.", OF_RAY[name])
+    for command in (arguments[:1], arguments[:2]):
+        name = " ".join(command)
+        if name in EARLIER:
+            raise UserError(f"There is no command '{name}' any more.", EARLIER[name])
 
 
 def _remedy(error: OSError) -> str | None:

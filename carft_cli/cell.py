@@ -1,4 +1,4 @@
-"""One cell: train it, interpolate it, make a soup of several, export it; and the pretrained model before training."""
+"""One cell: train it, combine it with others, export it; and the pretrained model before training."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ import typer
 
 from carft.config.cell import Cell, Reading, Training
 from carft.config.settings import ProtocolSettings
-from carft.core.errors import unknown
-from carft_cli.console import err, metrics_table, out, percent, print_json, rows_table, split
+from carft.core.errors import UserError, unknown
+from carft_cli.answer import Answer, Shown, answering, bold
+from carft_cli.console import err, percent, split
 from carft_cli.declare import OUTPUT, RUN, Options, option, takes
 from carft_cli.options import (
-    AsJson,
     Data,
     Device,
     ExecutionOptions,
     ModelOptions,
-    OutputOptions,
     PluginOptions,
     ResultsPath,
     TaskName,
@@ -36,6 +35,8 @@ from carft_cli.options import (
 
 if TYPE_CHECKING:
     from carft.catalog.catalog import Catalog
+    from carft.store.records import Store
+    from carft.training.execution import Execution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,6 @@ class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
         """The cell that is asked for, and the catalog that knows it."""
         from carft.catalog.resolve import specify
         from carft.config.registry import METHODS
-        from carft.core.errors import UserError
 
         if self.plugin and self.method in METHODS:
             words = f"'{self.method}' is a method of this package, and runs in no process that has loaded a plugin."
@@ -85,8 +85,9 @@ class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
         return specify(task, self.method, named | more, *asked, catalog=catalog, **self.protocol), catalog
 
 
+@answering
 @takes(TrainSettings)
-def train(settings: TrainSettings) -> None:
+def train(settings: TrainSettings) -> Answer:
     """Run one cell in this process, without Ray. A finished cell is not run again.
 
     Example: `python cli.py train --task icons-3/mix-7 --method car_ft --lr 3e-4 --kl-weight 1`
@@ -100,110 +101,85 @@ def train(settings: TrainSettings) -> None:
     result = run_cell(
         cell, store, execution, settings.unseal, settings.keep_weights, lambda line: err.print(line, style="dim")
     )
-    if settings.as_json:
-        return print_json(asdict(result))
-    status = "done" if result.status == "done" else "was already done, nothing was run"
-    out.say(f"Cell {cell.id}: {status}.")
-    out.print(metrics_table(result.metrics))
+    return Answer(asdict(result))
 
 
-def interpolate(
-    cell: Annotated[str, typer.Option(help="Id, or its beginning, of a finished fine-tuned cell.")],
-    data: Data = None,
-    results: ResultsPath = "results",
-    as_json: AsJson = False,
-) -> None:
-    """WiSE-FT: the whole curve between the pretrained model and a finished cell, evaluated on every set.
-
-    Example: `python cli.py interpolate --cell 3fa4`
-    """
-    from carft.posthoc.wise_ft import run_curve
-
-    store, execution = existing(results, writable=True), execution_here(data)
-    statuses = run_curve(store.read(store.resolve(cell)).cell, store, execution)
-    points: list[dict[str, Any]] = []
-    for point, status in statuses.items():
-        points.append({"cell": point, "status": status, "metrics": store.metrics(point)})
-    if as_json:
-        return print_json(points)
-    rows = []
-    for entry in points:
-        row = {"alpha": store.read(entry["cell"]).cell.hyperparameters["alpha"], "cell": entry["cell"]}
-        for name in ("val/top1", "test/top1", "ood/mean/top1"):
-            row[name] = percent(entry["metrics"].get(name))
-        rows.append(row)
-    out.print(rows_table(rows))
-
-
-def soup(
-    cells: Annotated[str, typer.Option(help="Comma-separated ids, or their beginnings: the search cells of a study.")],
-    greedy: Annotated[bool, typer.Option("--greedy", help="Only the cells that help on validation.")] = False,
-    data: Data = None,
-    results: ResultsPath = "results",
-    as_json: AsJson = False,
-) -> None:
-    """Model soup: the average of the weights of finished cells, evaluated on every set.
-
-    Example: `python cli.py soup --cells 3fa4,91c0,e07b --greedy`
-    """
-    from carft.config.registry import SoupRule
-    from carft.posthoc.soup import run_soup
-
-    store, execution = existing(results, writable=True), execution_here(data)
-    parents = [store.read(store.resolve(cell)).cell for cell in split(cells) or []]
-    rule = SoupRule.GREEDY if greedy else SoupRule.UNIFORM
-    averaged, status = run_soup(parents, rule, store, execution)
-    members, metrics = store.read(averaged).made_with.members, store.metrics(averaged)
-    if as_json:
-        return print_json({"cell": averaged, "status": status, "members": members, "metrics": metrics})
-    out.say(f"Cell {averaged}: {len(members)} of {len(parents)} cells: {', '.join(members)}")
-    out.print(metrics_table(metrics))
-
-
+@answering
 def combine(
-    method: Annotated[str, typer.Argument(help="model_stock, lines, output_average or dawin (docs/methods.md).")],
-    cells: Annotated[str, typer.Option(help="Id, or its beginning, of a trained cell; of model_stock two or more.")],
+    method: Annotated[
+        str, typer.Argument(help="wise_ft, soup, model_stock, lines, output_average or dawin (docs/methods.md).")
+    ],
+    cells: Annotated[
+        str, typer.Option(help="Id, or its beginning, of a trained cell; of soup and model_stock several, with commas.")
+    ],
+    greedy: Annotated[bool, typer.Option("--greedy", help="Of soup: only cells that help on validation.")] = False,
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Of lines: the part that the first layer keeps.")] = 0.0,
     data: Data = None,
     results: ResultsPath = "results",
-    as_json: AsJson = False,
-) -> None:
-    """Successors of WiSE-FT that train nothing: a cell made of finished cells, evaluated on every set.
+) -> Answer:
+    """Make cells of finished ones without training: WiSE-FT's whole curve, a soup, others. Evaluates on every set.
 
-    Example: `python cli.py combine model_stock --cells 3fa4,91c0`
+    Example: `python cli.py combine wise_ft --cells 3fa4`
     """
-    from carft.config.registry import COMBINED, METHODS
-    from carft.posthoc.combine import run_combination
-
-    if method not in COMBINED:
-        raise unknown("method of combine", method, COMBINED)
     store, execution = existing(results, writable=True), execution_here(data)
     parents = [store.read(store.resolve(cell)).cell for cell in split(cells) or []]
-    hyperparameters = {"alpha": alpha} if "alpha" in METHODS[method].space else {}
-    made, status = run_combination(method, parents, hyperparameters, store, execution)
-    if as_json:
-        return print_json({"cell": made, "status": status, "metrics": store.metrics(made)})
-    out.say(f"Cell {made}: {status}.")
-    out.print(metrics_table(store.metrics(made)))
+    points: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    for made, status in _combined(method, parents, greedy, alpha, store, execution).items():
+        record, metrics = store.read(made), store.metrics(made)
+        point = {"cell": made, "status": status, "metrics": metrics}
+        row = {"cell": made, "status": status, **record.cell.hyperparameters}
+        for name in ("val/top1", "test/top1", "ood/mean/top1"):
+            row[name] = percent(metrics.get(name))
+        if method == "soup":
+            point["members"] = record.made_with.members
+            row["members"] = f"{len(record.made_with.members)} of {len(parents)}"
+        points.append(point)
+        rows.append(row)
+    return Answer(points if method == "wise_ft" else points[0], [rows])
+
+
+def _combined(
+    method: str, parents: list[Cell], greedy: bool, alpha: float, store: Store, execution: Execution
+) -> Mapping[str, str]:
+    """Id -> status of each cell that a method makes of others."""
+    from carft.config.registry import COMBINED, METHODS, SoupRule
+    from carft.posthoc.combine import run_combination
+    from carft.posthoc.soup import run_soup
+    from carft.posthoc.wise_ft import run_curve
+
+    if method == "wise_ft":
+        if len(parents) > 1:
+            raise UserError("wise_ft is made of one trained cell.", "Name it: --cells ID")
+        return run_curve(parents[0], store, execution)
+    if method == "soup":
+        made, status = run_soup(parents, SoupRule.GREEDY if greedy else SoupRule.UNIFORM, store, execution)
+    elif method in COMBINED:
+        hyperparameters = {"alpha": alpha} if "alpha" in METHODS[method].space else {}
+        made, status = run_combination(method, parents, hyperparameters, store, execution)
+    else:
+        raise unknown("method of combine", method, ("wise_ft", "soup", *COMBINED))
+    return {made: status}
 
 
 model_group = typer.Typer(no_args_is_help=True, help="The pretrained model before training, and a trained one to keep.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckSettings(ModelOptions, OutputOptions):
+class CheckSettings(ModelOptions):
     """Everything that `model check` is asked for."""
 
-    protocol: Annotated[dict[str, Any], Options(ProtocolSettings, RUN, only=("precision",), of_recipe=True)]
     task: TaskName = "imagenet"
     device: Device = "auto"
     data: Data = None
+    results: ResultsPath = "results"
     tasks_file: TasksFilePath = None
 
 
 @model_group.command()
+@answering
 @takes(CheckSettings)
-def check(settings: CheckSettings) -> None:
+def check(settings: CheckSettings) -> Answer:
     """Measure the zero-shot row and the context row, and hold them against what others measured, before any training.
 
     Example: `python cli.py model check --task imagenet --data ROOT`
@@ -212,7 +188,7 @@ def check(settings: CheckSettings) -> None:
 
     model, pretrained = settings.weights()
     task, catalog = task_of_file(known_catalog(settings.results), settings.tasks_file, settings.task)
-    precision = settings.protocol.get("precision") or _precision_of_sweep(task, catalog)
+    precision = _precision_of_sweep(task, catalog)
     cell = specify(task, "zeroshot", {}, model=model, pretrained=pretrained, precision=precision, catalog=catalog)
     store = begin_run(settings.results, catalog, [cell.task], [], cell, settings.data)
 
@@ -224,22 +200,18 @@ def check(settings: CheckSettings) -> None:
     run_cell(cell, store, execution, unseal=True)
     rows, recognition = zero_shot_check(store, cell), ContextRecognition.of_cell(store, cell)
     divergence = context_check(cell, execution, catalog)
-    if settings.as_json:
-        context = {**asdict(divergence), "words": divergence.words}
-        print_json([{**row, "context": context} for row in rows])
-    else:
-        compared = any(row["reference"] is not None for row in rows)
-        out.print(rows_table([_set_row(row, compared) for row in rows]))
-        if recognition is not None:
-            above = "fine-tuning can lose it" if recognition.is_above_chance else "fine-tuning has none to lose"
-            out.say(f"Context recognition: {recognition.words}: {above}.")
-        out.say(f"Context distribution on validation: {divergence.words}")
-        unknown = unknown_classes(ClassRecognition.of_cell(store, cell))
-        if unknown:
-            out.say(unknown, style="bold")
-    if any(row["answer"] == "differs" for row in rows):
+    context = {**asdict(divergence), "words": divergence.words}
+    compared = any(row["reference"] is not None for row in rows)
+    people: list[Shown] = [[_set_row(row, compared) for row in rows]]
+    if recognition is not None:
+        above = "fine-tuning can lose it" if recognition.is_above_chance else "fine-tuning has none to lose"
+        people.append(f"Context recognition: {recognition.words}: {above}.")
+    people.append(f"Context distribution on validation: {divergence.words}")
+    people.append(bold(unknown_classes(ClassRecognition.of_cell(store, cell))))
+    differs = any(row["answer"] == "differs" for row in rows)
+    if differs:
         err.say("The zero-shot row differs from every reference: correct the pipeline before any training.")
-        raise SystemExit(1)
+    return Answer([{**row, "context": context} for row in rows], people, code=int(differs))
 
 
 def _precision_of_sweep(task: str, catalog: Catalog) -> str:
@@ -268,13 +240,13 @@ def _set_row(row: Mapping[str, Any], compared: bool) -> dict[str, Any]:
 
 
 @model_group.command()
+@answering
 def export(
     cell: Annotated[str, typer.Argument(help="Id of a finished cell, or its beginning.")],
     to: Annotated[Path, typer.Option("--to", help="A new folder.")],
     data: Data = None,
     results: ResultsPath = "results",
-    as_json: AsJson = False,
-) -> None:
+) -> Answer:
     """Write a trained model in open_clip's own folder format, with class head and model card.
 
     Example: `python cli.py model export 3fa4 --to my-model`
@@ -283,8 +255,5 @@ def export(
 
     store, execution = existing(results), execution_here(data)
     paths = write(store.resolve(cell), store, to, execution)
-    if as_json:
-        return print_json(paths)
-    for path in paths:
-        out.say(str(path))
-    out.say(f"Load it: open_clip.create_model_and_transforms('local-dir:{to.resolve()}')")
+    load = f"Load it: open_clip.create_model_and_transforms('local-dir:{to.resolve()}')"
+    return Answer(paths, [*map(str, paths), load])

@@ -5,10 +5,9 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -102,17 +101,6 @@ out = NamingConsole()
 err = NamingConsole(stderr=True)
 
 
-@contextmanager
-def printing_to(people: TextIO) -> Iterator[None]:
-    """Within the block, ``err`` prints there, whatever becomes of standard error."""
-    before = err._file
-    err.file = people
-    try:
-        yield
-    finally:
-        err._file = before
-
-
 #: columns of ids and short words, which stay on one line
 WHOLE = ("cell", "study", "winner", "verdict")
 
@@ -130,22 +118,16 @@ def new_table(*headings: str) -> Table:
     return table
 
 
-def rows_table(rows: Sequence[Mapping[str, Any]], empty: str = "nothing", columns: Sequence[str] = ()) -> Table:
-    """Rows of plain values as a table for people; a dash for what a row does not have.
-
-    empty: the heading where there are no rows. columns: names of those to print; default: all.
-    """
-    headings = dict.fromkeys(columns)
-    if not columns:
-        for row in rows:
-            headings |= dict.fromkeys(row)
-    table = new_table(*(headings or [empty]))
+def rows_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Rows of plain values as a table for people; a dash for what a row does not have."""
+    headings = list(dict.fromkeys(chain.from_iterable(rows)))
+    table = new_table(*(headings or ["nothing"]))
     for row in rows:
         table.add_row(*(cell_text(row.get(name)) for name in headings))
     return table
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> None:
+def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the same table. Where it fits, its lines are made here: rich takes most of a listing's time for them."""
     headings = list(dict.fromkeys(chain.from_iterable(rows)))
     lines = [[visible(name) for name in headings]]
@@ -159,18 +141,9 @@ def print_rows(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> Non
         texts.append("".join(f" {text}{' ' * (width - length)} " for text, length, width in parts))
     is_plain = all(text.isprintable() for text in texts)
     if not rows or not is_plain or sum(widths) + 2 * len(widths) > out.width:
-        return out.print(rows_table(rows, empty))
+        return out.print(rows_table(rows))
     out.say(Text(texts[0], "table.header"))
     out.say(Text("\n".join(texts[1:])))
-
-
-def print_stacked(rows: Sequence[Mapping[str, Any]], head: Sequence[str]) -> None:
-    """Rows of plain values with a line for each field, for long reasons and paths; the fields of ``head`` go first."""
-    for row in rows:
-        out.say("  ".join(cell_text(row[name]) for name in head), style="bold")
-        for name, value in row.items():
-            if name not in head and value not in (None, ""):
-                out.say(f"  {name}: {cell_text(value)}")
 
 
 def cell_text(value: Any) -> str:
@@ -213,8 +186,3 @@ def counted(count: int, what: str) -> str:
 def percent(value: float | None) -> str:
     """A share of 1 in per cent with one decimal; a dash for none."""
     return "-" if value is None else f"{100 * value:.1f}"
-
-
-def metrics_table(metrics: Mapping[str, float]) -> Table:
-    """Metrics by name."""
-    return rows_table([{"metric": name, "value": f"{value:.4f}"} for name, value in metrics.items()])

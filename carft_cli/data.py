@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
@@ -13,9 +13,10 @@ from rich.text import Text
 
 from carft.core.errors import UserError, typed
 from carft.core.files import given_path
-from carft_cli.console import counted, err, out, print_json, rows_table
+from carft_cli.answer import Answer, Rows, Shown, answering
+from carft_cli.console import counted, err
 from carft_cli.declare import DATA, option
-from carft_cli.options import AsJson, Data, TasksFilePath, task_of_file
+from carft_cli.options import Data, TasksFilePath, task_of_file
 
 if TYPE_CHECKING:
     from carft.catalog.catalog import Catalog
@@ -32,7 +33,7 @@ READABLE = "every image can be read"
 PackFolder = Annotated[
     Path, option(DATA, "Folder for packed copies: the --data of other commands.", "--to", parser=given_path)
 ]
-SetName = Annotated[str, typer.Argument(help="A data set or task; see: data ls")]
+SetName = Annotated[str, typer.Argument(help="A data set or task; see: ls data")]
 
 
 def required(data: Path | None) -> Path:
@@ -42,51 +43,30 @@ def required(data: Path | None) -> Path:
     return data
 
 
-data_group = typer.Typer(
-    no_args_is_help=True, help="Data sets on disk: list, check, download, pack, or draw a tiny fake one."
-)
+data_group = typer.Typer(no_args_is_help=True, help="Data sets on disk: check, download or pack them.")
 
 
-@data_group.command("ls")
-def data_ls(
-    name: Annotated[str | None, typer.Argument(help="A data set, or a task; default: all.")] = None,
-    data: Data = None,
-    as_json: AsJson = False,
-) -> None:
-    """List the data sets: what each measures, how large it is, where it goes, and whether --data holds it.
+def list_data(name: str | None, data: Path | None) -> Answer:
+    """What each data set measures, how large it is, where it goes, and whether the folder ``data`` holds it.
 
-    Example: `python cli.py data ls --data data`
+    name: of a data set or task; None: all.
     """
     from carft.catalog.catalog import BUILT_IN
     from carft.catalog.families import DATA_SETS
 
-    data_sets = list(DATA_SETS.values()) if name is None else _some(name, BUILT_IN)
-    rows = []
-    for data_set in data_sets:
-        row: dict[str, Any] = {"data set": data_set.name}
+    facts: Rows = []
+    rows: Rows = []
+    for data_set in list(DATA_SETS.values()) if name is None else _some(name, BUILT_IN):
+        first: dict[str, Any] = {"data set": data_set.name}
         if data:
-            row["there"] = _state(data_set, data)
-        row |= {
-            "measures": data_set.measures,
-            "classes": len(data_set.classes),
-            "images": dict(data_set.counts),
-            "place": data_set.folder,
-            "fetch": bool(data_set.archives),
-            "digests": len(data_set.digests) + bool(data_set.listing),
-            "licence": data_set.licence,
-            "source": data_set.source,
-        }
-        rows.append(row)
-    if as_json:
-        return print_json(rows)
-    for row in rows:
-        row["images"] = _counts(row["images"])
-        row["fetch"] = "yes" if row["fetch"] else "by hand"
-    columns = ["data set", "there", "measures", "classes", "images", "place", "fetch"]
-    if not data:
-        columns.remove("there")
-    out.print(rows_table(rows, columns=columns))
-    out.say("Licences and sources: --json")
+            first["there"] = _state(data_set, data)
+        first |= {"measures": data_set.measures, "classes": len(data_set.classes)}
+        images, place, can_fetch = dict(data_set.counts), data_set.folder, bool(data_set.archives)
+        more = {"digests": len(data_set.digests) + bool(data_set.listing), "licence": data_set.licence}
+        facts.append({**first, "images": images, "place": place, "fetch": can_fetch, **more, "source": data_set.source})
+        by_hand = "yes" if can_fetch else "by hand"
+        rows.append({**first, "images": _counts(images), "place": place, "fetch": by_hand})
+    return Answer(facts, [rows, "Licences and sources: --json"])
 
 
 def _counts(images: Mapping[str, int]) -> str:
@@ -110,40 +90,54 @@ def _state(data_set: DataSet, root: Path) -> str:
 
 
 @data_group.command("check")
-def data_check(name: SetName, data: Data = None, tasks_file: TasksFilePath = None, as_json: AsJson = False) -> None:
+@answering
+def data_check(name: SetName, data: Data = None, tasks_file: TasksFilePath = None) -> Answer:
     """Read every image and compare with the catalog: counts, classes, digests. Exit code 1 when something differs.
 
     Example: `python cli.py data check pets --data data`
     """
-    from carft.catalog.catalog import BUILT_IN
     from carft.data.checking import check
 
+    chosen, own, root = _asked(name, data, tasks_file)
+    checks = [check(data_set, root) for data_set in chosen]
+    if own is None:
+        people: list[Shown] = []
+        for one in checks:
+            people += _check_lines(one)
+        fails = any(one.status == "failed" for one in checks)
+        return Answer([asdict(one) for one in checks], people, code=int(fails))
+    task, catalog = own
+    (checked,) = checks
+    checked = replace(checked, data_set=task)
+    found, lines = examine(task, catalog)
+    people = [*_check_lines(checked, own=True), *lines, *split_lines(tables_of([task], catalog))]
+    return Answer(
+        [{**asdict(checked), **found}], people, code=int(bool(found["refused"]) or checked.status == "failed")
+    )
+
+
+def _asked(
+    name: str, data: Path | None, tasks_file: Path | None
+) -> tuple[list[DataSet], tuple[str, Catalog] | None, Path]:
+    """The data sets of a name, and the folder that holds them; of your own data also the task and its catalog.
+
+    Raises ``UserError`` for what is not there.
+    """
+    from carft.catalog.catalog import BUILT_IN
+
     name, catalog = task_of_file(BUILT_IN, tasks_file, name)
-    chosen, own = _some(name, catalog), catalog.named(name) is not None
-    root = Path() if own else required(data)
+    chosen, own, root = _some(name, catalog), None, Path()
+    if catalog.named(name) is None:
+        root = required(data)
+    else:
+        own = (name, catalog)
     for data_set in chosen:
         data_set.require_present(root)
-    facts: dict[str, Any] = {}
-    lines: list[str] = []
-    checks = [check(data_set, root) for data_set in chosen]
-    if own:
-        facts, lines = examine(name, catalog)
-        checks = [replace(one, data_set=name) for one in checks]
-    if as_json:
-        print_json([{**asdict(one), **facts} for one in checks])
-    else:
-        for one in checks:
-            _print_check(one, own)
-        for line in lines:
-            out.say(f"  {line}")
-        if own:
-            print_splits(tables_of([name], catalog))
-    if facts.get("refused") or any(one.status == "failed" for one in checks):
-        raise SystemExit(1)
+    return chosen, own, root
 
 
-def _print_check(one: Attestation, own: bool) -> None:
-    """Print what was found of a data set. own: whether it is one of your own, of which no catalog knows the truth."""
+def _check_lines(one: Attestation, own: bool = False) -> Iterator[Shown]:
+    """What was found of a data set. own: whether it is one of your own, of which no catalog knows the truth."""
     from carft.data.checking import MEANINGS
 
     status: str = one.status
@@ -153,13 +147,13 @@ def _print_check(one: Attestation, own: bool) -> None:
         if status == "unknown":
             status = READABLE
     counts = _counts(one.counts)
-    out.say(Text.assemble(f"{one.data_set}: ", (status, "bold"), f". {counts}. {meaning}".rstrip()))
-    for problem in one.problems:
-        out.say(f"  {problem}")
+    yield Text.assemble(f"{one.data_set}: ", (status, "bold"), f". {counts}. {meaning}".rstrip())
+    for line in one.problems:
+        yield f"  {line}"
     for file, reason in one.unreadable.items():
-        out.say(f"  {file}: {reason}")
+        yield f"  {file}: {reason}"
     if one.unreadable:
-        out.say("  Replace them with complete copies, or leave them out of a sweep with --skip-unreadable.")
+        yield "  Replace them with complete copies, or leave them out of a sweep with --skip-unreadable."
 
 
 def examine(task: str, catalog: Catalog) -> tuple[dict[str, Any], list[str]]:
@@ -167,23 +161,35 @@ def examine(task: str, catalog: Catalog) -> tuple[dict[str, Any], list[str]]:
 
     Raises ``UserError`` for data that cannot be.
     """
-    from carft.training.execution import Execution
-
     table, named = catalog.own.table(task), catalog.own.named[task]
-    refusal = catalog.refusal(task, Execution())
+    tables, refusal = {task: (table, named)}, refusal_of(task, catalog)
     lines = [f"{len(table.splits):,} groups.", *table.notes]
     if refusal:
         lines.append(f"No sweep can use it yet. {refusal}")
     facts = {
         "refused": refusal,
-        "splits": split_rows({task: (table, named)}),
-        "warnings": split_warnings({task: (table, named)}),
+        "splits": split_rows(tables),
+        "warnings": split_warnings(tables),
     }
-    return facts, lines
+    return facts, [f"  {line}" for line in lines]
+
+
+def refusal_of(task: str, catalog: Catalog) -> str | None:
+    """Why no sweep can use your own images, in a sentence; None where one can."""
+    from carft.training.execution import Execution
+
+    return catalog.refusal(task, Execution())
 
 
 @data_group.command("fetch")
-def data_fetch(name: SetName, data: Data = None, as_json: AsJson = False) -> None:
+@answering
+def data_fetch(
+    name: SetName,
+    fake: Annotated[
+        bool, typer.Option("--fake", help="Draw a tiny tree in its layout instead, marked as fake.")
+    ] = False,
+    data: Data = None,
+) -> Answer:
     """Download what torchvision may download; say where the rest is to be had.
 
     Example: `python cli.py data fetch dtd --data data`
@@ -192,72 +198,42 @@ def data_fetch(name: SetName, data: Data = None, as_json: AsJson = False) -> Non
     from carft.catalog.catalog import BUILT_IN
     from carft.data.fetching import fetch
 
-    rows = []
+    rows: Rows = []
     for data_set in _some(name, BUILT_IN):
-        new = fetch(data_set, root, log=lambda line: err.say(line, style="dim"))
-        rows.append({"data set": data_set.name, "status": "fetched" if new else "present"})
-    if as_json:
-        return print_json(rows)
-    for row in rows:
-        words = "downloaded" if row["status"] == "fetched" else "was here already"
-        out.say(f"{row['data set']}: {words}.")
-    out.say(f"Next: {typed('data', 'check', name, '--data', str(root))}")
+        status = "present"
+        if fake:
+            data_set.fixture(root)
+            status = "fake"
+        elif fetch(data_set, root, log=lambda line: err.say(line, style="dim")):
+            status = "fetched"
+        rows.append({"data set": data_set.name, "status": status, "place": str(root / data_set.folder)})
+    return Answer(rows, [rows, f"Next: {typed('data', 'check', name, '--data', str(root))}"])
 
 
 @data_group.command("pack")
-def data_pack(
-    name: SetName,
-    to: PackFolder,
-    data: Data = None,
-    tasks_file: TasksFilePath = None,
-    as_json: AsJson = False,
-) -> None:
+@answering
+def data_pack(name: SetName, to: PackFolder, data: Data = None, tasks_file: TasksFilePath = None) -> Answer:
     """Copy a data set into few tar files, which are faster to copy and open; records stay the same.
 
     Example: `python cli.py data pack imagenet --data data --to packed`
     """
-    from carft.catalog.catalog import BUILT_IN
     from carft.data.packing import pack
 
-    name, catalog = task_of_file(BUILT_IN, tasks_file, name)
-    chosen, own = _some(name, catalog), catalog.named(name) is not None
-    root = Path() if own else required(data)
-    rows = []
+    chosen, own, root = _asked(name, data, tasks_file)
+    rows: Rows = []
+    following = f"Next: {typed('data', 'check', name, '--data', str(to))}"
     for data_set in chosen:
-        data_set.require_present(root)
         copy = pack(data_set, root, to, log=lambda line: err.say(line, style="dim"))
-        rows.append({"data set": name if own else data_set.name, **asdict(copy), "folder": str(copy.folder)})
-        path = copy.folder / data_set.table
-    if as_json:
-        return print_json(rows)
-    for row in rows:
-        held = f"{row['images']:,} images, {row['bytes'] / 1e9:.3g} GB"
-        out.say(f"{row['data set']}: {held}, in {counted(row['shards'], 'tar file')} in {row['folder']}")
-    if own:
-        out.say(f"Next: write '{path.resolve()}' as the path of {name} into the tasks file.")
-    else:
-        out.say(f"Next: {typed('data', 'check', name, '--data', str(to))}")
+        shown = data_set.name
+        if own is not None:
+            shown, _ = own
+            path = (copy.folder / data_set.table).resolve()
+            following = f"Next: write '{path}' as the path of {shown} into the tasks file."
+        rows.append({"data set": shown, **asdict(copy), "folder": str(copy.folder)})
+    return Answer(rows, [rows, following])
 
 
-@data_group.command("fixture")
-def data_fixture(name: SetName, data: Data = None, as_json: AsJson = False) -> None:
-    """Draw a tiny fake tree in the set's layout, marked as fake, to try everything without the data.
-
-    Example: `python cli.py data fixture pets --data fixtures`
-    """
-    root = required(data)
-    from carft.catalog.catalog import BUILT_IN
-
-    chosen = _some(name, BUILT_IN)
-    for data_set in chosen:
-        data_set.fixture(root)
-    if as_json:
-        return print_json([{"data set": d.name, "place": str(root / d.folder)} for d in chosen])
-    for data_set in chosen:
-        out.say(f"{data_set.name}: a fixture, no real image, in {root / data_set.folder}")
-
-
-def _some(name: str, catalog: Catalog) -> list[Any]:
+def _some(name: str, catalog: Catalog) -> list[DataSet]:
     try:
         data_sets = catalog.data_sets(name)
     except UserError:
@@ -269,7 +245,7 @@ def _some(name: str, catalog: Catalog) -> list[Any]:
         return data_sets
     entry = catalog.package_card(name)
     if entry is None:
-        raise UserError(f"The task {name} needs no data set on disk.", f"Known data sets: {typed('data', 'ls')}")
+        raise UserError(f"The task {name} needs no data set on disk.", f"Known data sets: {typed('ls', 'data')}")
     raise UserError(
         f"The images of '{name}' are read by the package '{entry.package}', which names no data set to look at.",
         f"Its first cell reads them: {typed('model', 'check', '--task', name)}",
@@ -315,36 +291,28 @@ def split_warnings(tables: ImageTables) -> list[str]:
     from reports.stats.intervals import smallest_difference
 
     lines = []
-    several = len(tables) > 1
     for task, (table, named) in tables.items():
         sets = table.sets(named.id_domains, named.ood_domains)
         for split, index in sets.items():
             groups = len(set(index.groups))
             if split == "train" or groups >= FEW_GROUPS:
                 continue
-            where = f"{split} of {task}" if several else split
             effect = "differences have no interval"
             if groups > 1:
                 effect = f"it cannot show differences below about {100 * smallest_difference(groups):.0f} points"
-            lines.append(f"{where} has {counted(len(index), 'image')} of {counted(groups, table.unit)}: {effect}.")
+            images = f"{counted(len(index), 'image')} of {counted(groups, table.unit)}"
+            lines.append(f"{split} of {task} has {images}: {effect}.")
     return lines
 
 
-def print_splits(tables: ImageTables) -> None:
-    """Print images and groups of every split by domain, with a warning for each held-out set of few groups."""
+def split_lines(tables: ImageTables) -> Iterator[Shown]:
+    """Images and groups of every split by domain, with a warning for each held-out set of few groups."""
     if not tables:
         return
-    units = " or ".join(dict.fromkeys(f"{table.unit}s" for table, _ in tables.values()))
-    groups = "groups"
-    if units != "groups":
-        groups = f"groups ({units})"
-    out.say(f"Images of each split, their {groups}, and whether they are used:")
-    rows = split_rows(tables)
-    for row in rows:
-        row["used"] = "yes" if row["used"] else "no"
-    out.print(rows_table(rows))
+    yield "Images and groups of each split, and whether they are used:"
+    yield [{**row, "used": "yes" if row["used"] else "no"} for row in split_rows(tables)]
     warnings = split_warnings(tables)
     for warning in warnings:
-        out.say(f"Warning: {warning}")
+        yield f"Warning: {warning}"
     if warnings:
-        out.say(REMEDY)
+        yield REMEDY

@@ -26,6 +26,7 @@ PANELS = (
 RUN, SEARCH, WHERE, DATA, OUTPUT, MORE_RUN, MORE_SEARCH, MORE_WHERE, MORE_DATA = PANELS
 
 Declared = TypeVar("Declared")
+Result = TypeVar("Result")
 
 
 def option(panel: str, text: str, *names: str, **more: Any) -> Any:
@@ -37,24 +38,19 @@ def option(panel: str, text: str, *names: str, **more: Any) -> Any:
 class Options:
     """The options that are made from the described fields of a class of settings; those that are given, as a dict.
 
-    panel: of the options that ``main`` names; all others are in the advanced one. only: the names of the options, if
-    not all are wanted. of_recipe: whether the recipe has the defaults; they are then not shown, and a switch can be
-    turned off.
+    panel: of the options that ``main`` names; all others are in the advanced one. of_recipe: whether the recipe has the
+    defaults; they are then not shown, and a switch can be turned off.
     """
 
     settings: type
     panel: str
     main: tuple[str, ...] = ()
-    only: tuple[str, ...] = ()
     of_recipe: bool = False
 
     @property
     def fields(self) -> dict[str, FieldInfo]:
         """The declarations that become options."""
-        declared = described(self.settings)
-        if not self.only:
-            return declared
-        return {name: field for name, field in declared.items() if name in self.only}
+        return described(self.settings)
 
     def parameters(self) -> Iterator[inspect.Parameter]:
         """The options, None where they are not given."""
@@ -75,17 +71,17 @@ class Options:
             yield _parameter(name, Annotated[Optional[kind], made], None)  # noqa: UP045  # a type made at run time
 
 
-def takes(settings: type[Declared]) -> Callable[[Callable[[Declared], None]], Callable[..., None]]:
+def takes(settings: type[Declared]) -> Callable[[Callable[[Declared], Result]], Callable[..., Result]]:
     """Turn ``command(settings)`` into a function that Typer reads: one parameter for each option of ``settings``.
 
     ``settings`` is a frozen dataclass, which inherits the options that several commands share. A field is an option
     (``Annotated`` with :func:`option`), or a dict of the given ones of :class:`Options`.
     """
 
-    def decorate(command: Callable[[Declared], None]) -> Callable[..., None]:
+    def decorate(command: Callable[[Declared], Result]) -> Callable[..., Result]:
         @wraps(command)
-        def call(**values: Any) -> None:
-            command(settings_of(settings, values))
+        def call(**values: Any) -> Result:
+            return command(settings_of(settings, values))
 
         parameters = parameters_of(settings)
         call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Files to begin with: a project folder for your own data, and a method of your own."""
+"""Files to begin with: a project folder for your own data, or a method of your own."""
 
 from __future__ import annotations
 
@@ -16,37 +16,45 @@ import typer
 
 from carft.core.errors import MANY, OWN_RECIPE, UserError, first_of, typed, unknown
 from carft.core.files import given_path, write_text
-from carft_cli.console import out, print_json, program, split
-from carft_cli.data import print_splits, split_rows, split_warnings, tables_of
-from carft_cli.options import AsJson, ModelOptions, given
+from carft_cli.answer import Answer, Shown, answering
+from carft_cli.console import err, program, split
+from carft_cli.data import refusal_of, split_rows, split_warnings, tables_of
+from carft_cli.options import ModelOptions, given
 
 if TYPE_CHECKING:
-    from carft.catalog.catalog import Catalog
     from carft.data.folder.images import ImageTable
     from carft.data.folder.named import NamedTask
-    from carft_cli.data import ImageTables
 
 TASKS, README = "carft.yaml", "README.md"
+#: most characters of the family, and of the task, in the name of a task of a family
+HALF = 28
 
 
+@answering
 def init(
-    data: Annotated[Path, typer.Argument(help="A folder of images, a folder of such folders, or a table.")],
+    data: Annotated[
+        list[str] | None, typer.Argument(help="A folder of images, or a table; several become a family of tasks.")
+    ] = None,
     to: Annotated[Path, typer.Option("--to", help="The folder to write.")] = Path("my-audit"),
     model: Annotated[str | None, typer.Option(help="An open_clip model; default: that of downstream.")] = None,
     pretrained: Annotated[str | None, typer.Option(help="Its weights: a tag, or a file.")] = None,
     hold_out: Annotated[
         str | None,
-        typer.Option("--hold-out", help="Comma-separated domains to hold out whole; default: all but the largest."),
+        typer.Option("--hold-out", help="Comma-separated domains that are never trained on; a terminal is asked."),
     ] = None,
-    as_json: AsJson = False,
-) -> None:
+    method: Annotated[
+        str | None, typer.Option(help="In place of data: a method of your own to begin with, and its test.")
+    ] = None,
+) -> Answer:
     """Look at your images and write a project folder: tasks file, recipe, and a README with three commands.
-
-    A folder of several tasks becomes a family of tasks (docs/folder.md).
 
     Example: `python cli.py init images.csv --to my-audit`
     """
-    by_task = _read_tables(given_path(data))
+    if method is not None and not data:
+        return _begin_method(method, to)
+    if method is not None or not data:
+        raise UserError("init begins a project on your data, or a method.", "Name your images, or give --method NAME.")
+    tables = _read_tables([given_path(name) for name in data])
     tasks_file, recipe_file, readme = paths = [to / name for name in (TASKS, OWN_RECIPE, README)]
     _require_new(paths, "Give another folder: --to FOLDER")
     model, pretrained = ModelOptions(model=model, pretrained=pretrained).weights()
@@ -54,64 +62,54 @@ def init(
     from carft.catalog.catalog import BUILT_IN
     from carft.data.folder.named import TaskEntry
 
+    asks = sys.stdin.isatty() and sys.stderr.isatty()  # standard output is the answer alone
     entries = []
     tasks: list[NamedTask] = []
-    for task, table in by_task.items():
-        entries.append(_entry(task, table, to, split(hold_out) or ()))
-    asks = not as_json and sys.stdin.isatty() and sys.stdout.isatty()
-    for entry in entries:
+    for task, table in tables.items():
+        entry = _entry(task, table, to, split(hold_out) or (), asks)
         if asks:
             _ask_words(entry)
+        entries.append(entry)
         tasks += TaskEntry(**entry).tasks(tasks_file)
-    catalog = BUILT_IN.with_tasks(tasks)
     _write(tasks_file, {"tasks": entries}, "Domains, classes and prompts as they were found; edit what is wrong.")
     recipe = {"extends": "downstream", "tasks_file": TASKS, **given(model=model, pretrained=pretrained)}
     recipe |= {"trials": 4, "seeds": 3}
-    _write(recipe_file, recipe, "What is not said here is that of `recipes downstream`.")
-
+    _write(recipe_file, recipe, "What is not said here is that of `ls recipes downstream`.")
+    catalog = BUILT_IN.with_tasks(tasks)
     measures: list[str] = []
+    people: list[Shown] = []
     warnings: list[str] = []
-    for task in by_task:
-        card = catalog.card(task)
+    for named in tasks:
+        card, table = catalog.card(named.name), tables[named.name]
         measures.append(f"{card.name}, {len(card.classes)} classes, {card.measures.partition(': ')[2]}")
-        warnings += card.warnings()
-    name = catalog.card(next(iter(by_task))).name.partition("/")[0]
+        people += _lines(named, table)
+        warnings += [*card.warnings(), *table.notes]
+        refusal = refusal_of(named.name, catalog)
+        if refusal:
+            warnings.append(refusal)
+    name = tasks[0].name.partition("/")[0]
     words = {"name": name, "measures": "; ".join(measures), "program": program(), "folder": shlex.quote(str(to))}
     write_template(readme, "readme.md.txt", words)
 
-    tables = tables_of(by_task, catalog)
-    warnings += _problems(tables, catalog)
-    if as_json:
-        written = {"task": name, "tasks": list(tables), "paths": paths}
-        return print_json({**written, "splits": split_rows(tables), "warnings": [*warnings, *split_warnings(tables)]})
-    for task, (table, named) in tables.items():
-        out.say(f"Task {task}: {len(table.paths)} images, {len(table.splits)} groups, {len(table.classes)} classes.")
-        if named.ood_domains:
-            out.say(f"Trained on: {', '.join(named.id_domains)}; held out: {', '.join(named.ood_domains)}.")
-            _print_shares(table, named)
-    for warning in warnings:
-        out.say(f"Warning: {warning}")
-    print_splits(tables)
+    own = tables_of(tables, catalog)
+    warnings += split_warnings(own)
+    facts = {"task": name, "tasks": list(tables), "paths": paths, "splits": split_rows(own), "warnings": warnings}
+    people += [f"Warning: {warning}" for warning in warnings]
     if not asks:
         for entry in entries:
-            _print_words(entry)
-        out.say("Would a person use these words? If not, change them now: once a results folder has cells, they stay.")
-    out.say(f"Written: {tasks_file}, {recipe_file}, {readme}. Domains, class names and prompts are in {tasks_file}.")
-    out.say(f"Next: {typed('plan', str(recipe_file), results=to / 'results')}")
+            people += _words(entry)
+        people.append("Would a person use these words? If not, change them now: they stay once results have cells.")
+    people.append(f"Written: {', '.join(map(str, paths))}. Domains, class names and prompts are in {tasks_file}.")
+    people.append(f"Next: {typed('plan', str(recipe_file), results=to / 'results')}")
+    return Answer(facts, people)
 
 
-def _problems(tables: ImageTables, catalog: Catalog) -> list[str]:
-    """What is unclear in the data, or keeps a sweep from using them, in sentences."""
-    from carft.training.execution import Execution
-
-    problems: list[str] = []
-    for task, (table, _) in tables.items():
-        of_task = [*table.notes]
-        refusal = catalog.refusal(task, Execution())
-        if refusal:
-            of_task.append(refusal)
-        problems += [f"{task}: {problem}" if len(tables) > 1 else problem for problem in of_task]
-    return problems
+def _lines(named: NamedTask, table: ImageTable) -> list[str]:
+    """What was found of a task."""
+    sizes = f"{len(table.paths)} images, {len(table.splits)} groups, {len(table.classes)} classes."
+    if named.ood_domains:
+        sizes += f" Trained on: {', '.join(named.id_domains)}; held out: {', '.join(named.ood_domains)}."
+    return [f"Task {named.name}: {sizes}"]
 
 
 def _require_new(paths: Sequence[Path], hint: str) -> None:
@@ -120,67 +118,24 @@ def _require_new(paths: Sequence[Path], hint: str) -> None:
             raise UserError(f"'{path}' exists already.", hint)
 
 
-def _read_tables(path: Path) -> dict[str, ImageTable]:
-    """Name of a task -> its table: of one task, or of a folder that holds several.
+def _read_tables(paths: Sequence[Path]) -> dict[str, ImageTable]:
+    """Name of a task -> its images. Several are a family, called as the folder that holds the first.
 
-    Raises ``UserError`` for what is neither.
+    Raises ``UserError`` for what is neither a folder of images nor a table, and for two of one name.
     """
     from carft.data.folder.reading import read
 
-    try:
-        table = read(path)
-    except UserError as refusal:
-        tables = {}
-        if path.is_dir():
-            tables = _read_family(path, refusal)
-        if not tables:
-            raise
-        return tables
-    given_name = table.root.stem
-    if table.root == table.base:
-        given_name = table.base.name
-    return {task_name(given_name): table}
-
-
-def _read_family(path: Path, refusal: UserError) -> dict[str, ImageTable]:
-    """Name of a task -> its table, of a folder that holds tasks; empty for one that holds domains of one task.
-
-    refusal: why the folder is not one task. Tasks without domains, <task>/<class>/<image>, share no class: domains do.
-    """
-    from carft.data.folder.reading import are_splits, read
-    from carft.data.trees import folder_names
-
-    folders = folder_names(path)
-    if are_splits(folders):
-        return {}
-    has_domains = False
-    classes: list[str] = []
-    for folder in folders:
-        for name in folder_names(path / folder):
-            has_domains = has_domains or bool(folder_names(path / folder / name))
-            classes.append(name.casefold())
-    if len(folders) < 2 or not classes or not (has_domains or len(classes) == len(set(classes))):
-        return {}
     tables: dict[str, ImageTable] = {}
-    family = task_name(path.resolve().name)[:HALF]
-    for folder in folders:
-        try:
-            table = read(path / folder)
-        except UserError as other:
-            raise UserError(
-                f"'{path}' is neither one task nor a folder of tasks. As one: {refusal.message} As several: "
-                f"{other.message}",
-                refusal.hint,
-            ) from other
-        name = f"{family}/{_plain_name(folder)[:HALF]}"
-        if name in tables:
-            name = f"{name}-{len(tables)}"
-        tables[name] = table
+    for path in paths:
+        table = read(path)
+        name = table.base.name if table.root == table.base else table.root.stem
+        task = task_name(name)
+        if len(paths) > 1:
+            task = f"{task_name(paths[0].resolve().parent.name)[:HALF]}/{_plain_name(name)[:HALF]}"
+        if task in tables:
+            raise UserError(f"Two tasks would be called {task}.", "Rename one of their folders or tables.")
+        tables[task] = table
     return tables
-
-
-#: most characters of the family, and of the task, in the name of a task of a family
-HALF = 28
 
 
 def task_name(given: str) -> str:
@@ -198,38 +153,26 @@ def _plain_name(given: str) -> str:
     return re.sub(r"[^\w.+()-]+|_+", "-", given).strip(".+()-") or "images"
 
 
-def _print_shares(table: ImageTable, named: NamedTask) -> None:
-    """Say how many images of the domains under shift are tested, and how more of them can be."""
-    held_out = sum(len(table.images[domain]) for domain in named.ood_domains)
-    tested = _tested(table, named)
-    if tested < held_out:
-        out.say(f"The shift is measured on {tested} of {held_out} held-out images.")
-    names = ",".join(named.ood_domains)
-    if tested < _tested(table.with_whole_shifts(named.id_domains), named):
-        out.say(f"On all whose {table.unit} no image of another domain has: --hold-out {shlex.quote(names)}")
-
-
-def _tested(table: ImageTable, named: NamedTask) -> int:
-    return sum(len(table.part(domain, "test")) for domain in named.ood_domains)
-
-
-def _print_words(entry: dict[str, Any]) -> None:
-    """Show the words of the classes, and the prompts of the domains."""
-    out.say(f"Classes of {entry['name']}: {first_of(list(entry['class_names'].values()), MANY)}")
+def _words(entry: dict[str, Any]) -> list[str]:
+    """The words of the classes, and the prompts of the domains."""
+    lines = [f"Classes of {entry['name']}: {first_of(list(entry['class_names'].values()), MANY)}"]
     for domain, prompt in entry.get("prompts", {}).items():
-        out.say(f"  An image of {domain}: {prompt}")
+        lines.append(f"  An image of {domain}: {prompt}")
+    return lines
 
 
 def _ask_words(entry: dict[str, Any]) -> None:
     """Put the words that a person on the terminal gives in place of those that were found."""
-    _print_words(entry)
-    if "prompts" in entry and not typer.confirm("Would a person describe images of these domains so?", default=True):
+    for line in _words(entry):
+        err.say(line)
+    described = "Would a person describe images of these domains so?"
+    if "prompts" in entry and not typer.confirm(described, default=True, err=True):
         for domain, prompt in entry["prompts"].items():
             asked = f"An image of {domain}, with {{}} for the class"
-            entry["prompts"][domain] = typer.prompt(asked, default=prompt, value_proc=_prompt)
-    if not typer.confirm("Would a person call the classes so?", default=True):
+            entry["prompts"][domain] = typer.prompt(asked, default=prompt, value_proc=_prompt, err=True)
+    if not typer.confirm("Would a person call the classes so?", default=True, err=True):
         for name, words in entry["class_names"].items():
-            entry["class_names"][name] = typer.prompt(f"Words for {name}", default=words)
+            entry["class_names"][name] = typer.prompt(f"Words for {name}", default=words, err=True)
 
 
 def _prompt(text: str) -> str:
@@ -243,37 +186,56 @@ def _prompt(text: str) -> str:
     return text
 
 
-def _entry(task: str, table: ImageTable, to: Path, whole: Sequence[str]) -> dict[str, Any]:
-    """The entry of a tasks file in the folder ``to``. whole: domains to hold out whole; none for the default.
+def _entry(task: str, table: ImageTable, to: Path, hold_out: Sequence[str], asks: bool) -> dict[str, Any]:
+    """The entry of a tasks file in the folder ``to``. hold_out: domains; asks: whether a person can name them.
 
-    Where the data name the splits, the domains with images to train on are trained on; else the largest domain.
-    Raises ``UserError`` for a domain that is not there, and where none is left to train on.
+    Domains that the data themselves give no image to train on are held out. Raises ``UserError`` for others that
+    nobody names, for one that is not there, and where none is left to train on.
     """
-    from carft.data.folder.images import split_of
     from carft.data.folder.named import default_prompt
 
-    for domain in whole:
-        if domain not in table.domains:
-            raise unknown(f"domain in '{table.root}' called", domain, table.domains)
-    trained: tuple[str, ...] = (max(table.domains, key=lambda domain: len(table.images[domain])),)
-    if whole:
-        trained = tuple(domain for domain in table.domains if domain not in whole)
-    elif any(split != split_of(group) for group, split in table.splits.items()):
-        named = tuple(domain for domain in table.domains if len(table.part(domain, "train")))
-        if 0 < len(named) < len(table.domains):
-            trained = named
     entry: dict[str, Any] = {"name": task, "path": Path(os.path.relpath(table.root, to.resolve())).as_posix()}
-    held_out = [domain for domain in table.domains if domain not in trained]
-    if held_out:
+    trained = _trained_by_table(table)
+    if not hold_out and not trained and asks:
+        asked = f"Domains: {', '.join(table.domains)}. Which are held out, with commas"
+        hold_out = split(typer.prompt(asked, err=True)) or ()
+    if hold_out:
+        for domain in hold_out:
+            if domain not in table.domains:
+                raise unknown(f"domain in '{table.root}' called", domain, table.domains)
+        trained = tuple(domain for domain in table.domains if domain not in hold_out)
+        entry |= given(whole=not _names_splits(table) or None)
+    if not trained:
+        first, *others = table.domains
+        raise UserError(
+            f"'{table.root}' has the domains {', '.join(table.domains)}: one must be trained on, others held out.",
+            f"Say which are held out, such as --hold-out {shlex.quote(','.join(others))} to train on {first}.",
+        )
+    if len(table.domains) > 1:
         prompts = {}
         for domain in table.domains:
             prompts[domain] = default_prompt(domain)
             if domain[0].lower() in "aeiou":
                 prompts[domain] = f"an{prompts[domain][1:]}"
-        entry |= {"id_domains": list(trained), "ood_domains": held_out, **given(whole=bool(whole) or None)}
-        entry["prompts"] = prompts
+        held_out = [domain for domain in table.domains if domain not in trained]
+        entry |= {"id_domains": list(trained), "ood_domains": held_out, "prompts": prompts}
     entry["class_names"] = {name: name.replace("_", " ") for name in table.classes}
     return entry
+
+
+def _trained_by_table(table: ImageTable) -> tuple[str, ...]:
+    """The domains to train on, where the data say them: by their splits, or as they have one; else none."""
+    if len(table.domains) == 1:
+        return table.domains
+    trained = tuple(domain for domain in table.domains if len(table.part(domain, "train")))
+    return trained if _names_splits(table) and len(trained) < len(table.domains) else ()
+
+
+def _names_splits(table: ImageTable) -> bool:
+    """Whether the data say the split of an image, which a hash of its group does not give."""
+    from carft.data.folder.images import split_of
+
+    return any(split != split_of(group) for group, split in table.splits.items())
 
 
 def _write(path: Path, content: dict[str, Any], note: str) -> None:
@@ -283,24 +245,8 @@ def _write(path: Path, content: dict[str, Any], note: str) -> None:
     write_text(path, f"# {note}\n{yaml_of(content)}")
 
 
-new_group = typer.Typer(no_args_is_help=True, help="Write files to begin with.", rich_markup_mode="markdown")
-
-
-@new_group.callback()
-def group() -> None:
-    """Write files to begin with."""
-
-
-@new_group.command()
-def method(
-    name: Annotated[str, typer.Argument(help="Name of the method: small letters, digits and _.")],
-    to: Annotated[Path, typer.Option("--to", help="The folder to write to.")] = Path(),
-    as_json: AsJson = False,
-) -> None:
-    """Write a method of your own that runs, as NAME.py, and a test of it.
-
-    Example: `python cli.py new method my_method`
-    """
+def _begin_method(name: str, to: Path) -> Answer:
+    """Write a method that runs, as NAME.py, and a test of it."""
     from carft.catalog.plugins import is_method_name
     from carft.config.registry import METHODS
 
@@ -314,12 +260,14 @@ def method(
     _require_new([source, test], "Take another name, or another folder with --to.")
     write_template(source, "method.py.txt", words)
     write_template(test, "test_method.py.txt", words)
-    if as_json:
-        return print_json([source, test])
-    out.say(f"Written: {source}, {test}")
-    out.say(f"Test it:  python -m pytest {shlex.quote(str(test))}")
     methods = f"zeroshot,ft,{name}"
-    out.say(f"Sweep it: {typed('sweep', 'downstream', '--plugin', str(source), '--methods', methods)}")
+    sweep = typed("sweep", "downstream", "--plugin", str(source), "--methods", methods)
+    people = [
+        f"Written: {source}, {test}",
+        f"Test it:  python -m pytest {shlex.quote(str(test))}",
+        f"Sweep it: {sweep}",
+    ]
+    return Answer([source, test], people)
 
 
 def write_template(path: Path, template: str, words: dict[str, str]) -> None:

@@ -8,8 +8,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import typer
-
 from carft.config.cell import DIGEST_MARK
 from carft.core.errors import UserError, first_of
 from carft.core.files import given_path
@@ -64,34 +62,18 @@ ResultsPath = Annotated[
     str,
     option(OUTPUT, "The results: a folder, or s3://BUCKET/...", "--results", parser=results_path, metavar="PATH"),
 ]
-AsJson = Annotated[bool, option(OUTPUT, "Print JSON on stdout, nothing else.", "--json")]
 Data = Annotated[Path | None, option(DATA, "Folder of the data sets.", "--data", parser=data_folder, metavar="PATH")]
-NoImages = Annotated[bool, option(OUTPUT, "Leave pictures out of the report.", "--no-images")]
-Private = Annotated[
-    str | None,
-    option(OUTPUT, "Comma-separated patterns of tasks or images whose pictures never enter the report.", "--private"),
-]
-RecipeName = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A shipped recipe, such as downstream, or a file that ends in .yaml.")
-]
 PLUGIN = "Python file with a method of your own, as often as needed (docs/extending.md)."
-TRACKED = "tensorboard|wandb|mlflow"
+TRACKED = "tensorboard|wandb|mlflow|optuna"
 TaskName = Annotated[str, option(RUN, "Name of the task; see: ls tasks")]
 Device = Annotated[str, option(WHERE, "auto takes a GPU where there is one.", metavar="auto|cpu|cuda")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutputOptions:
-    """Where results are and how the command answers."""
-
-    results: ResultsPath = "results"
-    as_json: AsJson = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class PluginOptions(OutputOptions):
+class PluginOptions:
     """Code that is no part of this package, and the results."""
 
+    results: ResultsPath = "results"
     plugin: Annotated[list[Path], option(RUN, PLUGIN)] = field(default_factory=list)
 
     def catalog(self) -> Catalog:
@@ -269,7 +251,7 @@ def known_catalog(results: str) -> Catalog:
 
 
 def begin_run(
-    results: str | Store,
+    results: str,
     catalog: Catalog,
     tasks: list[str],
     methods: Iterable[str],
@@ -287,9 +269,7 @@ def begin_run(
             raise ModuleNotFoundError(f"No module named '{package}'", name=package)
     from carft.store.stored_catalog import adopt_catalog, weights_place_of
 
-    store = results
-    if isinstance(store, str):
-        store = open_results(store, catalog, writable=True)
+    store = open_results(results, catalog, writable=True)
     store.require_writable()
     adopt_catalog(store, catalog.with_weights(weights_place_of(cell)), tasks, methods)
     store.left_out.clear()  # they were named

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import typer
+from rich.text import Text
 
-from carft.core.errors import UserError, duration, size_words, typed, typed_report
-from carft_cli.console import counted, err, headed, out, print_json, rows_table, typed_again
-from carft_cli.data import print_splits, split_rows, tables_of
-from carft_cli.declare import OUTPUT, option, takes
+from carft.core.errors import UserError, duration, size_words, typed_report
+from carft_cli.answer import Answer, Shown, answering, bold
+from carft_cli.console import counted, err, headed, typed_again
+from carft_cli.data import split_lines, split_rows, tables_of
+from carft_cli.declare import takes
+from carft_cli.options import open_results
 from carft_cli.status import search_words
 from carft_cli.sweep_settings import SweepSettings
 
 if TYPE_CHECKING:
     from carft.store.records import Store
-    from sweeps.doctor.subject import Measurement
+    from sweeps.doctor.checks import Measurement
     from sweeps.plan.planning import Needs, Plan
     from sweeps.plan.resources import Resources
     from sweeps.recipes.recipe import Recipe
 
 
+@answering
 @takes(SweepSettings)
-def plan(settings: SweepSettings) -> None:
+def plan(settings: SweepSettings) -> Answer:
     """What a sweep would take, and what stands in its way: cells, steps, time, disk, data, weights. Runs no cell.
 
     Exit code 1 when something stands in the way.
@@ -35,23 +40,46 @@ def plan(settings: SweepSettings) -> None:
     """
     from sweeps.plan.planning import plan_of
     from sweeps.ray_backend.preflight import obstacles, require_space
+    from sweeps.search.after_opening import changes_after_opening
 
     protocol, request = settings.prepared()
     refusals = obstacles(protocol.recipe, request, err.say)
     made = plan_of(protocol, request, slots_of(request, refusals))
+    changes = changes_after_opening(protocol.recipe, protocol.store)
     try:
         require_space(protocol.store.root, made.bytes + made.needs.checkpoint_bytes)
     except UserError as refusal:
         refusals.append(refusal)
-    if settings.as_json:
-        print_json(_as_json(made, refusals, protocol.store))
-    else:
-        _say(made, refusals, protocol.store)
-        following = _following(made, refusals, settings.results)
-        if following:
-            out.say(f"Next: {following}")
-    if refusals:
-        raise SystemExit(1)
+    people = list(_lines(made, refusals, protocol.store))
+    people += [Text(f"{OPENED} {words}.", "yellow") for words in changes]
+    following = _following(made, refusals, settings.results)
+    if following:
+        people.append(f"Next: {following}")
+    facts = {**_as_json(made, refusals, protocol.store), "after_opening": changes}
+    return Answer(facts, people, code=int(bool(refusals)))
+
+
+#: how a sentence on a search begins that would change after its held-out sets were opened
+OPENED = "Held-out sets are open, and every report will say that the search changed after that:"
+
+
+def accept_changes(recipe: Recipe, settings: SweepSettings) -> None:
+    """Ask before searches change after their held-out sets were opened.
+
+    Raises ``UserError`` where the answer is no, and without a terminal unless ``--yes`` is given.
+    """
+    from sweeps.search.after_opening import changes_after_opening
+
+    changes = changes_after_opening(recipe, open_results(settings.results, recipe.catalog))
+    for words in changes:
+        err.say(f"{OPENED} {words}.", style="yellow")
+    if not changes or settings.yes:
+        return
+    if not (sys.stdin.isatty() and typer.confirm("Go on?", err=True)):
+        raise UserError(
+            "Nothing was run: held-out sets are open, and this sweep would change what they are to test.",
+            "Give another --results, or --yes: the change cannot be undone.",
+        )
 
 
 def _following(made: Plan, refusals: list[UserError], results: str) -> str:
@@ -156,48 +184,30 @@ def _unknown_classes(recipe: Recipe, store: Store) -> dict[str, str]:
     return unknown
 
 
-def _class_lines(recipe: Recipe, store: Store) -> Iterator[str]:
-    """The tasks whose classes the model does not know; the check of one's own task that was not measured yet."""
-    for task, words in _unknown_classes(recipe, store).items():
-        yield f"{task}: {words}"
-    for task in recipe.tasks:
-        named = recipe.catalog.named(task)
-        cell = recipe.cell(task, "zeroshot", {})
-        if named is not None and not store.is_done(cell.id):
-            model = ("--model", cell.model, "--pretrained", recipe.pretrained or cell.pretrained)
-            asked = ("model", "check", "--task", task, "--tasks-file", named.file, *model)
-            yield f"Whether the model knows these classes: {typed(*asked, results=store.name)}"
-            return
-
-
-def _say(made: Plan, refusals: list[UserError], store: Store) -> None:
+def _lines(made: Plan, refusals: list[UserError], store: Store) -> Iterator[Shown]:
     from sweeps.ray_backend.preflight import existing_folder
 
     chosen = made.recipe
     failed = ""
     if made.failed:
         failed = f", {made.failed} failed before or wait for those"
-    out.say(f"{chosen.name}: {chosen.question}", style="bold")
-    out.say(
+    yield bold(f"{chosen.name}: {chosen.question}")
+    yield (
         f"{made.total} cells: {made.done} done{failed}, {made.cells} to run, with {made.steps:,} "
         f"optimisation steps{search_words(chosen.searches, chosen.selection)}. Model: {made.model}."
     )
-    out.print(rows_table(_rows(made)))
-    print_splits(tables_of(chosen.tasks, chosen.catalog))
-    out.say(time_line(made))
+    yield _rows(made)
+    yield from split_lines(tables_of(chosen.tasks, chosen.catalog))
+    yield time_line(made)
     free = shutil.disk_usage(existing_folder(store.root)).free
-    out.say(
-        f"Disk: about {size_words(made.bytes)} of {size_words(free)} free, and on each machine a cache "
-        "of features (10 GiB at most)."
-    )
-    for line in needs_lines(made.needs, made.hardware.unit):
-        out.say(line)
-    for line in _class_lines(chosen, store):
-        out.say(line)
+    yield f"Disk: about {size_words(made.bytes)} of {size_words(free)} free."
+    yield from needs_lines(made.needs, made.hardware.unit)
+    for task, words in _unknown_classes(chosen, store).items():
+        yield f"{task}: {words}"
     for refusal in refusals:
-        out.say(headed("In the way:", f" {refusal.message}", "bold red"))
+        yield headed("In the way:", f" {refusal.message}", "bold red")
         if refusal.hint:
-            out.say(f"  {refusal.hint}")
+            yield f"  {refusal.hint}"
 
 
 def needs_lines(needs: Needs, device: str) -> list[str]:
@@ -207,9 +217,6 @@ def needs_lines(needs: Needs, device: str) -> list[str]:
         size = size_words(needs.checkpoint_bytes) if needs.checkpoint_bytes else "of a size that is not known"
         every = f"Checkpoints: every {needs.checkpoint_minutes:g} min"
         lines.append(f"{every}, {size} in the results folder, removed with each cell.")
-    else:
-        lines.append("Checkpoints: by time none.")
-
     each = "GPU of a node" if device == "GPU" else "cell at a time"
     cache = ""
     if needs.cache_bytes:
@@ -218,43 +225,12 @@ def needs_lines(needs: Needs, device: str) -> list[str]:
         f"For every {each}, an estimate: {counted(needs.cores_per_device, 'CPU core')}, "
         f"{size_words(needs.memory_per_device)} of host memory{cache}."
     )
-
-    waiting = waiting_line(needs, device)
-    if waiting:
-        lines.append(waiting)
-
-    larger = needs.larger_cache
-    if larger is not None:
-        lines.append(
-            f"The cache of features holds {larger.held} of {larger.epochs} epochs of a search on {larger.task}; "
-            f"--feature-cache-size {larger.gib} holds all and saves up to {larger.hours:.2g} {device}-hours."
-        )
     if needs.gpu_bytes:
         lines.append(
             f"GPU memory of a training, an upper estimate: {size_words(needs.gpu_bytes)} with a batch of {needs.batch} "
             "images in one part. On a GPU with less the batch is computed in parts."
         )
     return lines
-
-
-def waiting_line(needs: Needs, device: str) -> str:
-    """The sentences on a device that waits for images with any number of cores; empty where it does not."""
-    from carft.data.decoding import MOST_DECODERS
-    from sweeps.plan.planning import InputBound
-
-    if needs.input_bound is None:
-        return ""
-    why = f"a process decodes in {MOST_DECODERS} threads at most"
-    if needs.input_bound is InputBound.LOCK:
-        why = "they wait for Python's lock"
-    line = (
-        f"The decoders of a {device} deliver at most {needs.images_decoded:,.0f} images a second, of "
-        f"{needs.images_wanted:,.0f} that it trains on: it waits for them, and an estimate counts that. More cores "
-        f"alone do not help, since {why}."
-    )
-    if needs.cells_per_gpu:
-        line += f" --cells-per-gpu {needs.cells_per_gpu} runs as many processes on it."
-    return line
 
 
 def too_few_cores(needs: Needs, cores: int) -> str:
@@ -270,65 +246,34 @@ def too_few_cores(needs: Needs, cores: int) -> str:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class DoctorSettings(SweepSettings):
-    """The settings of a sweep on this machine, and the price of a GPU."""
+@answering
+@takes(SweepSettings)
+def doctor(settings: SweepSettings) -> Answer:
+    """Look for what stops a sweep on this machine: driver, data, one measured step, disk, memory; then the forecast.
 
-    recipe: Annotated[
-        str, typer.Argument(metavar="[RECIPE]", help="The recipe that will run; without data its miniature.")
-    ] = "downstream"
-    price_per_gpu_hour: Annotated[
-        float | None, option(OUTPUT, "Price of a GPU for an hour, in any currency: also print the cost.", min=0)
-    ] = None
+    Writes no record. Exit code 2 when something would stop the sweep. On a cluster run it on every node.
 
-
-@takes(DoctorSettings)
-def doctor(settings: DoctorSettings) -> None:
-    """Look at this machine before a sweep: GPUs, cores, disks, limits, data, one measured step; then the forecast.
-
-    Writes no record, and takes one to five minutes. Exit code 2 when something would stop the sweep. On a cluster run
-    it on every node.
-
-    Example: `python cli.py doctor ood --data ROOT --gpus 8 --price-per-gpu-hour 2.5`
+    Example: `python cli.py doctor ood --data ROOT --gpus 8`
     """
-    price = settings.price_per_gpu_hour
     if settings.cluster.get("address"):
         raise UserError("doctor looks at this machine alone.", "Run it on every node, without --address.")
-    if price is not None and not settings.gpus:
-        raise UserError("--price-per-gpu-hour is for a sweep on GPUs, and --gpus asks for none.", "Give --gpus N too.")
 
-    from sweeps.doctor.checks import examine
-    from sweeps.doctor.subject import Subject
+    from sweeps.doctor.checks import Subject, examine
 
     protocol, request = settings.prepared(writable=True)
-    subject = Subject(protocol.recipe, request, protocol, err.say)
-    checks = []
-    for check in examine(subject):
-        checks.append(check)
-        if not settings.as_json:
-            _print_check(check)
-    plan, cost = subject.plan, None
-    if price is not None:
-        cost = {"busy": plan.device_hours * price, "reserved": request.gpus * plan.wall_s / 3600 * price}
-    if settings.as_json:
-        times = {"wall_s": plan.wall_s, "low_s": plan.low_s, "high_s": plan.high_s}
-        forecast = {**times, "basis": plan.rates.basis, "estimate": plan.rates.estimate}
-        rows = [{**asdict(check), "ok": check.ok} for check in checks]
-        print_json({"checks": rows, "forecast": forecast, "cost": cost})
-    else:
-        out.say(time_line(plan))
-        if cost is not None:
-            busy, reserved = f"{cost['busy']:,.2f} for busy GPUs", f"{cost['reserved']:,.2f} with all of them"
-            out.say(f"Cost: {busy}, {reserved} from start to end.")
-    if any(check.stops for check in checks):
-        raise SystemExit(2)
+    subject = Subject(protocol, request, err.say)
+    checks = list(examine(subject))
+    made = subject.plan
+    times = {"wall_s": made.wall_s, "low_s": made.low_s, "high_s": made.high_s}
+    forecast = {**times, "basis": made.rates.basis, "estimate": made.rates.estimate}
+    facts = {"checks": [{**asdict(check), "ok": check.ok} for check in checks], "forecast": forecast}
+    return Answer(facts, [*map(_check_line, checks), time_line(made)], code=2 * any(check.stops for check in checks))
 
 
-def _print_check(check: Measurement) -> None:
+def _check_line(check: Measurement) -> Text:
     line = f" {check.name}: {check.measured.removesuffix('.')}."
     if check.ok:
-        out.say(headed("OK:", line, "green"))
-    elif check.stops:
-        out.say(headed("Obstacle:", f"{line} {check.remedy}", "bold red"))
-    else:
-        out.say(headed("Slower:", f"{line} {check.remedy}", "yellow"))
+        return headed("OK:", line, "green")
+    if check.stops:
+        return headed("Obstacle:", f"{line} {check.remedy}", "bold red")
+    return headed("Slower:", f"{line} {check.remedy}", "yellow")

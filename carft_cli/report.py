@@ -1,10 +1,10 @@
-"""The commands of the report: build, verify and why."""
+"""The commands of the report: build, verify, compare and why."""
 
 from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,9 +18,10 @@ from rich.text import Text
 
 from carft.core.errors import UserError, recipe_beside, typed
 from carft.core.files import make_folders, write_text
-from carft_cli.console import counted, new_table, out, percent, print_json, rows_table, split
+from carft_cli.answer import Answer, Rows, Shown, answering, bold
+from carft_cli.console import counted, new_table, percent, split
 from carft_cli.declare import OUTPUT, option
-from carft_cli.options import AsJson, Data, NoImages, Private, ResultsPath, existing, local_folder, open_results
+from carft_cli.options import Data, ResultsPath, existing, local_folder, open_results
 
 if TYPE_CHECKING:
     from carft.store.records import Store
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from reports.claims.claim import Verdict
     from reports.compare import FolderComparison
     from reports.verify import Verification
+    from reports.why import Chain
 
 ReportFolder = Annotated[
     Path, option(OUTPUT, "The report folder, on this machine.", "--out", parser=local_folder, metavar="PATH")
@@ -44,31 +46,26 @@ report = typer.Typer(rich_markup_mode="markdown")
 
 
 @report.callback(invoke_without_command=True)
+@answering
 def build(
     context: typer.Context,
     results: ResultsPath = "results",
     out_dir: ReportFolder = Path("report"),
     claims: Claims = None,
     data: Data = None,
-    no_images: NoImages = False,
-    private: Private = None,
-    as_json: AsJson = False,
-) -> None:
+    no_images: Annotated[bool, option(OUTPUT, "Leave pictures out of the report.", "--no-images")] = False,
+    private: Annotated[
+        str | None,
+        option(OUTPUT, "Comma-separated patterns of tasks or images whose pictures never enter the report."),
+    ] = None,
+) -> Answer:
     """Turn records into verdicts, tables, figures and one self-contained page; or check and explain them.
 
     Example: `python cli.py report --results=results --out=report`
     """
-    subcommand = context.invoked_subcommand
-    if subcommand is not None:
-        for name in context.params:
-            source = context.get_parameter_source(name)
-            if source is not None and source.name != "DEFAULT":
-                option = name.removesuffix("_dir").replace("_", "-")
-                raise UserError(
-                    f"An option stands before '{subcommand}', which would not see it.",
-                    f"Write: {typed('report', subcommand, f'--{option}')} ...",
-                )
-        return
+    if context.invoked_subcommand is not None:
+        _require_alone(context, context.invoked_subcommand)
+        return Answer(None, ())
     from reports.build import build_report, tasks_file_of
     from reports.render.pictures import PictureOptions
     from reports.words.verdict_words import as_json as verdict_json
@@ -76,23 +73,31 @@ def build(
     store = existing(results)
     pictures = PictureOptions(not no_images, split(private) or (), data)
     built = build_report(store, out_dir, pictures, claims or "")
-    if not as_json:
-        return print_built(built, str(results))
     sources = built.sources
     tasks_file = tasks_file_of(sources.evidence.archive)
     verdicts = []
     for verdict in sources.verdicts:
         command = in_folder(verdict.command, str(results), tasks_file)
         verdicts.append({**verdict_json(verdict), "command": command})
-    print_json(
-        {
-            "paths": built.paths,
-            "verdicts": verdicts,
-            "warnings": built.warnings,
-            "answer": [sentence.text for sentence in sources.answer.sentences],
-            "scope": sources.evidence.name,
-        }
-    )
+    facts = {
+        "paths": built.paths,
+        "verdicts": verdicts,
+        "warnings": built.warnings,
+        "answer": [sentence.text for sentence in sources.answer.sentences],
+        "scope": sources.evidence.name,
+    }
+    return Answer(facts, _built_lines(built, str(results), tasks_file))
+
+
+def _require_alone(context: typer.Context, subcommand: str) -> None:
+    """Raise ``UserError`` for an option before a subcommand, which would not see it."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(str(parameter.name))
+        if source is not None and source.name != "DEFAULT":
+            raise UserError(
+                f"An option stands before '{subcommand}', which would not see it.",
+                f"Write: {typed('report', subcommand, parameter.opts[0])} ...",
+            )
 
 
 def in_folder(command: str, results: str, tasks_file: str = "") -> str:
@@ -113,51 +118,42 @@ def in_folder(command: str, results: str, tasks_file: str = "") -> str:
 STAND_INS = {"ROOT": "the folder of data sets", "FILE": "the file that you gave", "FOLDER": "a folder with a model"}
 
 
-def print_built(built: Built, results: str) -> None:
-    """Print warnings, one row a claim, what was asked and found and how sure it is, and where to open the page."""
-    from reports.build import tasks_file_of
+def _built_lines(built: Built, results: str, tasks_file: str) -> Iterator[Shown]:
+    """Warnings, one row a claim, what was asked and found and how sure it is, and where to open the page."""
     from reports.words.verdict_words import reason_words
 
     verdicts = built.sources.verdicts
-    tasks_file = tasks_file_of(built.sources.evidence.archive)
     for words in built.warnings:
-        out.say(f"! {words}")
+        yield f"! {words}"
     for words in built.missing_pictures:
-        out.print(words, style="dim", highlight=False)
-    _print_claims(verdicts)
+        yield Text(words, "dim")
+    yield from _claim_tables(verdicts)
     untested = [verdict for verdict in verdicts if verdict.missing]
     if untested:
-        out.say("Not run:", style="bold")
+        yield bold("Not run:")
     reasons = ""
     for verdict in untested:
         reason = reason_words(verdict)
         if verdict.command:
             reason = in_folder(reason, results, tasks_file)
-        out.say(f"  {verdict.claim} {verdict.asked.title}: {reason}")
+        yield f"  {verdict.claim} {verdict.asked.title}: {reason}"
         reasons += f" {reason}"
     stand_ins = [f"{word} ({meaning})" for word, meaning in STAND_INS.items() if word in reasons]
     if stand_ins:
-        out.say(f"  Put your own for {', '.join(stand_ins)}.")
+        yield f"  Put your own for {', '.join(stand_ins)}."
     for what, words in built.sources.answer.summary:
-        out.print(Text.assemble((f"{what}: ", "bold"), words))
-    out.say(f"Open: {built.page.resolve()}")
+        yield Text.assemble((f"{what}: ", "bold"), words)
+    yield f"Open: {built.page.resolve()}"
 
 
-def _print_claims(verdicts: Sequence[Verdict]) -> None:
-    """Print the verdicts on claims of the ledger, then those on a reader's own claims, as tables of their own."""
-    of_ledger: list[Verdict] = []
-    own: list[Verdict] = []
-    for verdict in verdicts:
-        if verdict.missing:
-            continue
-        if verdict.asked.own:
-            own.append(verdict)
-        else:
-            of_ledger.append(verdict)
-    out.print(claims_table(of_ledger))
+def _claim_tables(verdicts: Iterable[Verdict]) -> Iterator[Shown]:
+    """The verdicts on claims of the ledger, then those on a reader's own claims, as tables of their own."""
+    told = [verdict for verdict in verdicts if not verdict.missing]
+    own = [verdict for verdict in told if verdict.asked.own]
+    yield claims_table([verdict for verdict in told if not verdict.asked.own])
     if own:
-        out.say("Claims of the reader's own, not of the paper or this audit:", style="bold")
-        out.print(claims_table(own))
+        yield bold("Claims of the reader's own, not of the paper or this audit:")
+        yield claims_table(own)
 
 
 def claims_table(verdicts: Sequence[Verdict]) -> Table:
@@ -188,11 +184,8 @@ def claims_table(verdicts: Sequence[Verdict]) -> Table:
 
 
 @report.command()
-def verify(
-    out_dir: ReportFolder = Path("report"),
-    results: ResultsPath = "results",
-    as_json: AsJson = False,
-) -> None:
+@answering
+def verify(out_dir: ReportFolder = Path("report"), results: ResultsPath = "results") -> Answer:
     """Rebuild a report from its records, compare every table, and name what differs. Exit code 0 or 1.
 
     It sees mistakes, and rules of the protocol that were broken. It does not see forgery.
@@ -204,57 +197,48 @@ def verify(
     from reports.words.verdict_words import as_dict
 
     verification = check_report(open_results(results, BUILT_IN), out_dir)
-    if as_json:
-        checks = []
-        for check in verification.checks:
-            checks.append({"check": check.name, "compared": check.compared, "differences": check.differences})
-        print_json(
-            {
-                "holds": verification.holds,
-                "checks": checks,
-                "notes": verification.notes,
-                "fingerprint": verification.fingerprint,
-                "journal": verification.journal,
-                "verdicts": [as_dict(verdict) for verdict in verification.verdicts],
-            }
-        )
-    else:
-        _print_checks(verification)
-    if not verification.holds:
-        raise SystemExit(1)
+    checks = []
+    for check in verification.checks:
+        checks.append({"check": check.name, "compared": check.compared, "differences": check.differences})
+    facts = {
+        "holds": verification.holds,
+        "checks": checks,
+        "notes": verification.notes,
+        "fingerprint": verification.fingerprint,
+        "journal": verification.journal,
+        "verdicts": [as_dict(verdict) for verdict in verification.verdicts],
+    }
+    return Answer(facts, _check_lines(verification), code=int(not verification.holds))
 
 
-def _print_checks(verification: Verification) -> None:
-    """Print each check with its first differences, the notes, the digests and whether the report holds."""
+def _check_lines(verification: Verification) -> Iterator[Shown]:
+    """Each check with its first differences, the notes, the digests and whether the report holds."""
     for check in verification.checks:
         state = "differs" if check.differences else "same"
-        out.say(f"{state:8}{check.name} ({check.compared:,} compared)")
+        yield f"{state:8}{check.name} ({check.compared:,} compared)"
         for line in check.differences[:FEW]:
-            out.say(f"          {line}")
+            yield f"          {line}"
         if len(check.differences) > FEW:
-            out.say(f"          and {len(check.differences) - FEW} more; all with --json")
+            yield f"          and {len(check.differences) - FEW} more; all with --json"
     for note in verification.notes:
-        out.say(note, style="dim")
-    out.say("The verdicts that these records give, made again here; read these, not those of the report:")
-    _print_claims(verification.verdicts)
-    out.say(f"Fingerprint of the records: {verification.fingerprint}")
-    out.say(f"sha256 of the journal: {verification.journal}")
+        yield Text(note, "dim")
+    yield "The verdicts that these records give, made again here; read these, not those of the report:"
+    yield from _claim_tables(verification.verdicts)
+    yield f"Fingerprint of the records: {verification.fingerprint}"
+    yield f"sha256 of the journal: {verification.journal}"
     differing = [check.name for check in verification.checks if check.differences]
-    if differing:
-        out.say(f"Does not hold: {'; '.join(differing)}.")
-    else:
-        out.say("Every table holds.")
+    yield f"Does not hold: {'; '.join(differing)}." if differing else "Every table holds."
 
 
 @report.command()
+@answering
 def compare(
     first: Annotated[str, typer.Argument(metavar="A", help="A results folder, s3://BUCKET/..., or an archive (.zip).")],
     second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
     page: Annotated[
         Path | None, option(OUTPUT, "Write a page too, a file that ends in .html.", "--page", metavar="FILE")
     ] = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Answer:
     """Put two results folders side by side: B minus A with intervals, and the settings that differ.
 
     Cells are paired by image, task, search and seed; others are left out. --json and --page have every task.
@@ -268,14 +252,12 @@ def compare(
         raise UserError(f"--page '{page}' does not end in .html.", "Give a page a name such as comparison.html.")
     with _opened(first) as ours, _opened(second) as theirs:
         comparison = compared(ours, theirs)
+    people = list(_comparison_lines(comparison))
     if page is not None:
         make_folders(page.parent)
         write_text(page, comparison_page(comparison, first, second))
-    if as_json:
-        return print_json(asdict(comparison))
-    _print_comparison(comparison)
-    if page is not None:
-        out.say(f"Open: {page.resolve()}")
+        people.append(f"Open: {page.resolve()}")
+    return Answer(asdict(comparison), people)
 
 
 @contextmanager
@@ -293,18 +275,17 @@ def _opened(given: str) -> Iterator[Store]:
         yield store
 
 
-def _print_comparison(comparison: FolderComparison) -> None:
-    """Print the settings that differ, and the differences of the means over tasks."""
+def _comparison_lines(comparison: FolderComparison) -> Iterator[Shown]:
+    """The settings that differ, and the differences of the means over tasks."""
     from reports.render.formatting import amount
 
-    out.say("Settings that differ:", style="bold")
-    settings = []
+    settings: Rows = []
     for one in comparison.settings:
         named = {"scope": one["scope"], "method": one["method"] or "all", "setting": one["name"]}
         settings.append({**named, "A": ", ".join(one["first"]), "B": ", ".join(one["second"])})
-    out.print(rows_table(settings))
-    out.say("B minus A, in points; A and B in %; means over tasks:", style="bold")
-    rows = []
+    yield bold("Settings that differ:")
+    yield settings
+    rows: Rows = []
     for row in comparison.differences:
         if row["task"]:
             continue
@@ -312,20 +293,24 @@ def _print_comparison(comparison: FolderComparison) -> None:
         levels = {"A": percent(row["first"]), "B": percent(row["second"]), "B - A": amount(row["effect"])}
         interval = f"{amount(row['low'])} to {amount(row['high'])}"
         rows.append({**named, **levels, "95 %": interval, "tasks": row["n_tasks"]})
-    out.print(rows_table(rows, "nothing: no method has winners of both with the same images and seeds"))
+    yield bold("B minus A, in points; A and B in %; means over tasks:")
+    if rows:
+        yield rows
+    else:
+        yield "nothing: no method has winners of both with the same images and seeds"
     for name, scopes in (("A", comparison.only_first), ("B", comparison.only_second)):
         if scopes:
-            out.say(f"In {name} alone: {', '.join(scopes)}.")
+            yield f"In {name} alone: {', '.join(scopes)}."
 
 
 @report.command()
+@answering
 def why(
     address: Annotated[str, typer.Argument(help="A claim such as C3, or TABLE.ROW.COLUMN.")],
     results: ResultsPath = "results",
     claims: Claims = None,
     cells: Annotated[bool, typer.Option("--cells", help="List every cell with its numbers and its command.")] = False,
-    as_json: AsJson = False,
-) -> None:
+) -> Answer:
     """Where a number comes from: its formula, the cells behind it, and the command that makes each again.
 
     Example: `python cli.py report why tasks.icons-3/mix-7/car_ft.test_top1`
@@ -333,24 +318,27 @@ def why(
     from reports.why import explain
 
     chain = explain(existing(results), address, claims or "")
-    if as_json:
-        return print_json(asdict(chain))
-    out.say(chain.address, style="bold")
+    return Answer(asdict(chain), _chain_lines(chain, str(results), cells))
+
+
+def _chain_lines(chain: Chain, results: str, cells: bool) -> Iterator[Shown]:
+    """The facts of a number and its tables. cells: also every cell."""
+    yield bold(chain.address)
     for name, text in chain.facts.items():
         if name == "run":
-            text = in_folder(text, str(results))
-        out.say(f"  {name}: {text}")
+            text = in_folder(text, results)
+        yield f"  {name}: {text}"
     for title, rows in chain.tables.items():
-        out.say(f"\n{title}", style="bold")
-        out.print(rows_table(rows))
+        yield bold(f"\n{title}")
+        yield list(rows)
     if not chain.cells:
         return
     number = counted(len(chain.cells), "cell")
     if not cells:
-        out.say(f"\n{number}; --cells lists each with its numbers and its command.")
+        yield f"\n{number}; --cells lists each with its numbers and its command."
         return
-    out.say(f"\n{number}:", style="bold")
-    out.print(rows_table(chain.cells, columns=[name for name in chain.cells[0] if name != "command"]))
-    out.say("\nMade again by:", style="bold")
+    yield bold(f"\n{number}:")
+    yield [{name: value for name, value in cell.items() if name != "command"} for cell in chain.cells]
+    yield bold("\nMade again by:")
     for cell in chain.cells:
-        out.say(f"{cell['cell']}  {cell['command']}")
+        yield f"{cell['cell']}  {cell['command']}"

@@ -1,26 +1,18 @@
-"""What there is: tasks, methods, recipes, cells; and a results folder as a thing: tidied, merged, packed, unpacked."""
+"""A results folder as a thing: tidied, merged, packed, unpacked."""
 
 from __future__ import annotations
 
-import shlex
 import sys
-from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from carft import NUMERICS
-from carft.core.errors import UserError, first_of, typed, typed_report, unknown
-from carft_cli.console import counted, err, metrics_table, out, print_json, print_rows, rows_table
-from carft_cli.options import PLUGIN, TRACKED, AsJson, ResultsPath, existing, open_results, results_path, say_left_out
+from carft.core.errors import first_of, typed, typed_report
+from carft_cli.answer import Answer, Rows, answering, first_rows, told
+from carft_cli.console import counted, err
+from carft_cli.options import ResultsPath, existing, results_path
 
-if TYPE_CHECKING:
-    from carft.store.records import Store
-    from sweeps.recipes.recipe import Recipe
-
-PrintedRows = list[dict[str, Any]]
 results_group = typer.Typer(
     no_args_is_help=True,
     help="A results folder as a thing: tidied, merged, published, unpacked.",
@@ -31,11 +23,11 @@ FEW = 20
 
 
 @results_group.command()
+@answering
 def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Remove; without it, only say what would be removed.")] = False,
     results: ResultsPath = "results",
-    as_json: AsJson = False,
-) -> None:
+) -> Answer:
     """Remove what nobody needs: half-written files, old checkpoints, weights that are used up.
 
     Example: `python cli.py results gc`
@@ -46,32 +38,20 @@ def gc(
     unneeded = leftovers(store)
     if yes:
         remove(store, unneeded)
-    rows: PrintedRows = []
-    size = 0
-    for file in unneeded:
-        rows.append({"path": str(file.path), "bytes": file.size, "why": file.why})
-        size += file.size
-    if as_json:
-        return print_json({"removed": yes, "leftovers": rows})
-    out.print(rows_table(rows[:FEW], "nothing to remove"))
-    if len(rows) > FEW:
-        out.say(f"and {len(rows) - FEW} more; all with --json")
-    total = f"{len(rows)} leftovers, {size / 2**20:.1f} MiB"
-    if yes:
-        out.say(f"{total}, removed.")
-    elif rows:
-        out.say(f"{total}. Nothing was removed. Remove: --yes")
-    else:
-        out.say(f"{total}. Nothing was removed.")
+    rows: Rows = [{"path": str(file.path), "bytes": file.size, "why": file.why} for file in unneeded]
+    size = sum(file.size for file in unneeded)
+    total = f"{len(rows)} leftovers, {size / 2**20:.1f} MiB."
+    done = "They were removed." if yes else "Nothing was removed. Remove: --yes"
+    return Answer({"removed": yes, "leftovers": rows}, [*first_rows(rows, FEW), f"{total} {done}"])
 
 
 @results_group.command()
+@answering
 def merge(
     first: Annotated[str, typer.Argument(parser=results_path, help="A results folder.")],
     second: Annotated[str, typer.Argument(parser=results_path, help="Another, from another machine or lab.")],
     to: Annotated[Path, typer.Option("--to", help="The folder to write; it must not exist yet.")],
-    as_json: AsJson = False,
-) -> None:
+) -> Answer:
     """Merge two results folders into a new one. Different results for the same cell or study are refused.
 
     Example: `python cli.py results merge results other-results --to both`
@@ -80,16 +60,12 @@ def merge(
 
     merged = merge_folders(existing(first, weights=True), existing(second, weights=True), to)
     counts = {"from_first": len(merged.first), "from_second": len(merged.second - merged.first)}
-    if as_json:
-        return print_json({**counts, "shared": len(merged.shared), "corrupt": {}})
-    out.say(
-        f"{to}: {counts['from_first']} cells from {first}, {counts['from_second']} from {second}; "
-        f"{len(merged.shared)} were in both.",
-    )
-    out.say(f"Next: {typed_report(to)}")
+    facts = {**counts, "shared": len(merged.shared), "corrupt": {}}
+    return Answer(facts, [*told(facts), f"Next: {typed_report(to)}"])
 
 
 @results_group.command()
+@answering
 def export(
     archive: Annotated[Path, typer.Argument(help="The archive to write, such as results.zip.")],
     weights: Annotated[bool, typer.Option("--weights", help="Also the trained weights.")] = False,
@@ -101,8 +77,7 @@ def export(
         bool, typer.Option("--failures", help="Also reasons, tracebacks and logs of failed cells; they name files.")
     ] = False,
     results: ResultsPath = "results",
-    as_json: AsJson = False,
-) -> None:
+) -> Answer:
     """One archive to publish: records, predictions, studies, a manifest of digests, the licences of the data.
 
     Example: `python cli.py results export results.zip`
@@ -113,28 +88,24 @@ def export(
     paths = private_paths(store)
     if paths:
         err.say(f"Note: the archive will hold {counted(len(paths), 'path')} of this machine:")
-    for path, files in list(paths.items())[:FEW]:
+    for path, files in paths.items():
         err.say(f"  {path} in {first_of(files, 1)}")
-    if len(paths) > FEW:
-        err.say(f"  and {len(paths) - FEW} more; all with --json")
     failed = len(store.failed())
     if failed and failures:
         err.say(f"Note: the archive will hold reason, traceback and log of {counted(failed, 'failed cell')}.")
     packed = pack(store, archive, weights, compact, failures)
-    if as_json:
-        return print_json({"archive": str(archive), "private": paths, **packed})
-    _say_packed(packed)
-    out.say(f"Written: {archive} ({archive.stat().st_size / 2**20:.1f} MiB)")
-    out.say(f"Elsewhere: {typed('results', 'import', archive.name, '--to', archive.stem)}")
+    elsewhere = f"Elsewhere: {typed('results', 'import', archive.name, '--to', archive.stem)}"
+    packed = {"archive": str(archive), **packed}
+    return Answer({"private": paths, **packed}, [*told(packed), elsewhere])
 
 
 @results_group.command("import")
+@answering
 def import_(
     archive: Annotated[Path, typer.Argument(help="An archive that `results export` wrote.")],
     to: Annotated[Path, typer.Option("--to", help="The results folder to write; it must not exist yet.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before more than 1 GB is unpacked.")] = False,
-    as_json: AsJson = False,
-) -> None:
+) -> Answer:
     """Unpack an archive, every byte checked against its manifest.
 
     Example: `python cli.py results import results.zip --to theirs`
@@ -146,217 +117,4 @@ def import_(
         return yes or (sys.stdin.isatty() and typer.confirm(f"It unpacks to {size / 1e9:.1f} GB. Go on?", err=True))
 
     packed = unpack(archive, to, accept)
-    if as_json:
-        return print_json({"results": to, "report": None, **packed})
-    _say_packed(packed)
-    out.say(f"Next: {typed_report(to)}")
-
-
-@results_group.command()
-def events(
-    log: Annotated[
-        list[str] | None,
-        typer.Option("--log", help="Tracker; may be repeated; default: tensorboard.", metavar=TRACKED),
-    ] = None,
-    results: ResultsPath = "results",
-    as_json: AsJson = False,
-) -> None:
-    """Send cells to trackers. Without --log, also write an Optuna journal of the studies.
-
-    Example: `python cli.py results events`
-    """
-    from sweeps.status.trackers import EVENTS, require_trackers, send, tracker_of
-
-    names = list(dict.fromkeys(log or ("tensorboard",)))
-    require_trackers(names)
-    store = existing(results)
-    sent: dict[str, int] = {}
-    opened: dict[str, str] = {}
-    for name in names:
-        tracker = tracker_of(store, name)
-        sent[name] = send(store, tracker, store.ids())
-        opened[name] = tracker.shown_by
-    studies = 0
-    if not log and find_spec("optuna"):
-        from sweeps.status.events import JOURNAL, write_studies_journal
-
-        studies = write_studies_journal(store)
-        opened["optuna"] = f"optuna-dashboard {shlex.quote(str(store.root / EVENTS / JOURNAL))}"
-    if as_json:
-        return print_json({"cells": sum(sent.values()), "studies": studies, "sent": sent, "open": opened})
-    for name, cells in sent.items():
-        out.say(f"{name}: {counted(cells, 'cell')} added. Open: {opened[name]}")
-    if "optuna" in opened:
-        out.say(f"optuna: {studies} studies. Open: {opened['optuna']}")
-    elif not log:
-        out.say("A journal of the studies, and the dashboard that shows it: pip install 'carft[optuna]'")
-
-
-def _say_packed(packed: dict[str, Any]) -> None:
-    unpacked = f"{packed['cells']} cells, {packed['files']} files, {packed['size'] / 2**20:.1f} MiB unpacked."
-    out.say(unpacked)
-    for part in packed["data"]:
-        out.say(f"  {part['task']} ({part['version']}): {part['licence']}")
-    out.say(f"Fingerprint: {packed['fingerprint']}")
-
-
-#: the folder in which `show` proposes to make a cell again: a fresh one, or nothing would be run
-AGAIN = "again"
-
-
-def ls(
-    kind: Annotated[str, typer.Argument(help="tasks, methods, cells or studies.")],
-    results: ResultsPath = "results",
-    as_json: AsJson = False,
-) -> None:
-    """List what there is.
-
-    Example: `python cli.py ls tasks`
-    """
-    from carft.catalog.catalog import BUILT_IN
-
-    if kind not in LISTINGS:
-        raise unknown("listing", kind, LISTINGS)
-    store = open_results(results, BUILT_IN)
-    rows = LISTINGS[kind](store)
-    say_left_out(store)
-    if as_json:
-        return print_json(rows)
-    print_rows(rows, "nothing yet")
-
-
-def list_tasks(store: Store) -> PrintedRows:
-    """Tasks of this package and of installed ones."""
-    rows: PrintedRows = []
-    for card in store.catalog.cards():
-        row = {"task": card.name, "scale": card.scale, "classes": len(card.classes), "suites": list(card.suites)}
-        rows.append({**row, "version": card.version})
-    return rows
-
-
-def list_methods(store: Store) -> PrintedRows:
-    """Methods of the registry, installed ones included."""
-    from carft.catalog.plugins import GROUP
-    from carft.core.source import installed
-
-    rows: PrintedRows = []
-    for name in dict.fromkeys((*store.catalog.methods, *installed(GROUP))):
-        card = store.catalog.method(name)
-        if card.removed_at:
-            continue
-        rows.append({"method": card.name, "kind": card.kind, "tuned": list(card.space), "summary": card.summary})
-    return rows
-
-
-def list_cells(store: Store) -> PrintedRows:
-    """Finished cells of the current NUMERICS. A note names each record that cannot be read."""
-    store.require_present()
-    rows: PrintedRows = []
-    for name in store.ids():
-        try:
-            record = store.read(name)
-        except UserError as error:
-            err.say(f"Left out: {error.message}")
-            continue
-        if record.numerics != NUMERICS:
-            continue
-        cell = record.cell
-        rows.append(
-            {
-                "cell": record.id,
-                "task": cell.task,
-                "method": cell.method,
-                "hyperparameters": ", ".join(f"{key}={value:.4g}" for key, value in cell.hyperparameters.items()),
-                "seed": cell.seed,
-                "val/top1": record.metrics["val/top1"],
-                "unsealed": bool(store.evaluation_paths(record.id)),
-            }
-        )
-    return rows
-
-
-def list_studies(store: Store) -> PrintedRows:
-    """Studies with the number of their trials that have ended."""
-    store.require_present()
-    rows: PrintedRows = []
-    for study in store.readable_studies():
-        rows.append(
-            {
-                "study": study.id,
-                "task": study.task,
-                "method": study.method,
-                "epochs": study.training.epochs,
-                "trials": len(study.trials),
-                "done": sum(trial.status == "done" for trial in study.trials),
-                "winner": study.winner or "-",
-            }
-        )
-    return rows
-
-
-LISTINGS: Mapping[str, Callable[[Store], PrintedRows]] = {
-    "tasks": list_tasks,
-    "methods": list_methods,
-    "cells": list_cells,
-    "studies": list_studies,
-}
-
-
-def show(
-    cell: Annotated[str, typer.Argument(help="Id of a finished cell, or its beginning.")],
-    results: ResultsPath = "results",
-    as_json: AsJson = False,
-) -> None:
-    """Show a cell: its specification, its metrics and the exact command that makes it again.
-
-    Example: `python cli.py show 3fa4`
-    """
-    from carft.catalog.resolve import command
-
-    store = existing(results)
-    record = store.read(store.resolve(cell))
-    metrics = store.metrics(record.id)
-    # a post-hoc cell needs its parent's records; any other is made again in a folder of its own
-    folder = str(results) if record.cell.parents else AGAIN
-    again = command(record.cell, folder, unseal=bool(store.evaluated(record.id)), catalog=store.catalog)
-    if as_json:
-        spec = record.cell.as_dict()
-        return print_json(
-            {"cell": record.id, "spec": spec, "metrics": metrics, "command": again, "provenance": record.provenance}
-        )
-    out.say(f"Cell {record.id}", style="bold")
-    out.print_json(data=record.cell.as_dict())
-    out.print(metrics_table(metrics))
-    out.say("Make it again:", style="bold")
-    out.say(again)
-
-
-def recipes(
-    recipe: Annotated[str | None, typer.Argument(help="A shipped recipe, or a YAML file; default: all.")] = None,
-    plugin: Annotated[list[Path] | None, typer.Option("--plugin", help=PLUGIN)] = None,
-    as_json: AsJson = False,
-) -> None:
-    """List the shipped recipes, or print one in full, with what it takes from the one that it extends.
-
-    Example: `python cli.py recipes downstream`
-    """
-    from carft.catalog.catalog import BUILT_IN
-    from carft.core.yaml_file import yaml_of
-    from sweeps.recipes.loading import load_recipe, recipe_names
-
-    if recipe is None:
-        rows = [_recipe_row(load_recipe(name)) for name in recipe_names()]
-        if as_json:
-            return print_json(rows)
-        return out.print(rows_table(rows))
-    loaded = load_recipe(recipe, catalog=BUILT_IN.with_plugins(plugin or []))
-    content = {"name": loaded.name, **loaded.model_dump(exclude_defaults=True)}
-    if as_json:
-        return print_json(content)
-    out.say(yaml_of(content).rstrip())
-
-
-def _recipe_row(recipe: Recipe) -> dict[str, Any]:
-    trials = 0 if recipe.grid else recipe.trials
-    counts = {"tasks": len(recipe.tasks), "trials": trials, "seeds": recipe.seeds, "searches": recipe.searches}
-    return {"recipe": recipe.name, "methods": ", ".join(recipe.methods), **counts, "epochs": recipe.training.epochs}
+    return Answer({"results": to, "report": None, **packed}, [*told(packed), f"Next: {typed_report(to)}"])

@@ -5,14 +5,15 @@ from __future__ import annotations
 import shutil
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
 from carft.core.errors import duration, size_words
-from carft_cli.console import out, print_json, print_stacked, rows_table
-from carft_cli.options import AsJson, ResultsPath, open_results, say_left_out
+from carft_cli.answer import Answer, Rows, Shown, answering, bold, stacked
+from carft_cli.options import ResultsPath, open_results, say_left_out
 
 if TYPE_CHECKING:
     from carft.store.failures import Failure
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 FEW = 12
 
 
+@answering
 def status(
     everything: Annotated[bool, typer.Option("--all", help="Every sweep that wrote here, not only the last.")] = False,
     results: ResultsPath = "results",
-    as_json: AsJson = False,
-) -> None:
+) -> Answer:
     """How far the sweeps in a results folder are: cells, rate, time left, failures with reasons, logs.
 
     Example: `python cli.py status`
@@ -45,67 +46,63 @@ def status(
     shown = states
     if not everything:
         shown = [state for state in states if state.is_alive()] or states[-1:]
-    failed = [_failure_row(failure, results) for failure in failures(store)]
-    if as_json:
-        sweeps = []
-        for state in shown:
-            facts = state.model_dump(by_alias=True, exclude={"version"})
-            lively = {"alive": state.is_alive(), "waits_for_disk": bool(_waiting(state, store))}
-            sweeps.append({**facts, **lively, "cells_per_s": state.rate})
-        return print_json({"cells": finished, "sweeps": sweeps, "failures": failed})
-    if not shown:
-        out.say(f"No sweep wrote its state to {results}. It holds {finished} finished cells.")
+    failed: Rows = []
+    for failure in failures(store):
+        failed.append(_failure_row(failure, results))
+    sweeps = []
     for state in shown:
-        _say(state, results)
-        if waiting := _waiting(state, store):
-            out.say(waiting, style="bold yellow")
-    edges = edge_words(studies, store.catalog.methods)
-    if edges:
-        out.say(edges)
+        facts = state.model_dump(by_alias=True, exclude={"version"})
+        lively = {"alive": state.is_alive(), "waits_for_disk": bool(_waiting(state, store))}
+        sweeps.append({**facts, **lively, "cells_per_s": state.rate})
+    people: list[Shown] = []
+    if not shown:
+        people.append(f"No sweep wrote its state to {results}. It holds {finished} finished cells.")
+    for state in shown:
+        people += [*_lines(state, results), Text(_waiting(state, store), "bold yellow")]
+    people.append(edge_words(studies, store.catalog.methods))
     if failed:
-        out.say(f"\n{len(failed)} failures on record:", style="bold")
-        print_stacked(failed[:FEW], ("cell", "what"))
-        if len(failed) > FEW:
-            out.say(f"and {len(failed) - FEW} more; all with --json")
+        people += [bold(f"\n{len(failed)} failures on record:"), *stacked(failed[:FEW], ("cell", "what"))]
+    if len(failed) > FEW:
+        people.append(f"and {len(failed) - FEW} more; all with --json")
+    return Answer({"cells": finished, "sweeps": sweeps, "failures": failed}, people)
 
 
-def _say(state: SweepState, results: str) -> None:
+def _lines(state: SweepState, results: str) -> Iterator[Shown]:
+    """How far a sweep is."""
     counts = state.counts
     how = state.outcome or "is gone: it was killed; the same command goes on"
     if state.is_alive():
         how = "runs"
     many = search_words(state.searches, state.selection)
-    out.say(f"Sweep {state.recipe}{many}, process {state.pid} on {state.host}: {how}.", style="bold")
-    out.say(
+    yield bold(f"Sweep {state.recipe}{many}, process {state.pid} on {state.host}: {how}.")
+    yield (
         f"{counts.done} of {counts.total} cells done ({counts.reused} found done), {counts.running} jobs running, "
-        f"{counts.failed} failed, {counts.left} left; {60 * state.rate:.1f} cells a minute",
+        f"{counts.failed} failed, {counts.left} left; {60 * state.rate:.1f} cells a minute"
     )
     if state.is_alive():
         time_left = "not known" if state.left_s is None else duration(state.left_s)
-        out.say(f"Time left: {time_left}, from {state.basis}")
+        yield f"Time left: {time_left}, from {state.basis}"
     if state.busy:
-        out.say(busy_line(state.busy))
+        yield busy_line(state.busy)
     if state.busy_lately and state.is_alive():
-        out.say(f"In the last five minutes: {busy_line(state.busy_lately)}")
+        yield f"In the last five minutes: {busy_line(state.busy_lately)}"
     if state.is_alive():
-        for line in node_lines(state.busy_nodes):
-            out.say(line)
+        yield from node_lines(state.busy_nodes)
     if state.data_wait is not None:
-        out.say(f"Trainings waited for images {100 * state.data_wait:.0f} % of their time.")
+        yield f"Trainings waited for images {100 * state.data_wait:.0f} % of their time."
     for gpu, ratio in state.gpus_slow.items():
-        out.say(f"{gpu} takes {ratio:.2f} times as long as the others for alike jobs: see nvidia-smi -q, and doctor.")
+        yield f"{gpu} takes {ratio:.2f} times as long as the others for alike jobs: see nvidia-smi -q."
     for gpu, reason in state.gpus_set_aside.items():
-        out.say(f"{gpu} is set aside: {reason}")
-    out.print(rows_table([{"task": name, **task.model_dump()} for name, task in state.tasks.items()]))
-    if state.is_alive() and state.running:
-        rows = []
+        yield f"{gpu} is set aside: {reason}"
+    yield [{"task": name, **task.model_dump()} for name, task in state.tasks.items()]
+    if state.is_alive():
+        rows: Rows = []
         for running in state.running[:FEW]:
             row = {"job": running.job, "task": running.task, "method": running.method}
             row["for"] = duration(time.time() - running.since)
             row["log"] = _log(results, f"{running.job}-{running.cell}")
             rows.append(row)
-        out.say("")
-        print_stacked(rows, ("job", "task", "method"))
+        yield from stacked(rows, ("job", "task", "method"))
 
 
 def _waiting(state: SweepState, store: Store) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from carft.config.settings import ProtocolSettings, SearchSettings, Training
 from carft.core.errors import UserError
@@ -20,7 +20,6 @@ from carft_cli.options import (
     ExecutionOptions,
     ModelOptions,
     PluginOptions,
-    RecipeName,
     TasksFilePath,
     named_values,
     open_results,
@@ -109,7 +108,10 @@ class ClusterOptions(ExecutionOptions):
 class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
     """The settings of `sweep`, `plan` and `doctor`."""
 
-    recipe: RecipeName
+    recipe: Annotated[
+        str,
+        typer.Argument(metavar="RECIPE", help="A shipped recipe, such as downstream, or a file that ends in .yaml."),
+    ]
     tasks: Annotated[str | None, option(RUN, "Comma-separated; default: the recipe's, or all of a tasks file.")] = None
     methods: Annotated[str | None, option(RUN, "Comma-separated; default: the recipe's.")] = None
     suites: Annotated[
@@ -126,10 +128,14 @@ class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
     space: Annotated[
         list[str], option(SEARCH, "NAME=LOW:HIGH of a search range, such as lr=1e-5:1e-2; default: the recipe's.")
     ] = field(default_factory=list)
+    yes: Annotated[
+        bool, option(MORE_RUN, "Do not ask before searches change whose held-out sets are open.", "--yes")
+    ] = False
 
     def chosen_recipe(self) -> Recipe:
         """The recipe as these settings change it; ``UserError`` for settings that exclude each other."""
         from sweeps.recipes.loading import load_recipe
+        from sweeps.recipes.ranges import ranged
 
         catalog = self.catalog()
         recipe = load_recipe(self.recipe, catalog=catalog)
@@ -160,7 +166,7 @@ class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
             **self.search,
             **self.protocol,
         )
-        return ranged(changed, recipe, ranges)
+        return ranged(changed, recipe, ranges, err.say)
 
     def prepared(self, writable: bool = False) -> tuple[Protocol, Resources]:
         """What is left of the sweep in its results folder, and what it asks of Ray.
@@ -175,67 +181,6 @@ class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
         for remark in protocol.remarks.values():
             err.say(remark)
         return protocol, self.choose_workers(request, protocol)
-
-
-def with_own_tasks(name: str) -> Recipe:
-    """Load a recipe with the tasks of its tasks file. If the recipe names none, it gets all tasks of the file."""
-    from carft.catalog.catalog import BUILT_IN
-    from sweeps.recipes.loading import load_recipe
-
-    recipe = load_recipe(name)
-    if recipe.tasks_file is None:
-        return recipe
-    tasks, catalog = with_tasks_file(BUILT_IN, Path(recipe.tasks_file), recipe.tasks or None)
-    return recipe.model_copy(update={"tasks": tasks}).with_catalog(catalog)
-
-
-def ranged(changed: Recipe, recipe: Recipe, given: Mapping[str, tuple[float, float]]) -> Recipe:
-    """The recipe with the ranges that were given, and the learning rates of its model where the recipe has none for it.
-
-    changed: the recipe as the command line changes it. A search of the learning rates of its model starts in the middle
-    of them, unless the recipe has learning rates of its own: the first guess of a method is no guess for a model.
-    """
-    if "lr" not in given:
-        has_own_range = "lr" in recipe.space
-        changed = changed.with_ranges(range_of_model(changed, recipe), keeps_guesses=has_own_range)
-    return changed.with_ranges(given)
-
-
-def range_of_model(changed: Recipe, recipe: Recipe) -> dict[str, tuple[float, float]]:
-    """The learning rates to search, by the size of the model, where the recipe has none for it; else empty.
-
-    changed: the recipe as the command line changes it.
-    """
-    from carft.config.registry import learning_rate_range
-    from carft.models.availability import size_of
-
-    model = changed.model or changed.catalog.card(changed.tasks[0]).model
-    if changed.grid or model is None or model == _model_of_the_rates(changed, recipe):
-        return {}
-    if not any("lr" in changed.catalog.method(name).space for name in changed.methods):
-        return {}
-    size = size_of(model)
-    if size is None:
-        err.say(f"The size of {model} is not known here; give its learning rates: --space lr=LOW:HIGH")
-        return {}
-    low, high = learning_rate_range(size.parameters)
-    size_words = f"an image encoder of {size.parameters / 1e6:.3g} million parameters"
-    err.say(f"Learning rates: {low:g} to {high:g}, for {size_words}; others: --space lr=LOW:HIGH")
-    return {"lr": (low, high)}
-
-
-def _model_of_the_rates(changed: Recipe, recipe: Recipe) -> str | None:
-    """The model that a recipe's learning rates are for; None for a recipe that names a model and no learning rates."""
-    from sweeps.recipes.recipe import resolved_tasks
-
-    has_own_range = "lr" in recipe.space
-    if recipe.model is not None:
-        return recipe.model if has_own_range else None
-    tasks = changed.tasks
-    if has_own_range and recipe.tasks:
-        with suppress(UserError):  # of a tasks file that the command line replaces
-            tasks = resolved_tasks(recipe.tasks, changed.catalog)
-    return changed.catalog.card(tasks[0]).model
 
 
 def search_range(text: str) -> tuple[float, float]:

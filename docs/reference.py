@@ -43,7 +43,7 @@ SETTINGS: tuple[tuple[str, str, Any], ...] = (
     ("Protocol", "Keys of a recipe, and options of `train`, `sweep` and `plan` ([protocol](protocol.md)).",
      ProtocolSettings),
     ("Search", "Keys of a recipe, and options of `sweep` and `plan`.", SearchSettings),
-    ("Execution", "Options of `train`, `sweep`, `plan` and `audit`. None is part of the id of a cell.",
+    ("Execution", "Options of `train`, `sweep` and `plan`. None is part of the id of a cell.",
      Execution),
     ("Recipe", "Other keys of a recipe ([extending](extending.md#a-recipe)).", Recipe),
 )  # fmt: skip
@@ -96,7 +96,8 @@ def commands() -> str:
         if name in like_sweep:
             blocks.append("All options of [sweep](#sweep).")
         else:
-            blocks += [f"[Shared](#shared-options): {', '.join(also)}." if also else "", _settings_of(command)]
+            shown_elsewhere = f"[Shared](#shared-options): {', '.join(also)}." if also else ""
+            blocks.append(f"{shown_elsewhere} {_settings_of(command)}".strip())
         parts.append("\n\n".join(filter(None, blocks)) + "\n")
     return "\n".join(parts)
 
@@ -127,14 +128,13 @@ def _is_setting(parameter: Any) -> bool:
 
 
 def _settings_of(command: Any) -> str:
-    """A sentence with the settings that are options of a command: whole sections by their titles, then single ones."""
+    """A sentence with the settings that are options of a command, by the titles of their sections."""
     left = {p.name for p in command.params if _is_setting(p)}
     names = []
     for title, _, kind in SETTINGS:
         if left >= (fields := described(kind).keys()):
             names.append(f"[{title.lower()}](settings.md#{title.lower()})")
             left -= fields
-    names += [f"[`--{name.replace('_', '-')}`](settings.md#protocol)" for name in sorted(left)]
     return f"Settings: {', '.join(names)}." if names else ""
 
 
@@ -142,7 +142,7 @@ def _usage(name: str, text: str) -> str:
     """The help of a command, with its example unless that is the name of the command alone."""
     words, _, example = text.partition("Example: ")
     shows_more = example.strip("`\n ") != f"python cli.py {name}"
-    return "\n\n".join([_prose(words), example.strip()] if shows_more else [_prose(words)])
+    return f"{_prose(words)} {example.strip() if shows_more else ''}".strip()
 
 
 def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -207,7 +207,7 @@ def recipes() -> str:
     """The text of docs/recipes.md."""
     opening = (
         "# Recipes\n\nThe experiments that come with the project: `python cli.py sweep NAME` runs one, `python cli.py "
-        f"recipes NAME` prints it. [Extending](extending.md#a-recipe) has recipes of your own. {MADE}\n"
+        f"ls recipes NAME` prints it. [Extending](extending.md#a-recipe) has recipes of your own. {MADE}\n"
     )
     rows = []
     for name in recipe_names():

@@ -200,7 +200,7 @@ def command(cell: Cell, results: str, *, catalog: Catalog, unseal: bool = False,
     published: leave open where weights lie. Where your own data lie is always left open.
     """
     if cell.method == "soup":
-        words = ["soup", "--cells", ",".join(cell.parents)]
+        words = ["combine", "soup", "--cells", ",".join(cell.parents)]
         if cell.hyperparameters["greedy"] != SoupRule.UNIFORM.value:
             words.append("--greedy")
         return typed(*words, "--results", results)
@@ -210,7 +210,7 @@ def command(cell: Cell, results: str, *, catalog: Catalog, unseal: bool = False,
             words += ["--alpha", repr(cell.hyperparameters["alpha"])]
         return typed(*words, "--results", results)
     if cell.parents:
-        return typed("interpolate", "--cell", cell.parents[0], "--results", results)
+        return typed("combine", "wise_ft", "--cells", cell.parents[0], "--results", results)
     plain = specify(cell.task, cell.method, cell.hyperparameters, catalog=catalog)
     words = ["train", "--task", cell.task, "--method", cell.method]
     for name, value in sorted(cell.hyperparameters.items()):

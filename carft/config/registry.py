@@ -295,7 +295,7 @@ METHODS: Mapping[str, MethodCard] = {
             kind="post-hoc",
             summary="Weights interpolated between the pretrained (alpha 0) and a fine-tuned model (alpha 1).",
             implementation="carft.models.network:interpolate",
-            command="interpolate --cell ID",
+            command="combine wise_ft --cells ID",
             space={"alpha": Range(0.0, 1.0, first_guess=0.5, zero_allowed=True)},
         ),
         MethodCard(
@@ -304,7 +304,7 @@ METHODS: Mapping[str, MethodCard] = {
             kind="post-hoc",
             summary="Average of the weights of a study's search cells: all (greedy 0), or those that help (greedy 1).",
             implementation="carft.posthoc.soup:uniform_soup",
-            command="soup --cells ID,ID,...",
+            command="combine soup --cells ID,ID,...",
             space={"greedy": Range(0.0, 1.0, first_guess=0.0, zero_allowed=True)},
         ),
         MethodCard(

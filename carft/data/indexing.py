@@ -22,7 +22,7 @@ from carft import __version__
 from carft.core.errors import UserError
 from carft.core.files import given_path, locked, require_utf8
 from carft.core.heartbeat import heartbeat
-from carft.data.decoding import decode_pixels, decoders, open_image
+from carft.data.decoding import decode_pixels, decoders
 from carft.data.index import Column, Index
 from carft.data.index_file import batch_of, note_of, read_index, splits_of, write_index
 from carft.data.sets import DataSet
@@ -36,8 +36,6 @@ VARIABLE, OWN = "CARFT_INDEXES", "~/.cache/carft/indexes"
 FORMAT = 4
 #: images at most, evenly spread, whose size and time are compared each time
 SPOT = 4096
-#: images whose numbers of pixels stand for those of all
-MEASURED = 64
 #: seconds before an index was made within which a change may have left a time that does not show it
 YOUNG_S = 2.0
 #: files per unit of work of a thread
@@ -284,18 +282,6 @@ def unreadable(paths: Sequence[Path]) -> dict[Path, str]:
         if why is not None:
             found[path] = why
     return found
-
-
-def mean_pixels(paths: Sequence[Path]) -> float:
-    """Return the mean of height x width of :data:`MEASURED` of these files, evenly spread; their headers are read.
-
-    0 where none can be opened.
-    """
-    pixels = []
-    for row in np.linspace(0, len(paths) - 1, min(MEASURED, len(paths)), dtype=int):
-        with suppress(OSError, ValueError), open_image(paths[row]) as image:
-            pixels.append(image.width * image.height)
-    return sum(pixels) / max(1, len(pixels))
 
 
 def digest_of(base: Path, splits: Splits, sizes: Sequence[int] | None = None) -> str:

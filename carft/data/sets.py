@@ -1,6 +1,6 @@
 """Data sets on disk: their catalog entries. A subclass of :class:`DataSet` reads the files of a layout. No torch.
 
-A task's card names the data sets that it is made of. The commands ``data ls``, ``check``, ``fetch`` and ``fixture``
+A task's card names the data sets that it is made of. The commands ``ls data``, ``data check`` and ``data fetch``
 work on data sets.
 """
 

@@ -218,14 +218,3 @@ def image_status(path: Path) -> FileStatus:
         shards, row = _in_shards(path)
     descriptor, _, size = shards.place(row)
     return size, os.fstat(descriptor).st_mtime_ns
-
-
-def forget_cached(path: Path) -> None:
-    """Make the system read the file of an image from its disk the next time, not from memory."""
-    try:
-        with open_plain(path) as file:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    except FileNotFoundError:
-        shards, row = _in_shards(path)
-        descriptor, first, size = shards.place(row)
-        os.posix_fadvise(descriptor, first, size, os.POSIX_FADV_DONTNEED)

@@ -149,7 +149,7 @@ class Store(ResultsFolder):
         table = self.prediction_table(cell, name)
         if not self.has_logits(cell, name):
             words = f"The predictions of cell {cell} on {name} hold no logits: they come from a compact archive."
-            raise UserError(words, "Run the cell again; `show` has its command.")
+            raise UserError(words, "Run the cell again; `ls cells ID` has its command.")
         return predictions_of(table, self.predictions_path(cell, name))
 
     def prediction_table(self, cell: str, name: str) -> pa.Table:

@@ -236,8 +236,8 @@ def load_network(cell: Cell, context: CellContext, store: Store) -> Network:
         if any(again.metrics.get(name) != value for name, value in recorded.items()):
             raise UserError(
                 f"Cell {cell.id} kept no weights, and training it again here gives other numbers than its record.",
-                "Run it on the hardware and with the number of workers that its record names (`show`), or in a fresh "
-                "results folder with --unseal.",
+                "Run it on the hardware and with the number of workers that its record names, or in a fresh results "
+                "folder with --unseal.",
             )
         on_rank_zero(lambda: write_atomic(path, lambda part: save_weights(again.network, part)))
         return again.network

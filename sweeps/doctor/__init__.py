@@ -1,1 +1,1 @@
-"""Checks of a machine before time on it is paid for: hardware, disks, data, one measured step."""
+"""What would stop a sweep on this machine: driver, data, one measured step, disk, memory."""

@@ -1,243 +1,155 @@
-"""All checks in their order, and those of what a sweep works with: data, disks, one measured step, decoding."""
+"""The checks: each asks for one thing that would stop a sweep."""
 
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from pathlib import Path
-from uuid import uuid4
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-import numpy as np
+import psutil
 import torch
-from PIL import Image
 
-from carft.config.settings import Training
 from carft.core.errors import UserError, size_words
-from carft.core.machine import cores
-from carft.data.decoding import set_decoders
-from carft.data.image_files import Files
-from carft.data.shards import forget_cached, image_status, read_image_file
-from carft.data.views import batches
-from carft.training.preemption import GRACE_S
-from carft.training.schedule import train_view
-from sweeps.doctor.hardware import cards, driver, exchange, host_memory, in_processes, open_files, shared_memory
-from sweeps.doctor.subject import Measurement, Subject
-from sweeps.plan.planning import images_per_second, is_in_memory
-from sweeps.plan.rates import LEAST_UTILISATION, Rates
-from sweeps.ray_backend.gpus import cores_of_each
-from sweeps.ray_backend.preflight import existing_folder, require_space
+from carft.core.machine import memory_limit
+from carft.training.device import nvidia_smi
+from sweeps.doctor.measuring import measured_rates
+from sweeps.plan.planning import Plan, plan_of
+from sweeps.plan.rates import Rates
+from sweeps.plan.resources import Resources
+from sweeps.ray_backend.connect import require_gpus
+from sweeps.ray_backend.gpus import concurrency_here
+from sweeps.ray_backend.preflight import existing_folder, obstacles, require_space
+from sweeps.search.protocol import Protocol
 
-MIB, GIB = 2**20, 2**30
-#: bytes that are written to a disk and read again, and those of one call
-WRITTEN, PART = 256 * MIB, 8 * MIB
-#: images that are read or decoded, and how many files are read at a time
-IMAGES, READERS = 256, 16
-#: duration of a compiled step over that of another below which compiling is worth its minutes
-WORTHWHILE = 0.9
-#: side of a decoded view in pixels, images of a batch, and seconds of decoding
-SIDE, BATCH, DECODING_S = 224, 32, 3.0
+SHARED = "/dev/shm"
+#: bytes of shared memory that NCCL's documentation advises for a container
+SHARED_BYTES = 2**30
+#: name of the check of methods, data and weights, which has a line for each that is missing
+RECIPE = "data and weights"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one look at a machine found, in words with units. It raises ``UserError`` where a sweep cannot run."""
+
+    measured: str
+    remedy: str = ""
+    """What to do; empty where nothing is wrong."""
+    name: str = ""
+    stops: bool = False
+    """Whether a sweep cannot run like this."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not (self.remedy or self.stops)
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A sweep on this machine. log: gets a sentence before work that takes time."""
+
+    protocol: Protocol
+    request: Resources
+    log: Callable[[str], None]
+
+    @cached_property
+    def obstacles(self) -> list[UserError]:
+        """What is wrong with methods, data and weights."""
+        return obstacles(self.protocol.recipe, self.request, self.log, of_machine=False)
+
+    @cached_property
+    def rates(self) -> Rates | UserError | None:
+        """The rates of the recipe's cells, measured now, or what failed; None for want of GPUs, data or weights."""
+        if self.obstacles or torch.cuda.device_count() < self.request.gpus:
+            return None
+        self.log("Training on a few batches ...")
+        try:
+            return measured_rates(self.protocol.recipe, self.request)
+        except UserError as error:  # such as an image that cannot be read
+            return error
+        except RuntimeError as error:  # of torch, also where memory does not suffice
+            hint = "If memory is full: --accumulation 2, or more. Otherwise look at nvidia-smi and the kernel's log."
+            return UserError(f"A training step failed: {str(error).splitlines()[0]}.", hint)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What the sweep takes: by the measured rates, else by records or an estimate."""
+        measured = self.rates if isinstance(self.rates, Rates) else None
+        return plan_of(self.protocol, self.request, concurrency_here(self.request), measured)
+
+
+def driver(subject: Subject) -> Measurement:
+    """Check that torch sees the GPUs that nvidia-smi lists."""
+    require_gpus(subject.request.gpus)
+    drivers = nvidia_smi("driver_version")  # of each GPU
+    measured = f"torch {torch.__version__} for CUDA {torch.version.cuda or 'none'}"
+    if not drivers:
+        return Measurement(f"{measured}; no driver of NVIDIA")
+    measured = f"{measured}; driver {drivers[0].strip()} with {len(drivers)} GPUs"
+    if subject.request.gpus:
+        return Measurement(measured)
+    return Measurement(measured, f"A sweep like this runs on the CPU; for GPUs give --gpus {len(drivers)}.")
 
 
 def training_step(subject: Subject) -> Measurement:
-    """Check that the recipe trains here, and as fast as the card should."""
+    """Check that the recipe trains here, and say how fast and in how much memory."""
     rates, plan = subject.rates, subject.plan
     if rates is None:
         return Measurement("not measured, since GPUs, data or weights are missing")
     if isinstance(rates, UserError):
         raise rates
-    measured = f"{images_per_second(subject.recipe, plan.pass_s):,.0f} images/s, one cell alone"
-    card = plan.hardware.card
-    if card is None or plan.size is None:
-        return Measurement(measured)
-    share = plan.size.flop / plan.pass_s / card.peak(plan.hardware.precision)
-    measured = f"{measured}, {share:.0%} of the card's peak"
-    if share >= LEAST_UTILISATION:
-        return Measurement(measured)
-    return Measurement(measured, "That is less than an estimate assumes: look at the checks of cards and decoding.")
-
-
-def compiling(subject: Subject) -> Measurement:
-    """Compare a step with --compile and without it, and recommend the faster one."""
-    if not subject.request.gpus:
-        return Measurement("compared on GPUs alone")
-    rates, other, is_compiled = subject.rates, subject.other_rates, subject.request.execution.compile
-    if isinstance(other, UserError) and not is_compiled:
-        return Measurement(f"this model does not train with it: {other.message}")
-    if not isinstance(rates, Rates) or not isinstance(other, Rates):
-        return Measurement("not measured")
-    ratio = other.trained.seconds / rates.trained.seconds
-    if is_compiled:
-        ratio = 1 / ratio
-    measured = f"a step with --compile takes {ratio:.2f} times as long as one without"
-    if ratio < WORTHWHILE and not is_compiled:
-        return Measurement(measured, "Give --compile to sweep and plan; each process compiles for some minutes first.")
-    if ratio > 1 and is_compiled:
-        return Measurement(measured, "Leave --compile out.")
+    measured = f"{plan.images_per_second:,.0f} images/s, one cell alone"
+    card, pass_s = plan.hardware.card, rates.trained.seconds * plan.hardware.devices
+    if card is not None and plan.size is not None:
+        measured += f", {plan.size.flop / pass_s / card.peak(plan.hardware.precision):.0%} of the card's peak"
+    if subject.request.gpus:
+        measured += f", {size_words(torch.cuda.max_memory_allocated())} of GPU memory at most"
     return Measurement(measured)
 
 
-def decoding(subject: Subject) -> Measurement:
-    """Check that the cores decode the recipe's views as fast as the GPUs train."""
-    request, here = subject.request, cores()
-    processes = request.gpus * request.execution.cells_per_gpu
-    if here < processes:
-        raise UserError(
-            f"There are {here} CPU cores for {processes} cells at a time, of which each needs one.",
-            f"Use a machine with more cores, or --gpus {max(1, here // request.execution.cells_per_gpu)}.",
-        )
-    if is_in_memory(subject.recipe):
-        return Measurement(f"{here} CPU cores; the images stay in memory, and none is decoded")
-    processes, threads = processes or here, cores_of_each(request, {"CPU": here, "GPU": request.gpus})
-    subject.log(f"Decoding images in {processes} processes ...")
-    files = _files(subject)
-    rates = in_processes(decoding_rate, processes, files, subject.recipe.training, threads)
-    rate, wanted = sum(rates) / (request.gpus or processes), subject.images_wanted
-    kind = "images of the task" if files else "made-up photos"
-    source = f"from {here} CPU cores and {kind}"
-    if not request.gpus:
-        return Measurement(f"{rate:,.0f} images/s for each of {processes} cells, {source}")
-    measured = f"{rate:,.0f} images/s of {wanted:,.0f} for each GPU, {source}"
-    if rate >= wanted:
-        return Measurement(measured)
-    return Measurement(measured, "GPUs will wait for images: use a machine with more cores for each GPU.")
-
-
-def decoding_rate(rank: int, count: int, folder: str, paths: list[Path], training: Training, threads: int) -> float:
-    """Images per second that one of the processes decodes and crops for training. paths: empty for made-up photos."""
-    torch.set_num_threads(1)
-    set_decoders(threads)
-    files = Files(paths) if paths else photos(Path(folder), BATCH, f"{rank}-")
-    plan = [np.arange(first, first + BATCH) % len(files) for first in range(0, 10**6, BATCH)]
-    views = batches(files, plan, train_view(training, 0, 0, len(files), SIDE))
-    next(views)
-    started, seconds, images = time.perf_counter(), 0.0, 0
-    while seconds < DECODING_S:
-        images += len(next(views))
-        seconds = time.perf_counter() - started
-    return images / seconds
-
-
-def photos(folder: Path, count: int, prefix: str = "") -> Files:
-    """Write JPEG files of 500 x 375 pixels with about the bytes of photos."""
-    rng = np.random.default_rng(0)
-    paths = []
-    for number in range(count):
-        coarse = Image.fromarray(rng.integers(0, 256, (375 // 8, 500 // 8, 3), dtype=np.uint8))
-        paths.append(folder / f"{prefix}{number}.jpg")
-        coarse.resize((500, 375), Image.Resampling.BICUBIC).save(paths[-1], quality=90)
-    return Files(tuple(paths))
-
-
-def data_disk(subject: Subject) -> Measurement:
-    """Check that the disk of the data delivers images as fast as all GPUs train."""
-    files = _files(subject)
-    if not files:
-        return Measurement("no image is read from a file")
-    size = sum(bytes_ for bytes_, _ in map(image_status, files)) / len(files)
-    rate, wanted = len(files) / seconds_to_read(files), subject.images_wanted * subject.request.gpus
-    measured = f"{rate:,.0f} images/s of {size / 1024:.0f} KiB, of {wanted:,.0f} for all GPUs"
-    if rate >= wanted:
-        return Measurement(measured)
-    return Measurement(measured, "GPUs will wait for images: pack the data (data pack) onto a local disk.")
-
-
-def _files(subject: Subject) -> list[Path]:
-    """Some files that the recipe's first task trains on, evenly spread; empty where there are none."""
-    recipe = subject.recipe
-    if subject.obstacles:
-        return []
-    images = recipe.catalog.open(recipe.tasks[0], subject.request.execution, recipe.holdout).train.images
-    if not isinstance(images, Files):
-        return []
-    rows = np.linspace(0, len(images) - 1, min(IMAGES, len(images)), dtype=int)
-    return [images.paths[row] for row in rows]
-
-
-def results_disk(subject: Subject) -> Measurement:
-    """Check that the disk of the results has room, and takes all checkpoints in the time that a preemption gives."""
-    root, needs = subject.protocol.store.root, subject.plan.needs
-    wanted = subject.plan.bytes + needs.checkpoint_bytes
+def disk(subject: Subject) -> Measurement:
+    """Check that records, checkpoints and the cache of features have room, and that the results can be written."""
+    root, plan, cache = subject.protocol.store.root, subject.plan, subject.request.execution.cache
+    wanted = plan.bytes + plan.needs.checkpoint_bytes
     require_space(root, wanted)
-    measured, rate = disk_rates(root)
-    measured = f"{measured}; {size_words(wanted)} wanted"
-    seconds = needs.checkpoint_bytes / rate if rate else 0.0
-    if seconds <= GRACE_S:
-        return Measurement(measured)
-    slow = f"All checkpoints take {seconds:.0f} s, so that a preemption loses minutes: use a faster disk."
-    return Measurement(measured, slow)
-
-
-def cache_disk(subject: Subject) -> Measurement:
-    """Check that the disk of the feature cache has room for it."""
-    cache = subject.request.execution.cache
+    there = existing_folder(root)
+    if not os.access(there, os.W_OK):
+        raise UserError(f"'{there}' cannot be written.", "Name another folder.")
+    measured = f"{size_words(shutil.disk_usage(there).free)} free, {size_words(wanted)} wanted"
     if cache is None:
-        return Measurement("no cache of features")
+        return Measurement(measured)
     held = sum(path.stat().st_size for path in cache.folder.glob("*.npy"))
     room = shutil.disk_usage(existing_folder(cache.folder)).free + held
-    measured, _ = disk_rates(cache.folder)
     if room >= cache.limit:
         return Measurement(measured)
-    small = f"The cache may take {cache.limit / GIB:.0f} GiB: give --feature-cache FOLDER or --feature-cache-size GIB."
+    small = f"The cache may take {size_words(cache.limit)}: give --feature-cache FOLDER or --feature-cache-size GIB."
     return Measurement(measured, small)
 
 
-def disk_rates(folder: Path) -> tuple[str, float]:
-    """Free space and rates of the disk of a folder, in words; bytes per second written, 0 where room is short.
-
-    Raises ``UserError`` when nothing can be written there.
-    """
-    there = existing_folder(folder)
-    free = shutil.disk_usage(there).free
-    words = f"'{there}' has {size_words(free)} free"
-    if free < 4 * WRITTEN:
-        return words, 0.0
-    path, part = there / f".carft-doctor-{uuid4().hex}", os.urandom(PART)
-    try:
-        started = time.perf_counter()
-        with path.open("wb") as file:
-            for _ in range(WRITTEN // PART):
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        written = WRITTEN / (time.perf_counter() - started)
-        read = WRITTEN / seconds_to_read([path])
-    except OSError as error:
-        raise UserError(f"'{there}' cannot be written: {error.strerror}.", "Name another folder.") from error
-    finally:
-        path.unlink(missing_ok=True)
-    return f"{words}, {written / MIB:,.0f} MiB/s written, {read / MIB:,.0f} MiB/s read", written
-
-
-def seconds_to_read(paths: Sequence[Path]) -> float:
-    """Seconds that reading files takes, several at a time, from their disk and not from memory."""
-    for path in paths:
-        forget_cached(path)
-    started = time.perf_counter()
-    with ThreadPoolExecutor(READERS) as pool:
-        for _ in pool.map(read_image_file, paths):
-            pass
-    return time.perf_counter() - started
+def memory(subject: Subject) -> Measurement:
+    """Check that all cells fit into the memory of the host or container, and their workers into shared memory."""
+    size = shutil.disk_usage(SHARED).total
+    if size < SHARED_BYTES and subject.request.execution.workers > 1 and subject.request.gpus:
+        raise UserError(
+            f"{SHARED} has {size_words(size)}, with which NCCL fails between the workers of a cell.",
+            "Start the container with --shm-size=8g.",
+        )
+    needed = subject.plan.needs.memory_per_device * (subject.request.gpus or 1)
+    free = round(min(psutil.virtual_memory().available, memory_limit()))
+    measured = f"{size_words(free)} available, about {size_words(needed)} wanted"
+    if free >= needed:
+        return Measurement(measured)
+    return Measurement(measured, "Use fewer GPUs, or a machine with more memory.")
 
 
 #: name -> check
 CHECKS: Mapping[str, Callable[[Subject], Measurement]] = {
     "driver": driver,
-    "cards": cards,
-    "exchange": exchange,
-    "shared memory": shared_memory,
-    "open files": open_files,
     "training step": training_step,
-    "--compile": compiling,
-    "decoding": decoding,
-    "disk of data": data_disk,
-    "disk of results": results_disk,
-    "disk of cache": cache_disk,
-    "host memory": host_memory,
+    "disk": disk,
+    "memory": memory,
 }
-#: name of the check of methods, data and weights, which has a line for each that is missing
-RECIPE = "data and weights"
 
 
 def examine(subject: Subject) -> Iterator[Measurement]:
@@ -245,7 +157,8 @@ def examine(subject: Subject) -> Iterator[Measurement]:
     for error in subject.obstacles:
         yield Measurement(error.message, error.hint, RECIPE, stops=True)
     if not subject.obstacles:
-        yield Measurement(f"all that {subject.recipe.name} needs is here, or can be downloaded", name=RECIPE)
+        recipe = subject.protocol.recipe
+        yield Measurement(f"all that {recipe.name} needs is here, or can be downloaded", name=RECIPE)
     for name, check in CHECKS.items():
         try:
             result = check(subject)

@@ -1,20 +1,14 @@
 """The plan of a sweep: the time of the work that is left, what machines need, the workers of a cell. No Ray."""
 
 import math
-import socket
-from collections import Counter
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import cached_property
 from typing import Literal
 
 from carft.core.machine import PCIE_4
-from carft.data.decoding import MOST_DECODERS
 from carft.models.availability import ModelSize, size_of
-from carft.store.records import Store
-from carft.store.sweep_state import read_states
-from carft.training.execution import FEATURE_SHARE, hardware_facts
-from sweeps.plan.rates import PHOTO, Costs, Hardware, Rates, estimated, newest, recorded
+from carft.training.execution import hardware_facts
+from sweeps.plan.rates import Costs, Hardware, Rates, estimated, newest, recorded
 from sweeps.plan.resources import Resources
 from sweeps.plan.work import PendingWork, pending_work, simulate
 from sweeps.recipes.recipe import Recipe
@@ -32,44 +26,18 @@ MIN_SPEEDUP = 1.15
 LEAST_IMAGES = 64
 #: seconds in which Ray Train starts the workers of a job; their GPUs wait
 TRAIN_START_S = 18.0
-#: assumed share of the speed of a card's link that an all-reduce reaches; ``doctor`` measures the speed
+#: assumed share of the speed of a card's link that an all-reduce reaches
 LINK_SHARE = 0.5
-#: CPU seconds to decode and crop a photo of :data:`PHOTO` pixels, measured once on one core of an AMD EPYC
+#: CPU seconds to decode and crop a photo of 500 x 375 pixels, measured once on one core of an AMD EPYC
 DECODE_S = 2.3e-3
-#: seconds of an image in which a process holds Python's lock, so that its decoders wait for each other; that of clipood
-#: is assumed to lie between the others, which were measured
-LOCKED_S = {"crop": 0.17e-3, "clipood": 0.35e-3, "domainbed": 0.60e-3}
 #: CPU time of a photo with an augmentation over that with ``crop``, decoding included (benchmarks/input.py)
 AUGMENTATION_COST = {"crop": 1.0, "clipood": 2.0, "domainbed": 3.9}
 #: bytes of host memory of a process that computes a cell, without its checkpoint: torch with CUDA, batches ahead
 PROCESS_BYTES = 4 * 2**30
 #: bytes of a gradient for each trained number
 GRADIENT = 4
-#: bytes in a checkpoint for each trained number: weight and AdamW's two moments
+#: bytes in a checkpoint for each trained number: the weight, and two numbers that an optimiser keeps at most
 IN_CHECKPOINT = 12
-
-
-class InputBound(StrEnum):
-    """Why a device waits for images, however many cores there are; more processes, which share it, help."""
-
-    LOCK = "lock"
-    """Python's lock, which an augmentation holds for part of the time of an image."""
-    DECODERS = "decoders"
-    """The decoding threads that a process has at most."""
-
-
-@dataclass(frozen=True)
-class LargerCache:
-    """What a cache of features that holds all epochs of a task would save."""
-
-    task: str
-    held: int
-    """Epochs that the cache of this request holds, of all ``epochs``."""
-    epochs: int
-    gib: int
-    """Size of the larger cache."""
-    hours: float
-    """Hours of a device that it saves at most."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +48,6 @@ class Needs:
     """Minutes between checkpoints; 0 for none."""
     checkpoint_bytes: int
     """Of all cells that run at a time, in the results folder; 0 where the size of the model is unknown."""
-    images_wanted: float
-    """Images per second that a device trains on; 0 where nothing is known, or nothing trains."""
-    images_decoded: float
-    """Images per second that the processes of a device decode at most, however many cores there are; 0 for no limit."""
-    input_bound: InputBound | None
-    """Why it waits for images with any number of cores; None where it does not."""
-    cells_per_gpu: int
-    """Cells on each GPU that would deliver its images; 0 where it waits for none, or a cell has several workers."""
     cores_per_device: int
     """CPU cores for each GPU, or for each cell on a CPU: one that computes, the others decode."""
     memory_per_device: int
@@ -99,8 +59,6 @@ class Needs:
     """Images of a batch for one worker."""
     gpu_bytes: int
     """Bytes of GPU memory of a worker that computes its batch in one part; 0 where unknown. An upper estimate."""
-    larger_cache: LargerCache | None
-    """Of the task for which it saves most; None where none saves anything."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +108,8 @@ class Plan:
     @property
     def busy_s(self) -> float:
         """Seconds in which all cells to run compute, one after another."""
-        other = OtherTimes.of(self.recipe, self.size, self.hardware, self.costs)
-        return sum(work.jobs * computing_seconds(work, self.rates, other) for work in self.left)
+        exchange_s = exchange_seconds(self.size, self.hardware)
+        return sum(work.jobs * computing_seconds(work, self.rates, exchange_s) for work in self.left)
 
     @property
     def device_hours(self) -> float:
@@ -159,128 +117,46 @@ class Plan:
         return self.busy_s * self.hardware.devices / 3600
 
     @property
-    def pass_s(self) -> float:
-        """Seconds of one pass of a cell that trains, on one device; 0 where they are not known."""
-        return self.rates.trained.seconds * self.hardware.devices
+    def images_per_second(self) -> float:
+        """Images that a device trains on with the recipe's cheapest method; 0 where nothing trains or is known."""
+        catalog = self.recipe.catalog
+        passes = [catalog.method(name).epoch_passes for name in self.recipe.methods]
+        image_s = min(filter(None, passes), default=0.0) * self.rates.trained.seconds * self.hardware.devices
+        return 1 / image_s if image_s else 0.0
 
     @cached_property
     def needs(self) -> Needs:
         """What the machines need for what is left."""
-        recipe, request, size = self.recipe, self.request, self.size
-        minutes, sharing = request.execution.checkpoint_minutes, request.execution.cells_per_gpu
+        recipe, execution, size = self.recipe, self.request.execution, self.size
         checkpoint = 0
-        if size and minutes:
+        if size and execution.checkpoint_minutes:
             checkpoint = IN_CHECKPOINT * size.parameters
-        batch = math.ceil(recipe.training.batch_size / request.execution.workers)
-        decode_s = decoding_seconds(recipe, self.costs)
-        wanted, decoded = images_per_second(recipe, self.pass_s), 0.0
-        delivered, bound, cells = wanted, None, 0
-        if decode_s:
-            least_s, reason = least_seconds(recipe, decode_s)
-            decoded = sharing / least_s
-            delivered = min(wanted, decoded)
-            if decoded < wanted:
-                bound = reason
-            if bound and request.gpus and request.execution.workers == 1:
-                cells = math.ceil(wanted * least_s)
+        batch = math.ceil(recipe.training.batch_size / execution.workers)
+        decode_s = 0.0
+        if not all(recipe.catalog.card(task).scale == "miniature" for task in recipe.tasks):  # drawn, and in memory
+            decode_s = DECODE_S * AUGMENTATION_COST[recipe.training.augmentation]
         gpu_bytes = 0
-        if request.gpus and size:
+        if self.request.gpus and size:
             gpu_bytes = size.training_bytes(batch, recipe.precision)
-        cache = request.execution.cache
         return Needs(
-            checkpoint_minutes=minutes,
+            checkpoint_minutes=execution.checkpoint_minutes,
             checkpoint_bytes=checkpoint * self.slots,
-            images_wanted=wanted,
-            images_decoded=decoded,
-            input_bound=bound,
-            cells_per_gpu=cells,
-            cores_per_device=sharing + math.ceil(decode_s * delivered),
-            memory_per_device=sharing * (PROCESS_BYTES + checkpoint),
-            cache_bytes=cache.limit if cache else 0,
-            workers=request.execution.workers,
+            cores_per_device=execution.cells_per_gpu + math.ceil(decode_s * self.images_per_second),
+            memory_per_device=execution.cells_per_gpu * (PROCESS_BYTES + checkpoint),
+            cache_bytes=execution.cache.limit if execution.cache else 0,
+            workers=execution.workers,
             batch=batch,
             gpu_bytes=gpu_bytes,
-            larger_cache=self._larger_cache(),
         )
-
-    def _larger_cache(self) -> LargerCache | None:
-        """The larger cache that saves most.
-
-        Trials of one search see the same crops, so that all read what the first ones computed; those that run beside
-        the first ones compute too. Confirm cells have seeds of their own, whose features are not stored.
-        """
-        recipe, execution, budget = self.recipe, self.request.execution, self.recipe.training
-        cache = execution.cache
-        if cache is None:
-            return None
-        width = self.size.width if self.size else 0  # numbers of a feature
-        number_bytes = 2 if execution.feature_dtype == "float16" else 4
-        readers: Counter[str] = Counter()  # task -> search jobs that read features
-        for work in self.left:
-            if work.kind == "search" and recipe.catalog.method(work.method).reads_features:
-                readers[work.task] += work.jobs
-        beside = max(1, self.slots // len(recipe.tasks))  # jobs of a task that run at a time
-        best: LargerCache | None = None
-        for task in recipe.tasks:
-            later = readers[task] - recipe.searches * min(beside, readers[task] // recipe.searches)
-            seen = budget.images_seen(self.costs.sizes(task).train, max(1, recipe.catalog.card(task).domains))
-            epoch_bytes = seen / budget.epochs * width * number_bytes
-            held = budget.epochs
-            if epoch_bytes:
-                held = min(held, int(FEATURE_SHARE * cache.limit // epoch_bytes))
-            hours = later * seen * (1 - held / budget.epochs) * self.pass_s / 3600
-            gib = math.ceil(budget.epochs * epoch_bytes / FEATURE_SHARE / 2**30)
-            if hours > (best.hours if best else 0):
-                best = LargerCache(task, held, budget.epochs, gib, hours)
-        return best
-
-
-@dataclass(frozen=True)
-class OtherTimes:
-    """Seconds of a training that its passes do not count."""
-
-    exchange_s: float
-    """Of a step, in which the workers of a cell sum up gradients."""
-    image_s: float
-    """Of an image, in which all workers of a cell decode it at least, while they compute."""
-
-    @staticmethod
-    def of(recipe: Recipe, size: ModelSize | None, hardware: Hardware, costs: Costs) -> "OtherTimes":
-        """Those of a recipe; no image is waited for on a CPU, whose cells are slower."""
-        image_s = 0.0
-        decode_s = decoding_seconds(recipe, costs)
-        if decode_s and hardware.device == "cuda":
-            image_s = least_seconds(recipe, decode_s)[0] / hardware.workers
-        return OtherTimes(exchange_seconds(size, hardware), image_s)
-
-
-def decoding_seconds(recipe: Recipe, costs: Costs) -> float:
-    """CPU seconds to decode and crop an image of the recipe's task with the largest ones; 0 where none is decoded."""
-    if is_in_memory(recipe):
-        return 0.0
-    pixels = max(costs.pixels(task) for task in recipe.tasks)
-    # an augmentation beyond a crop works on the view, whatever the size of the image
-    return DECODE_S * (pixels / PHOTO + AUGMENTATION_COST[recipe.training.augmentation] - 1)
-
-
-def least_seconds(recipe: Recipe, decode_s: float) -> tuple[float, InputBound]:
-    """Seconds of an image in a process that has as many cores as it can use, and what they are set by.
-
-    decode_s: CPU seconds of an image.
-    """
-    locked_s, decoded_s = LOCKED_S[recipe.training.augmentation], decode_s / MOST_DECODERS
-    if locked_s > decoded_s:
-        return locked_s, InputBound.LOCK
-    return decoded_s, InputBound.DECODERS
 
 
 def computing_seconds(
-    work: PendingWork, rates: Rates, other: OtherTimes, end: Literal["seconds", "low", "high"] = "seconds"
+    work: PendingWork, rates: Rates, exchange_s: float, end: Literal["seconds", "low", "high"] = "seconds"
 ) -> float:
-    """Seconds in which one job computes, or waits for images, by the median or an end of the rates."""
+    """Seconds in which one job computes, by the median or an end of the rates. exchange_s: of a step."""
     seconds: float = work.passes * getattr(rates.of(work.trains), end)
     if rates.alone:
-        seconds = max(seconds, work.seen * other.image_s) + work.steps * other.exchange_s
+        seconds += work.steps * exchange_s
     return seconds
 
 
@@ -299,27 +175,22 @@ def exchange_seconds(size: ModelSize | None, hardware: Hardware) -> float:
 def plan_of(protocol: Protocol, request: Resources, slots: int, rates: Rates | None = None) -> Plan:
     """The plan of what ``protocol`` has left. slots: cells at a time.
 
-    rates: by default those of records of the model on this hardware, else of the model's size. The range of the time
-    reaches as far as earlier sweeps of the results folder missed theirs.
+    rates: by default those of records of the model on this hardware, else of the model's size.
     """
     recipe, store, model = protocol.recipe, protocol.store, protocol.recipe.starting_weights()[0][0]
     hardware, size = hardware_of(request, recipe.precision), size_of(model)
     costs = Costs(store.catalog, request.execution)
-    pass_rates = rates or recorded(newest(store, model, costs), hardware, costs, size) or estimated(size, hardware)
+    pass_rates = rates or recorded(newest(store, model, costs), hardware, costs) or estimated(size, hardware)
     left, total, done = tuple(pending_work(protocol, size, costs)), protocol.total(), len(protocol.done)
-
-    other = OtherTimes.of(recipe, size, hardware, costs)
-    start_s = 0.0
+    exchange_s, start_s = exchange_seconds(size, hardware), 0.0
     if hardware.workers > 1 and pass_rates.trained.seconds:
         start_s = TRAIN_START_S
 
     def wall(end: Literal["seconds", "low", "high"]) -> float:
         """Seconds of the sweep with the median, low or high end of the rates."""
-        length = simulate(left, slots, lambda work: start_s + computing_seconds(work, pass_rates, other, end))
+        length = simulate(left, slots, lambda work: start_s + computing_seconds(work, pass_rates, exchange_s, end))
         return START_S + length if length else 0.0
 
-    wall_s = wall("seconds")
-    least, most = misses(store, wall_s, pass_rates.estimate)
     return Plan(
         recipe=recipe,
         request=request,
@@ -328,31 +199,14 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, rates: Rates | N
         done=done,
         failed=max(0, total - done - sum(work.cells for work in left)),
         left=left,
-        wall_s=wall_s,
-        low_s=min(wall("low"), least * wall_s),
-        high_s=max(wall("high") * OVERHEAD, most * wall_s),
+        wall_s=wall("seconds"),
+        low_s=wall("low"),
+        high_s=wall("high") * OVERHEAD,
         rates=pass_rates,
         size=size,
         hardware=hardware,
         costs=costs,
     )
-
-
-def misses(store: Store, wall_s: float, is_estimate: bool) -> tuple[float, float]:
-    """Smallest and largest ratio of the duration of an earlier sweep to its forecast; (1, 1) without such a sweep.
-
-    Counted are sweeps on this machine that ended without a failure, whose forecast rested on a measurement unless
-    ``is_estimate``, and was at least a tenth of ``wall_s``: much of a short sweep is the start of Ray.
-    """
-    ratios = []
-    for state in read_states(store):
-        ended_well = state.outcome == "done" and not state.counts.failed
-        is_alike = state.host == socket.gethostname() and state.estimate == is_estimate
-        if not (ended_well and is_alike):
-            continue
-        if state.ended and state.forecast_s and state.forecast_s >= wall_s / 10:
-            ratios.append((state.ended - state.started) / state.forecast_s)
-    return min(ratios, default=1.0), max(ratios, default=1.0)
 
 
 def choose_workers_per_cell(request: Resources, protocol: Protocol) -> Resources:
@@ -403,23 +257,3 @@ def hardware_of(request: Resources, precision: str) -> Hardware:
     machine = None if is_elsewhere else here
     workers, sharing = request.execution.workers, request.execution.cells_per_gpu
     return Hardware(device, workers, precision, machine, sharing, request.gpu_model)
-
-
-def is_in_memory(recipe: Recipe) -> bool:
-    """Whether the images of all tasks of a recipe are drawn and stay in memory, so that none is decoded."""
-    return all(recipe.catalog.card(task).scale == "miniature" for task in recipe.tasks)
-
-
-def images_per_second(recipe: Recipe, pass_s: float) -> float:
-    """Images per second that a device trains on with the recipe's cheapest method; 0 where nothing trains or is known.
-
-    pass_s: seconds of a pass on one device.
-    """
-    cheapest = math.inf  # passes of an image
-    for name in recipe.methods:
-        passes = recipe.catalog.method(name).epoch_passes
-        if passes:
-            cheapest = min(cheapest, passes)
-    if not pass_s:
-        return 0.0
-    return 1 / (pass_s * cheapest)

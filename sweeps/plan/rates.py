@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 from carft.catalog.catalog import Catalog
@@ -19,8 +18,6 @@ from carft.core.errors import UserError
 from carft.core.machine import GpuCard, gpu_card
 from carft.data.card import STANDARD, DataOptions
 from carft.data.family import Sizes
-from carft.data.index import Index
-from carft.data.indexing import current_index, mean_pixels
 from carft.models.availability import ModelSize
 from carft.store.record_files import Record
 from carft.store.records import Store
@@ -31,9 +28,6 @@ LARGEST = 10
 #: bytes of the names of an image and its group in a row of predictions
 NAME_BYTES = 60
 
-#: pixels of a photo of which nothing is known: 500 x 375
-PHOTO = 500 * 375
-
 #: records that are read at most, the newest first
 MAX_RECORDS = 400
 #: assumed floating-point operations per second of a CPU thread, and of an unknown GPU by precision
@@ -41,8 +35,8 @@ CPU_SPEED = 4e10
 GPU_SPEED = {"float32": 1.2e13, "tf32": 3e13, "bfloat16": 6e13, "float16": 6e13}
 #: factor within which these speeds are right
 WITHIN = 4.0
-#: factor within which the rate of jobs that train follows from that of others
-WITHIN_OTHERS = 3.0
+#: factor within which the next cell takes as long as measured ones
+SPREAD = 1.25
 #: assumed share of the peak that training of a ViT with --compile reaches on a GPU (model FLOPs utilisation), and its
 #: range; without it a step takes about 1.4 times as long, by a roofline of its kernels
 UTILISATION, LEAST_UTILISATION, MOST_UTILISATION = 0.30, 0.15, 0.45
@@ -56,28 +50,12 @@ class Costs:
     options: DataOptions
     """Where data are, for tasks that are counted by opening them."""
     _sizes: dict[str, Sizes] = field(default_factory=dict, init=False)
-    _pixels: dict[str, float] = field(default_factory=dict, init=False)
 
     def sizes(self, task: str) -> Sizes:
         """The numbers of images of a task. Raises ``UserError`` if it is unknown or its data are not here."""
         if task not in self._sizes:
             self._sizes[task] = self.catalog.sizes(task, self.options)
         return self._sizes[task]
-
-    def pixels(self, task: str) -> float:
-        """Mean pixels of a file that the task trains on, where its index is here; else :data:`PHOTO`."""
-        if task not in self._pixels:
-            self._pixels[task] = self._measured_pixels(task) or PHOTO
-        return self._pixels[task]
-
-    def _measured_pixels(self, task: str) -> float:
-        data_sets = self.catalog.data_sets(task)[:1]  # the others are held out
-        if not data_sets or data_sets[0].packed:
-            return 0.0
-        found = current_index(data_sets[0], self.options.root or Path(), decoded=False)
-        if found is None:
-            return 0.0
-        return mean_pixels(Index.of([*found.splits.values()]).paths)
 
     def passes(self, method: str, task: str, training: Training) -> float:
         """Passes that training and validating a cell take; 0 for a post-hoc method."""
@@ -157,10 +135,6 @@ class Rate:
     low: float
     high: float
 
-    def within(self, factor: float) -> Rate:
-        """The rate with a range that is wider by a factor at both ends."""
-        return Rate(self.seconds, self.low / factor, self.high * factor)
-
 
 @dataclass(frozen=True)
 class Rates:
@@ -180,12 +154,11 @@ class Rates:
         return self.trained if trains else self.untrained
 
 
-def recorded(records: Iterable[Record], hardware: Hardware, costs: Costs, size: ModelSize | None) -> Rates | None:
-    """Rates of the records that were made on ``hardware``; None where there are none.
+def recorded(records: Iterable[Record], hardware: Hardware, costs: Costs) -> Rates | None:
+    """Rates of the records of trained cells that were made on ``hardware``; None where there are none.
 
-    Each is the median; its range holds the middle 80 %, and is wider the fewer the records are. Without records of jobs
-    that train, their rate is still an estimate, by the size of the model where it is known. Other jobs without a record
-    take the rate of those that train, within a factor of :data:`WITHIN_OTHERS`.
+    Each is the median of cells, from the fastest to the slowest one and a factor of :data:`SPREAD` beyond. Jobs that do
+    not train take the rate of those that do where no record of them fits.
     """
     training: list[float] = []  # seconds a pass, of each record
     others: list[float] = []
@@ -194,29 +167,17 @@ def recorded(records: Iterable[Record], hardware: Hardware, costs: Costs, size: 
         passes = costs.passes(cell.method, cell.task, cell.training)
         took = record.durations.get("train", 0.0) + record.durations.get("validate", 0.0)
         if hardware.fits(record) and passes and took:
-            if costs.catalog.method(cell.method).epoch_passes > 0:
-                training.append(took / passes)
-            else:
-                others.append(took / passes)
-    trained, untrained = _rate_with_range(training), _rate_with_range(others)
+            trains = costs.catalog.method(cell.method).epoch_passes > 0
+            (training if trains else others).append(took / passes)
+    if not training:
+        return None
     count = len(training) + len(others)
     basis = f"{count} cell{'s' * (count > 1)} on record here, {len(training)} of them trained, on {hardware}"
-    if trained is not None:
-        return Rates(trained, untrained or trained.within(WITHIN_OTHERS), basis)
-    if untrained is None:
-        return None
-    if size is None:
-        return Rates(untrained.within(WITHIN_OTHERS), untrained, f"{basis}; training was not measured", estimate=True)
-    assumed = estimated(size, hardware)
-    return replace(assumed, untrained=untrained, basis=f"{basis}; for training {assumed.basis}")
+    return Rates(_rate(training), _rate(others or training), basis)
 
 
-def _rate_with_range(seconds: Sequence[float]) -> Rate | None:
-    """The median of measurements, with the range of their inner four fifths, wider for few; None without any."""
-    if not seconds:
-        return None
-    ordered, edge = sorted(seconds), len(seconds) // 10
-    return Rate(statistics.median(ordered), ordered[edge], ordered[-1 - edge]).within(1 + 1 / len(ordered))
+def _rate(seconds: Sequence[float]) -> Rate:
+    return Rate(statistics.median(seconds), min(seconds) / SPREAD, max(seconds) * SPREAD)
 
 
 def newest(store: Store, model: str, costs: Costs) -> Iterator[Record]:

@@ -17,7 +17,7 @@ HANG_AFTER = 1800.0
 class Resources(Settings):
     """Resources that a sweep requests from the cluster, and the execution of its cells.
 
-    The described fields are options of ``sweep``, ``plan`` and ``audit``.
+    The described fields are options of ``sweep`` and ``plan``.
     """
 
     gpus: Annotated[

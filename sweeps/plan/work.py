@@ -11,7 +11,7 @@ from sweeps.plan.rates import Costs
 from sweeps.search.protocol import JobKind, Protocol
 from sweeps.search.study import Study
 
-#: kind of job -> its turn: confirm cells of a study follow its search; curves, soups and oracle cells follow these
+#: kind of job -> its turn: confirm cells follow searches; curves, soups and oracle cells follow these
 STAGES: Mapping[JobKind, int] = {"search": 0, "grid": 0, "confirm": 1, "curve": 2, "soup": 2, "oracle": 2}
 
 
@@ -19,8 +19,6 @@ STAGES: Mapping[JobKind, int] = {"search": 0, "grid": 0, "confirm": 1, "curve": 
 class PendingWork:
     """Jobs of one kind, task and method that still have to run. Passes, steps and bytes on disk are those of one."""
 
-    study: str
-    """Id of the study, or of the first one that shares its setting; of an untrained method the key of its job."""
     kind: JobKind
     task: str
     method: str
@@ -30,8 +28,6 @@ class PendingWork:
     passes: float
     steps: int
     bytes: float
-    seen: float = 0
-    """Images that training sees."""
 
     @property
     def trains(self) -> bool:
@@ -40,43 +36,20 @@ class PendingWork:
 
 
 def simulate(left: Sequence[PendingWork], slots: int, seconds_of: Callable[[PendingWork], float]) -> float:
-    """Simulate the jobs that are left: free slots take what may run, searches first, then the longest.
+    """Seconds from the first job's start to the last job's end: those of one of :data:`STAGES` after the other.
 
-    The jobs of a study wait for those of its earlier :data:`STAGES`. slots: jobs at a time, at least 1. seconds_of:
-    seconds of one job. Returns the seconds from the first job's start to the last job's end.
+    slots: jobs at a time, at least 1; free ones take the longest. seconds_of: seconds of one job.
     """
-    waiting: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))  # study -> stage -> seconds
+    lengths: dict[int, list[float]] = defaultdict(list)  # stage -> seconds of each job
     for work in left:
-        waiting[work.study][STAGES[work.kind]] += [seconds_of(work)] * work.jobs
-    ready: list[tuple[bool, float, str]] = []  # (whether it is no search, negative seconds, study)
-    unfinished: Counter[str] = Counter()  # jobs of the current stage of a study
-    running: list[tuple[float, str]] = []  # (end, study)
-    now = 0.0
-
-    def release(study: str) -> None:
-        """Make the jobs of the next stage of a study ready."""
-        stages = waiting[study]
-        if not stages:
-            return
-        stage = min(stages)
-        lengths = stages.pop(stage)
-        unfinished[study] = len(lengths)
-        for seconds in lengths:
-            heapq.heappush(ready, (stage > 0, -seconds, study))
-
-    for study in list(waiting):
-        release(study)
-    while ready or running:
-        while ready and len(running) < slots:
-            _, negative, study = heapq.heappop(ready)
-            heapq.heappush(running, (now - negative, study))
-        now = running[0][0]
-        while running and running[0][0] <= now:
-            _, study = heapq.heappop(running)
-            unfinished[study] -= 1
-            if not unfinished[study]:
-                release(study)
-    return now
+        lengths[STAGES[work.kind]] += [seconds_of(work)] * work.jobs
+    total = 0.0
+    for of_stage in lengths.values():
+        ends = [0.0] * slots  # a heap
+        for seconds in sorted(of_stage, reverse=True):
+            heapq.heapreplace(ends, ends[0] + seconds)
+        total += max(ends)
+    return total
 
 
 def pending_work(protocol: Protocol, size: ModelSize | None, costs: Costs) -> list[PendingWork]:
@@ -89,7 +62,7 @@ def pending_work(protocol: Protocol, size: ModelSize | None, costs: Costs) -> li
         images = costs.sizes(task)
         opened = images.val + images.sealed
         stored = costs.prediction_bytes(task, opened)
-        pending.append(PendingWork(job.key, "confirm", task, method, 1, 1, opened, 0, stored))
+        pending.append(PendingWork("confirm", task, method, 1, 1, opened, 0, stored))
     weights = 4 * size.parameters if size else 0
     for study in protocol.studies:
         for work in _work_of(protocol, study, costs, weights):
@@ -104,10 +77,9 @@ def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> It
     if progress.no_winner:
         return
     images, card, method = costs.sizes(task), recipe.catalog.card(task), study.method
-    steps, seen, domains = 0, 0.0, max(1, card.domains)
+    steps = 0
     if method.epoch_passes:
-        steps = recipe.training.all_steps(images.train, domains)
-        seen = recipe.training.images_seen(images.train, domains)
+        steps = recipe.training.all_steps(images.train, max(1, card.domains))
     training, sealed = costs.passes(method.name, task, recipe.training), images.sealed
     small = costs.prediction_bytes(task, images.val)
     whole = costs.prediction_bytes(task, images.val + sealed)
@@ -125,12 +97,8 @@ def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> It
         "soup": ("soup", rules, recipe.trials * images.val + rules * sealed, 0, rules * (whole + weights)),
         "oracle": (method.name, 0, sealed, 0, whole - small),
     }
-    first = progress.peers[0].study.id
     settled = Counter(job.kind for job in progress.jobs if protocol.state.is_settled(job))
     for kind, wanted in study.planned_jobs.items():
         jobs = max(0, wanted - settled[kind])
         counted_for, cells, passes, steps, bytes_ = of_a_job[kind]
-        shown = 0.0
-        if steps:
-            shown = seen
-        yield PendingWork(first, kind, task, counted_for, jobs, jobs * cells, passes, steps, bytes_, shown)
+        yield PendingWork(kind, task, counted_for, jobs, jobs * cells, passes, steps, bytes_)

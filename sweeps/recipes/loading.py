@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -32,29 +31,24 @@ MERGED = ("training", "smoke", "space", "grid")
 OWN = ("name", "expect", "without_data")
 
 
-def names_in(folder: Traversable) -> list[str]:
-    """Names of the files that are shipped in a folder."""
-    return sorted(path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml"))
-
-
-def text_of(name: str, what: str, shipped: Traversable) -> tuple[str, str]:
-    """(text, name) of a shipped file by its name, or of one's own, which ends in .yaml; ``UserError`` for neither.
-
-    what: what the file is, for messages. shipped: the folder of the shipped ones.
-    """
-    names = names_in(shipped)
-    if name.endswith(ENDINGS):
-        return read_given(Path(name), what, f"Shipped: {', '.join(names)}."), name
-    if name not in names and Path(name).exists():
-        raise UserError(f"'{name}' is no {what}: a file of your own ends in .yaml.", f"Shipped: {', '.join(names)}.")
-    if name not in names:
-        raise unknown(what, name, names)
-    return shipped.joinpath(f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml"
+SHIPPED = files("sweeps.recipes")
 
 
 def recipe_names() -> list[str]:
     """Names of the shipped recipes."""
-    return names_in(files("sweeps.recipes"))
+    return sorted(path.name.removesuffix(".yaml") for path in SHIPPED.iterdir() if path.name.endswith(".yaml"))
+
+
+def _text_of(name: str) -> tuple[str, str]:
+    """(text, name of the file) of a recipe; ``UserError`` for what is neither shipped nor a file that ends in .yaml."""
+    names = recipe_names()
+    if name.endswith(ENDINGS):
+        return read_given(Path(name), "recipe", f"Shipped: {', '.join(names)}."), name
+    if name not in names and Path(name).exists():
+        raise UserError(f"'{name}' is no recipe: a file of your own ends in .yaml.", f"Shipped: {', '.join(names)}.")
+    if name not in names:
+        raise unknown("recipe", name, names)
+    return SHIPPED.joinpath(f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml"
 
 
 def load_recipe(name: str, extending: tuple[str, ...] = (), catalog: Catalog = BUILT_IN) -> Recipe:
@@ -64,7 +58,7 @@ def load_recipe(name: str, extending: tuple[str, ...] = (), catalog: Catalog = B
     """
     if name in extending:
         raise UserError(f"The recipe '{name}' extends itself.", "Let it extend a shipped one, such as downstream.")
-    return parse_recipe(*text_of(name, "recipe", files("sweeps.recipes")), extending, catalog=catalog)
+    return parse_recipe(*_text_of(name), extending, catalog=catalog)
 
 
 def parse_recipe(text: str, source: str, extending: tuple[str, ...] = (), *, catalog: Catalog) -> Recipe:

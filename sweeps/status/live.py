@@ -1,113 +1,90 @@
-"""Sends what a sweep finishes to trackers while it runs, each in a process of its own: a sweep waits for none."""
+"""Tells the process of the trackers which cells have finished: a sweep waits for none of them."""
 
+import os
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from queue import SimpleQueue
 
-from carft.core.errors import typed
 from carft.store.records import Store
 from sweeps.search.protocol import Protocol
 from sweeps.status.trackers import EVENTS
 
-#: seconds that a sweep waits at its end for what is not sent yet: when it is done, and when it was stopped
+#: seconds that a sweep waits at its end for what is not shown yet: when it is done, and when it was stopped
 WAIT_S, WAIT_STOPPED_S = 60.0, 5.0
 
 
-class LiveTracker:
-    """A tracker in a process, which gets ids of cells.
-
-    A thread writes them, since a process that hangs reads no more. The process has a session of its own, so that Ctrl-C
-    does not reach it; when the sweep is killed it reads to the end and exits.
-    """
-
-    def __init__(self, name: str, store: Store, warn: Callable[[str], None]) -> None:
-        self.name, self.store, self.warn = name, store, warn
-        self.cells: SimpleQueue[str | None] = SimpleQueue()
-        self.warned = False
-        folder = store.root / EVENTS
-        folder.mkdir(exist_ok=True)
-        self.log = folder / f"{name}.log"
-        command = [sys.executable, "-m", "sweeps.status.trackers", name, str(store.root), Path(store.address).name]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=log, stderr=log, text=True, start_new_session=True
-            )
-        threading.Thread(target=self._write, daemon=True).start()
-
-    def _write(self) -> None:
-        stdin = self.process.stdin
-        assert stdin is not None
-        with suppress(OSError), stdin:  # the process may have ended
-            for cell in iter(self.cells.get, None):
-                stdin.write(f"{cell}\n")
-                stdin.flush()
-
-    def check(self) -> None:
-        """Warn once when the process failed."""
-        if not self.process.poll():
-            return
-        last = ""
-        with suppress(OSError):
-            last = self.log.read_text(encoding="utf-8", errors="replace").rstrip().rpartition("\n")[2]
-        self.give_up(last or f"{self.name} ended with exit code {self.process.returncode}")
-
-    def give_up(self, reason: str) -> None:
-        """Warn once that cells are missing, and say how they are sent later."""
-        if not self.warned:
-            self.warned = True
-            later = typed("results", "events", "--log", self.name, results=self.store.name)
-            self.warn(f"Warning: {reason.rstrip('.')}. No record is affected. Send what is missing: {later}")
-
-    def close(self, until: float) -> None:
-        """Wait for the process until a time of the monotonic clock, then end it."""
-        self.cells.put(None)
-        try:
-            self.process.wait(max(0.0, until - time.monotonic()))
-            self.check()
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            self.give_up(f"{self.name} did not take all cells in time")
-
-
 class LiveTrackers:
-    """The trackers of a sweep. warn: gets a sentence when one fails."""
+    """The trackers of a sweep, in a process that reads to the end and exits when the sweep is killed.
+
+    It has a session of its own, so that Ctrl-C does not reach it. warn: gets a sentence when one fails.
+    """
 
     def __init__(self, names: Iterable[str], store: Store, warn: Callable[[str], None]) -> None:
         self.names, self.store, self.warn = tuple(dict.fromkeys(names)), store, warn
-        self.trackers: list[LiveTracker] = []
-        self.started = False
+        self.log = store.root / EVENTS / "trackers.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.done: Mapping[str, object] = {}
         self.told = 0
+        self.warned = False
 
     def update(self, protocol: Protocol) -> None:
-        """Send the cells that are done, also those of earlier sweeps. Starts the trackers the first time."""
-        if not self.names:
+        """Tell which cells are done, in the order in which they finished, those of earlier sweeps too."""
+        if not self.names or self.warned:
             return
-        if not self.started:
-            self.started = True
-            self._start()
-        for cell in islice(protocol.done, self.told, None):  # in the order in which they finished
-            for tracker in self.trackers:
-                tracker.cells.put(cell)
-        self.told = len(protocol.done)
-        for tracker in self.trackers:
-            tracker.check()
-
-    def _start(self) -> None:
+        self.done = protocol.done
         try:
-            for name in self.names:
-                self.trackers.append(LiveTracker(name, self.store, self.warn))
+            if self.process is None:
+                self.process = self._started()
+            self._tell(self.process)
+            if self.process.poll():
+                self._give_up()
         except OSError as error:
-            self.warn(f"Warning: a tracker cannot be started: {error}.")
+            self._give_up(f"Trackers cannot run: {error}")
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        self.log.parent.mkdir(exist_ok=True)
+        folder, sweep = str(self.store.root), Path(self.store.address).name
+        command = [sys.executable, "-m", "sweeps.status.trackers", folder, sweep, *self.names]
+        with self.log.open("wb") as log:
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)
+        assert process.stdin is not None
+        os.set_blocking(process.stdin.fileno(), False)
+        return process
+
+    def _tell(self, process: subprocess.Popen[bytes]) -> None:
+        """Write the ids that the pipe takes; the others go when the process has read some."""
+        assert process.stdin is not None
+        with suppress(BlockingIOError, BrokenPipeError):
+            for cell in islice(self.done, self.told, None):
+                os.write(process.stdin.fileno(), f"{cell}\n".encode())
+                self.told += 1
+
+    def _give_up(self, reason: str = "") -> None:
+        """Warn once that something is missing."""
+        if not reason:
+            with suppress(OSError):
+                reason = self.log.read_text(encoding="utf-8", errors="replace").rstrip().rpartition("\n")[2]
+        self.warned = True
+        self.warn(f"Warning: {reason.rstrip('.')}. No record is affected; the same command shows what is missing.")
 
     def close(self, stopped: bool) -> None:
-        """Wait a while for what is not sent yet. stopped: whether the sweep did not reach its end."""
+        """Wait a while for what is not shown yet. stopped: whether the sweep did not reach its end."""
+        if self.process is None or self.warned:
+            return
         until = time.monotonic() + (WAIT_STOPPED_S if stopped else WAIT_S)
-        for tracker in self.trackers:
-            tracker.close(until)
+        while self.told < len(self.done) and self.process.poll() is None and time.monotonic() < until:
+            time.sleep(0.1)
+            self._tell(self.process)
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        try:
+            if self.process.wait(max(0.0, until - time.monotonic())):
+                self._give_up()
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            self._give_up("The trackers did not take all cells in time")

@@ -1,15 +1,14 @@
-"""Sends finished cells to experiment trackers: a run for each, with its settings, curves and final metrics.
+"""Shows a sweep in experiment trackers: one process for all of them, which reads records.
 
     events/tensorboard/<task>/<method>/<cell>/    event files of TensorBoard
     events/wandb/                                 runs of Weights & Biases
     events/mlflow.db                              runs of MLflow, unless MLFLOW_TRACKING_URI names another place
-    events/<tracker>-<place>.sent                 the cells that a tracker has
-    events/<tracker>-<place>.lock                 held by the process that sends a cell
+    events/<tracker>.sent                         the cells that a tracker has
+    events/lock                                   held by the process
+    optuna.journal                                see sweeps.status.optuna_journal
 
-The folder can be removed at any time. Ray's own callbacks make a run of each job, not of each cell: a job has one
-result, without curves, and an interpolation curve is one job.
-
-``python -m sweeps.status.trackers TRACKER FOLDER SWEEP`` sends the cells whose ids it reads, a line each.
+All of it can be removed at any time. ``python -m sweeps.status.trackers FOLDER SWEEP TRACKER...`` reads ids of finished
+cells, a line each, until its input is closed. SWEEP names the sweep; runs are grouped by it.
 """
 
 from __future__ import annotations
@@ -18,48 +17,38 @@ import json
 import math
 import os
 import re
-import shlex
 import sys
+import time
 import traceback
-from abc import ABC, abstractmethod
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
-
-from carft import NUMERICS
-from carft.config.cell import Cell, stable_hash
-from carft.core.errors import UserError, unknown
+from carft.config.cell import Cell
+from carft.core.errors import unknown
 from carft.core.failure_kinds import reason_of
 from carft.core.files import locked, new_folder
-from carft.store.record_files import Record
 from carft.store.records import Store
 
 EVENTS = "events"
-#: seconds that a process waits for another one that sends a cell to the same tracker
-PATIENCE_S = 60.0
+#: seconds between two looks at the input, and those that a process waits for that of an earlier sweep
+POLL_S, PATIENCE_S = 0.5, 60.0
 #: what MLflow takes in one request, and what no name in it may hold
 MLFLOW_BATCH, MLFLOW_NAME = 1000, re.compile(r"[^\w./ :-]")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A cell as trackers show it."""
+    """A finished cell as trackers show it. Values that are not finite are left out."""
 
     cell: Cell
     sweep: str
-    """Name of the results folder; runs are grouped by it."""
     stage: str
-    """``untrained``, ``search``, ``grid``, ``confirm`` or ``combined``; ``single`` outside a search."""
+    """``search``, ``grid`` or ``confirm``; ``other`` for a cell that no study has."""
     rows: list[tuple[int, dict[str, float]]]
-    """(step, name -> value) of its training; empty for a cell that was not trained."""
-    finals: dict[str, float]
-    """``final/<metric>`` -> value; of held-out sets only where they are open."""
+    """(step, name -> value) of its training, and last ``final/<metric>``; of held-out sets only where they are open."""
 
     @property
     def name(self) -> str:
@@ -67,274 +56,123 @@ class Run:
         return f"{self.cell.task} {self.cell.method} {self.cell.id[:8]}"
 
     @property
-    def last_step(self) -> int:
-        """The step of the final metrics."""
-        return self.rows[-1][0] if self.rows else 0
-
-    @property
-    def parameters(self) -> dict[str, bool | float | str]:
+    def settings(self) -> dict[str, bool | float | str]:
         """The settings by name, such as ``hyperparameters.lr``; weights without their path."""
         spec = {"cell": self.cell.id, "sweep": self.sweep, "stage": self.stage, **self.cell.record_form()}
-        return _flat(spec)
+        return dict(_flat(spec))
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, bool | float | str]:
-    flat: dict[str, bool | float | str] = {}
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, bool | float | str]]:
     for name, value in values.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
+            yield from _flat(value, f"{prefix}{name}.")
         elif isinstance(value, bool | int | float | str):
-            flat[f"{prefix}{name}"] = value
+            yield f"{prefix}{name}", value
         else:
-            flat[f"{prefix}{name}"] = json.dumps(value)
-    return flat
+            yield f"{prefix}{name}", json.dumps(value)
 
 
-class Stages:
-    """The part that each cell has in the searches of a results folder."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self.known: dict[str, str] = {}
-        self.studies: dict[tuple[str, str], set[str]] = defaultdict(set)
-        """(task, method) -> ids of the studies that were read."""
-        self._read(store.study_names())
-
-    def of(self, cell: Cell) -> str:
-        """As :attr:`Run.stage`. Reads the studies of its task and method again, and new ones, for a cell that it does
-        not know."""
-        if cell.parents:
-            return "combined"
-        if not cell.hyperparameters:
-            return "untrained"
-        if cell.id not in self.known:
-            self._read(list(self.studies[cell.task, cell.method]))
-        if cell.id not in self.known:
-            self._read(set(self.store.study_names()).difference(*self.studies.values()))
-        return self.known.setdefault(cell.id, "single")
-
-    def _read(self, names: Iterable[str]) -> None:
-        for name in names:
-            study = self.store.study(name)
-            if study is not None:
-                self.studies[study.task, study.method].add(name)
-                self.known |= dict.fromkeys(study.trial_cells, "search")
-                self.known |= dict.fromkeys(study.grid, "grid")
-                self.known |= dict.fromkeys(study.confirm, "confirm")
-
-
-def run_of(store: Store, record: Record, sweep: str, stage: str) -> Run:
-    """A finished cell as a run, without values that are not finite."""
-    history = store.history(record.id)
-    steps = history.pop("step", np.zeros(0))
+def run_of(store: Store, cell: str, sweep: str, stage: str) -> Run:
+    """The run of a finished cell. Arguments as of :class:`Run`."""
+    history = store.history(cell)
     rows: list[tuple[int, dict[str, float]]] = []
-    if np.isfinite(steps).all():
-        for number, step in enumerate(steps):
-            row: dict[str, float] = {}
-            for name, values in history.items():
-                if math.isfinite(values[number]):
-                    row[name] = float(values[number])
-            rows.append((int(step), row))
-    finals: dict[str, float] = {}
-    for name, value in store.metrics(record.id).items():
-        if name not in history and math.isfinite(value):
-            finals[f"final/{name}"] = value
-    return Run(record.cell, sweep, stage, rows, finals)
+    for number, step in enumerate(history.pop("step", ())):
+        values = {name: float(column[number]) for name, column in history.items()}
+        rows.append((int(step), _finite(values)))
+    finals = {f"final/{name}": value for name, value in store.metrics(cell).items() if name not in history}
+    rows.append((rows[-1][0] if rows else 0, _finite(finals)))
+    return Run(store.read(cell).cell, sweep, stage, rows)
 
 
-class Tracker(ABC):
-    """Writes runs to one experiment tracker. A file in ``folder`` lists the cells that were sent.
-
-    folder: ``events`` of the results folder. sweep: as :attr:`Run.sweep`.
-    """
-
-    name: ClassVar[str]
-    module: ClassVar[str]
-    """What it imports."""
-
-    def __init__(self, folder: Path, sweep: str) -> None:
-        self.folder, self.sweep = folder, sweep
-        folder.mkdir(parents=True, exist_ok=True)
-        self._list = folder / f"{self.name}-{stable_hash(self.place)}.sent"
-        self._sent: set[str] = set()
-        self._read_to = 0
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Hold the lock of this tracker: the process of an earlier sweep, or `results events`, may send too.
-
-        Raises ``UserError`` when another process sends one cell for :data:`PATIENCE_S`.
-        """
-        lock = self._list.with_suffix(".lock")
-        with ExitStack() as held:
-            try:
-                held.enter_context(locked(lock, PATIENCE_S))
-            except TimeoutError as error:
-                raise UserError(
-                    f"Another process sends cells to {self.name}, and does not go on.",
-                    f"End the process that holds '{lock}', and run the command again.",
-                ) from error
-            self._read_sent()
-            yield
-
-    def _read_sent(self) -> None:
-        """Read what was added to the list of cells that were sent."""
-        if self._list.is_file():
-            with self._list.open("rb") as sent:
-                sent.seek(self._read_to)
-                added = sent.read()
-            self._read_to += len(added)
-            self._sent |= set(added.decode().split())
-
-    @property
-    @abstractmethod
-    def place(self) -> str:
-        """Where the runs go."""
-
-    @property
-    @abstractmethod
-    def shown_by(self) -> str:
-        """The command that shows the runs."""
-
-    @abstractmethod
-    def write(self, run: Run) -> None:
-        """Write a whole run."""
-
-    def has(self, cell: Cell) -> bool:
-        """Whether the cell was sent before. Call it within :meth:`alone`."""
-        return cell.id in self._sent
-
-    def send(self, run: Run) -> None:
-        """Write a run and note that; ``UserError`` when the tracker does not take it. Call it within :meth:`alone`."""
-        try:
-            self.write(run)
-        except Exception as error:  # of a client or its service, which may raise anything
-            words = f"{self.name} does not take cell {run.cell.id}: {' '.join(reason_of(error).split())}"
-            raise UserError(words, "Records are not touched.") from error
-        with self._list.open("a", encoding="utf-8") as sent:
-            sent.write(f"{run.cell.id}\n")
+def _finite(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
-class TensorBoard(Tracker):
-    """Event files, a folder for each cell."""
-
-    name, module = "tensorboard", "tensorboardX"
-
-    @property
-    def place(self) -> str:
-        return str(self.folder / self.name)
-
-    @property
-    def shown_by(self) -> str:
-        return f"tensorboard --logdir {shlex.quote(self.place)}"
-
-    def has(self, cell: Cell) -> bool:
-        return self._folder(cell).is_dir()
-
-    def _folder(self, cell: Cell) -> Path:
-        return self.folder / self.name / re.sub(r"[^\w-]", "-", cell.task) / cell.method / cell.id
-
-    def write(self, run: Run) -> None:
-        from tensorboardX import SummaryWriter
-        from tensorboardX.summary import hparams
-
-        with new_folder(self._folder(run.cell)) as part, SummaryWriter(str(part)) as writer:
-            writer.add_text("cell", f"```\n{json.dumps(run.parameters, indent=1)}\n```")
-            for summary in hparams(run.parameters, run.finals):  # for the table of its HPARAMS page
-                writer.file_writer.add_summary(summary)
-            for step, row in run.rows:
-                for name, value in row.items():
-                    writer.add_scalar(name, value, step)
-            for name, value in run.finals.items():
-                writer.add_scalar(name, value, run.last_step)
+def stages(store: Store) -> dict[str, str]:
+    """Cell of a study -> its :attr:`Run.stage`."""
+    found: dict[str, str] = {}
+    for study in store.readable_studies():
+        found |= dict.fromkeys(study.trial_cells, "search")
+        found |= dict.fromkeys(study.grid, "grid")
+        found |= dict.fromkeys(study.confirm, "confirm")
+    return found
 
 
-class WeightsAndBiases(Tracker):
-    """Runs of the project that WANDB_PROJECT names; with WANDB_MODE=offline in files below the results folder."""
+def to_tensorboard(run: Run, folder: Path) -> None:
+    """Write event files. folder: ``events`` of the results folder, here and below."""
+    from tensorboardX import SummaryWriter
+    from tensorboardX.summary import hparams
 
-    name = module = "wandb"
-
-    @property
-    def place(self) -> str:
-        service, entity = os.environ.get("WANDB_BASE_URL", ""), os.environ.get("WANDB_ENTITY", "")
-        return " ".join((service, entity, os.environ.get("WANDB_PROJECT", "carft")))
-
-    @property
-    def shown_by(self) -> str:
-        if os.environ.get("WANDB_MODE") == "offline":
-            return f"wandb sync {shlex.quote(str(Path(self.runs) / 'wandb'))}/offline-run-*"
-        return "the page of your project"
-
-    @property
-    def runs(self) -> str:
-        """The folder of what a run writes on this machine."""
-        return os.environ.get("WANDB_DIR", str(self.folder))
-
-    def write(self, run: Run) -> None:
-        import wandb
-
-        shown = wandb.init(
-            project=os.environ.get("WANDB_PROJECT", "carft"),
-            group=os.environ.get("WANDB_RUN_GROUP", run.sweep),
-            job_type=run.stage,
-            name=run.name,
-            config=run.parameters,
-            dir=self.runs,
-            reinit="create_new",
-            settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
-        )
+    target = folder / "tensorboard" / re.sub(r"[^\w-]", "-", run.cell.task) / run.cell.method / run.cell.id
+    if target.is_dir():  # of a process that was killed before it noted that
+        return
+    _, finals = run.rows[-1]
+    with new_folder(target) as part, SummaryWriter(str(part)) as writer:
+        for summary in hparams(run.settings, finals):  # for the table of its HPARAMS page
+            writer.file_writer.add_summary(summary)
         for step, row in run.rows:
-            shown.log(row, step=step)
-        shown.summary.update(run.finals)
-        shown.finish()
-
-
-class MLflow(Tracker):
-    """Runs of the experiment that MLFLOW_EXPERIMENT_NAME names, on the server or in the file of MLFLOW_TRACKING_URI."""
-
-    name = module = "mlflow"
-
-    @property
-    def uri(self) -> str:
-        """Where MLflow keeps the runs."""
-        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.folder.resolve() / 'mlflow.db'}"
-
-    @property
-    def experiment(self) -> str:
-        """Name of the experiment."""
-        return os.environ.get("MLFLOW_EXPERIMENT_NAME", "carft")
-
-    @property
-    def place(self) -> str:
-        return f"{self.uri} {self.experiment}"
-
-    @property
-    def shown_by(self) -> str:
-        if self.uri.startswith(("http:", "https:", "databricks")):
-            return "the page of your MLflow server"
-        return f"mlflow ui --backend-store-uri {shlex.quote(self.uri)}"
-
-    def write(self, run: Run) -> None:
-        from mlflow import MlflowClient
-        from mlflow.entities import Metric, Param
-
-        client = MlflowClient(self.uri)
-        experiment = client.get_experiment_by_name(self.experiment)
-        number = experiment.experiment_id if experiment else client.create_experiment(self.experiment)
-        shown = client.create_run(number, run_name=run.name, tags={"sweep": run.sweep, "cell": run.cell.id})
-        made = shown.info.start_time
-        metrics: list[Metric] = []
-        for step, row in [*run.rows, (run.last_step, run.finals)]:
             for name, value in row.items():
-                metrics.append(Metric(MLFLOW_NAME.sub("-", name), value, made, step))
-        parameters = [Param(MLFLOW_NAME.sub("-", name), str(value)) for name, value in run.parameters.items()]
-        client.log_batch(shown.info.run_id, params=parameters)
-        for start in range(0, len(metrics), MLFLOW_BATCH):
-            client.log_batch(shown.info.run_id, metrics=metrics[start : start + MLFLOW_BATCH])
-        client.set_terminated(shown.info.run_id)
+                writer.add_scalar(name, value, step)
 
 
-TRACKERS: Mapping[str, type[Tracker]] = {kind.name: kind for kind in (TensorBoard, WeightsAndBiases, MLflow)}
+def to_wandb(run: Run, folder: Path) -> None:
+    """Write a run of the project that WANDB_PROJECT names; with WANDB_MODE=offline into files below the folder."""
+    import wandb
+
+    shown = wandb.init(
+        project=os.environ.get("WANDB_PROJECT", "carft"),
+        group=run.sweep,
+        job_type=run.stage,
+        name=run.name,
+        config=run.settings,
+        dir=os.environ.get("WANDB_DIR", str(folder)),
+        reinit="create_new",
+        settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
+    )
+    *rows, (_, finals) = run.rows
+    for step, row in rows:
+        shown.log(row, step=step)
+    shown.summary.update(finals)
+    shown.finish()
+
+
+def to_mlflow(run: Run, folder: Path) -> None:
+    """Write a run of the experiment MLFLOW_EXPERIMENT_NAME, to the server or the file of MLFLOW_TRACKING_URI."""
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param
+
+    client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.resolve() / 'mlflow.db'}")
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "carft")
+    experiment = client.get_experiment_by_name(name)
+    number = experiment.experiment_id if experiment else client.create_experiment(name)
+    shown = client.create_run(number, run_name=run.name, tags={"sweep": run.sweep, "cell": run.cell.id})
+    metrics: list[Metric] = []
+    for step, row in run.rows:
+        for metric, value in row.items():
+            metrics.append(Metric(MLFLOW_NAME.sub("-", metric), value, shown.info.start_time, step))
+    params = [Param(MLFLOW_NAME.sub("-", setting), str(value)) for setting, value in run.settings.items()]
+    client.log_batch(shown.info.run_id, params=params)
+    for start in range(0, len(metrics), MLFLOW_BATCH):
+        client.log_batch(shown.info.run_id, metrics=metrics[start : start + MLFLOW_BATCH])
+    client.set_terminated(shown.info.run_id)
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """What a tracker needs. shown_by: the command that shows its runs, with ``{results}`` for the folder."""
+
+    module: str
+    """What it imports."""
+    shown_by: str
+    send: Callable[[Run, Path], None] | None = None
+
+
+TRACKERS: Mapping[str, Tracker] = {
+    "tensorboard": Tracker("tensorboardX", "tensorboard --logdir {results}/events/tensorboard", to_tensorboard),
+    "wandb": Tracker("wandb", "the page of your project, or wandb sync {results}/events/wandb/offline-run-*", to_wandb),
+    "mlflow": Tracker("mlflow", "mlflow ui --backend-store-uri sqlite:///{results}/events/mlflow.db", to_mlflow),
+    "optuna": Tracker("optuna", "optuna-dashboard {results}/optuna.journal"),
+}
 
 
 def require_trackers(names: Iterable[str]) -> None:
@@ -348,38 +186,63 @@ def require_trackers(names: Iterable[str]) -> None:
             raise ModuleNotFoundError(f"No module named '{module}'", name=module)
 
 
-def tracker_of(store: Store, name: str) -> Tracker:
-    """A tracker of a results folder."""
-    return TRACKERS[name](store.root / EVENTS, Path(store.address).name)
+def updater(name: str, store: Store, sweep: str) -> Callable[[list[str]], None]:
+    """What shows finished cells, whose ids it gets, in a tracker."""
+    send = TRACKERS[name].send
+    if send is None:
+        from sweeps.status.optuna_journal import OptunaJournal
+
+        return OptunaJournal(store).update
+    folder = store.root / EVENTS
+    sent = folder / f"{name}.sent"
+    has = set(sent.read_text(encoding="utf-8").split()) if sent.is_file() else set()
+
+    def update(cells: list[str]) -> None:
+        new = [cell for cell in cells if cell not in has]
+        stage_of = stages(store) if new else {}
+        for cell in new:
+            send(run_of(store, cell, sweep, stage_of.get(cell, "other")), folder)
+            with sent.open("a", encoding="utf-8") as file:
+                file.write(f"{cell}\n")
+
+    return update
 
 
-def send(store: Store, tracker: Tracker, cells: Iterable[str]) -> int:
-    """Send the finished cells that a tracker does not have; returns their number.
+def batches(descriptor: int) -> Iterator[list[str]]:
+    """Yield the lines that arrived, every :data:`POLL_S` seconds until the end of the input."""
+    os.set_blocking(descriptor, False)
+    is_open, rest = True, ""
+    while is_open:
+        time.sleep(POLL_S)
+        try:
+            while is_open:
+                read = os.read(descriptor, 2**16)
+                is_open, rest = bool(read), rest + read.decode()
+        except BlockingIOError:
+            pass
+        *lines, rest = rest.split("\n")
+        yield lines
 
-    Raises ``UserError`` when the tracker does not take one.
-    """
-    stages, number = Stages(store), 0
-    for cell in cells:
-        record = store.read(cell)
-        if record.numerics != NUMERICS:
-            continue
-        with tracker.alone():
-            if not tracker.has(record.cell):
-                tracker.send(run_of(store, record, tracker.sweep, stages.of(record.cell)))
-                number += 1
-    return number
 
-
-def _main(name: str, folder: str, sweep: str) -> None:
-    store = Store(folder)
-    cells = (line.strip() for line in sys.stdin)
-    try:
-        send(store, TRACKERS[name](store.root / EVENTS, sweep), cells)
-    except UserError as error:
-        traceback.print_exc()
-        print(error.message, file=sys.stderr)
-        raise SystemExit(1) from None
+def main(folder: str, sweep: str, *names: str) -> None:
+    """Show what finishes. A tracker that fails gets no more cells; the exit code is then 1, and stderr says why."""
+    store, failed = Store(folder), False
+    with locked(store.root / EVENTS / "lock", PATIENCE_S):
+        updates = {name: updater(name, store, sweep) for name in names}
+        for cells in batches(sys.stdin.fileno()):
+            for name, update in list(updates.items()):
+                try:
+                    update(cells)
+                except Exception as error:  # of a client or its service, which may raise anything
+                    traceback.print_exc()
+                    print(f"{name} does not take cells: {' '.join(reason_of(error).split())}", file=sys.stderr)
+                    del updates[name]
+                    failed = True
+            if not updates:
+                break
+    if failed:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    main(*sys.argv[1:])

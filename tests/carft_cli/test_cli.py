@@ -17,13 +17,13 @@ import typer
 from carft.catalog.catalog import BUILT_IN
 from carft.store.records import Store
 from carft.training.execution import Execution
-from carft_cli.app import app
-from carft_cli.console import out, print_stacked, rows_table
+from carft_cli.answer import show, stacked
+from carft_cli.app import EARLIER, app
+from carft_cli.console import out, rows_table
 from carft_cli.options import ExecutionOptions
 from sweeps.ray_backend.jobs import payload_of
 from sweeps.search.protocol import Job
 from tests.support.helpers import LR, ROOT, TASK, environment, quick_cell, run_cli
-from tests.support.serial import run_serially
 
 TRAIN = ("train", "--task", TASK, "--method", "car_ft", "--lr", LR, "--kl-weight", 1, "--epochs", 1)
 
@@ -54,7 +54,7 @@ def test_the_same_command_again_reuses_the_cell(trained: tuple[Path, dict]) -> N
     root, printed = trained
     done = run_cli(*TRAIN, "--results", root, "--json")
     assert json.loads(done.stdout) == {**printed, "status": "reused"}
-    assert "already done" in run_cli(*TRAIN, "--results", root).stdout
+    assert "status: reused" in run_cli(*TRAIN, "--results", root).stdout
 
 
 @pytest.mark.parametrize("kind", ["tasks", "methods", "cells", "studies"])
@@ -70,7 +70,7 @@ def test_listings_are_lists(trained: tuple[Path, dict], kind: str) -> None:
 
 def test_show_gives_the_command_that_makes_the_cell_again(trained: tuple[Path, dict], tmp_path: Path) -> None:
     root, printed = trained
-    shown = json.loads(run_cli("show", printed["cell"][:6], "--results", root, "--json").stdout)
+    shown = json.loads(run_cli("ls", "cells", printed["cell"][:6], "--results", root, "--json").stdout)
     assert shown["cell"] == printed["cell"]
     assert shown["metrics"] == printed["metrics"]
     assert shown["provenance"]["numerics"] >= 1
@@ -92,7 +92,7 @@ def named_commands(command: Any, name: str = "") -> dict[str, Any]:
 
 def test_the_help_of_every_command_shows_an_example() -> None:
     commands = named_commands(typer.main.get_command(app))
-    assert len(commands) > 25
+    assert len(commands) == 21
     for name, command in commands.items():
         assert f"Example: `python cli.py {name}" in " ".join(str(command.help).split()), name
 
@@ -160,7 +160,7 @@ def test_stacked_fields_keep_ids_reasons_and_paths_whole() -> None:
     before, out.width = out._width, 40
     try:
         with out.capture() as captured:
-            print_stacked([row, {**row, "reason": ""}], ("cell", "what"))
+            show(stacked([row, {**row, "reason": ""}], ("cell", "what")))
     finally:
         out._width = before
     lines = captured.get().splitlines()
@@ -217,68 +217,21 @@ def test_confirm_cells_read_features_and_store_none(tmp_path: Path) -> None:
     assert wanted.feature_writes and not found.feature_writes and found.cache == wanted.cache
 
 
-AUDIT = """
-name: mine
-question: Does it hold?
-parts:
-  - {name: untrained, answers: what the pretrained model does, recipe: miniature, methods: [zeroshot]}
-  - {name: trained, answers: C3, recipe: miniature, methods: [zeroshot, ft], seeds: 1}
-smoke_tasks: {miniature: icons-3/mix-7}
-"""
+@pytest.mark.parametrize("words", [name.split() for name in EARLIER], ids=" ".join)
+def test_a_command_of_an_earlier_version_says_what_takes_its_place(words: list[str]) -> None:
+    done = run_cli(*words)
+    assert done.returncode == 2 and f"There is no command '{' '.join(words)}' any more." in done.stderr
 
 
-@pytest.fixture
-def asked(tmp_path: Path) -> list[object]:
-    (tmp_path / "mine.yaml").write_text(AUDIT, encoding="utf-8")
-    return [tmp_path / "mine.yaml", "--smoke", "--results", tmp_path / "results", "--out", tmp_path / "report"]
+def test_the_help_shows_first_what_everyone_needs() -> None:
+    first, more = run_cli("--help").stdout.split(" Commands ")[1].split(" More ")
+    assert re.findall(r"│ ([a-z]+) ", first) == ["init", "sweep", "status", "report"]
+    rest = ["plan", "doctor", "train", "combine", "ls", "results", "model", "data"]
+    assert re.findall(r"│ ([a-z]+) ", more) == rest
 
 
-def parts_said(done: subprocess.CompletedProcess[str]) -> list[str]:
-    assert done.returncode == 0, done.stderr
-    return [line for line in done.stderr.splitlines() if line.startswith("Part ")]
-
-
-@pytest.mark.slow
-@pytest.mark.full
-@pytest.mark.usefixtures("few_figures_here")
-def test_an_audit_runs_its_parts_in_order(asked: list[object]) -> None:
-    heads = parts_said(run_serially("audit", *asked))
-    assert heads[0] == "Part 1 of 2: untrained. What the pretrained model does."
-    assert heads[1].startswith("Part 1 of 2: untrained: 1 cell done, 0 found done, 0 failed")
-    assert heads[2] == "Part 2 of 2: trained. C3."
-    assert heads[3].startswith("Part 2 of 2: trained: 3 cells done, 1 found done, 0 failed")
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("few_figures_here")
-def test_an_audit_runs_what_is_left_of_its_parts_once_and_writes_one_report(asked: list[object]) -> None:
-    """What the first part wants is on record."""
-    zero_shot = ("train", "--task", TASK, "--method", "zeroshot", "--unseal", "--results", asked[3])
-    assert run_cli(*zero_shot).returncode == 0
-    plan = run_cli("audit", *asked, "--dry-run", "--json", in_process=True)
-    facts = json.loads(plan.stdout)["parts"]
-    assert [(fact["part"], fact["cells"], fact["left"]) for fact in facts] == [("untrained", 1, 0), ("trained", 4, 3)]
-    assert "trained    4      3 " in run_cli("audit", *asked, "--dry-run", in_process=True).stdout
-    first = run_serially("audit", *asked, "--private", "icons-3/*")
-    heads = parts_said(first)
-    assert heads[:2] == ["Part 1 of 2: untrained: done before.", "Part 2 of 2: trained. C3."]
-    assert heads[2].startswith("Part 2 of 2: trained: 3 cells done, 1 found done, 0 failed")
-    pictures = Path(str(asked[-1]), "pictures")
-    assert " private images have no picture." in first.stdout and not list(pictures.glob("*"))
-    assert "Does it hold?" in first.stderr and "not run" in first.stdout.lower()
-    assert Path(str(asked[-1]), "index.html").is_file()
-
-    again = run_cli("audit", *asked, "--json", in_process=True)
-    assert again.returncode == 0, again.stderr
-    assert "Part 2 of 2: trained: done before." in again.stderr
-    assert {verdict["claim"] for verdict in json.loads(again.stdout)["verdicts"]} >= {"C1", "C3"}
-    assert list(pictures.glob("*.jpg"))
-    assert run_cli("audit", *asked, "--no-images", in_process=True).returncode == 0 and not list(pictures.glob("*"))
-
-
-def test_a_part_that_cannot_run_stops_the_audit_before_it_starts(tmp_path: Path) -> None:
-    asked = ("paper", "--data", tmp_path, "--results", tmp_path / "results", "--out", tmp_path / "report")
-    refused = run_cli("audit", *asked, in_process=True)
-    assert refused.returncode == 2 and "Traceback" not in refused.stderr
-    assert "is not here" in refused.stderr
-    assert not (tmp_path / "results").exists() and not (tmp_path / "report").exists()
+def test_one_of_a_listing_is_its_row() -> None:
+    (row,) = json.loads(run_cli("ls", "methods", "car_ft", "--json").stdout)
+    assert row["method"] == "car_ft"
+    refused = run_cli("ls", "tasks", "icons-3/mix7")
+    assert refused.returncode == 2 and "Did you mean icons-3/mix-7" in refused.stderr

@@ -42,7 +42,7 @@ def test_any_folder_has_a_name_for_its_task(given_name: str) -> None:
 def test_a_project_folder_is_written_once_and_its_files_are_read(tmp_path: Path) -> None:
     draw_pets(tmp_path)
     model = ("--model", "icons-resnet", "--pretrained", "icons-3")
-    asked = ("init", tmp_path / "pets", "--to", tmp_path / "audit", *model)
+    asked = ("init", tmp_path / "pets", "--hold-out", "scan,sketch", "--to", tmp_path / "audit", *model)
     written = run_cli(*asked, "--json")
     assert written.returncode == 0, written.stderr
     assert json.loads(written.stdout)["task"] == "my-pets"
@@ -53,29 +53,10 @@ def test_a_project_folder_is_written_once_and_its_files_are_read(tmp_path: Path)
     readme = (tmp_path / "audit" / "README.md").read_text()
     assert readme.count("\npython cli.py ") == readme.count("--results") == 3 and "$" not in readme
     assert "../pets" in (tmp_path / "audit" / "carft.yaml").read_text()
-    plain = run_cli(*asked[:3], tmp_path / "other")
+    plain = run_cli(*asked[:5], tmp_path / "other")
     assert "Trained on: photo; held out: scan, sketch." in plain.stdout and "Task my-pets: " in plain.stdout
     again = run_cli(*asked)
     assert again.returncode == 2 and "exists already" in again.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("few_figures_here")
-def test_the_recipe_of_a_project_is_a_part_of_an_audit(tmp_path: Path) -> None:
-    draw_pets(tmp_path)
-    made = run_cli("init", tmp_path / "pets", "--to", tmp_path / "audit", "--model", "icons-resnet")
-    assert made.returncode == 0, made.stderr
-    part = {"name": "main", "answers": "whether FT gains", "recipe": "recipe.yaml", "methods": ["zeroshot", "ft"]}
-    audit = {"name": "pets", "question": "Does it gain?", "parts": [part]}
-    (tmp_path / "audit" / "all.yaml").write_text(json.dumps(audit), encoding="utf-8")
-    asked = ("audit", tmp_path / "audit" / "all.yaml", "--results", tmp_path / "results")
-    planned = run_cli(*asked, "--dry-run", "--json")
-    assert planned.returncode == 0, planned.stderr
-    assert "Learning rates: " in planned.stderr
-    small = run_serially(*asked, "--smoke", "--no-images", "--out", tmp_path / "report")
-    assert small.returncode == 0, small.stderr
-    assert {record.cell.task for record in Store(tmp_path / "results").records()} == {"my-pets"}
-    assert (tmp_path / "report" / "index.html").is_file()
 
 
 def draw(root: Path, *classes: str, domain: str = "", count: int = 12) -> None:
@@ -85,37 +66,29 @@ def draw(root: Path, *classes: str, domain: str = "", count: int = 12) -> None:
             picture(label, len(domain), number).save(root / domain / name / f"{name}-{number}.png")
 
 
-def test_a_folder_of_tasks_becomes_a_family(tmp_path: Path) -> None:
+def test_several_folders_become_a_family(tmp_path: Path) -> None:
     for task in ("jabłko ñ", "two words"):
         for domain in ("photo", "inverted"):
             draw(tmp_path / "shop" / task, "cat", "guinea pig", domain=domain)
     (tmp_path / "shop" / "two words" / "photo" / "cat" / "late.HEIC").write_bytes(b"not read")
-    done = run_cli("init", tmp_path / "shop", "--to", tmp_path / "audit")
+    folders = sorted((tmp_path / "shop").iterdir())
+    done = run_cli("init", *folders, "--hold-out", "inverted", "--to", tmp_path / "audit")
     assert done.returncode == 0, done.stderr
     assert "Files that are not read: 1 .heic" in done.stdout
     tasks = tasks_in(tmp_path / "audit" / "carft.yaml")
     assert [task.name for task in tasks] == ["shop/jabłko-ñ", "shop/two-words"]
     assert tasks[0].prompts == ("an inverted of a {}.", "a photo of a {}.")
     assert load_recipe(str(tmp_path / "audit" / "recipe.yaml")).tasks_file
+    twice = run_cli("init", folders[0], folders[0], "--hold-out", "inverted", "--to", tmp_path / "other")
+    assert twice.returncode == 2 and "Two tasks would be called shop/jabłko-ñ" in twice.stderr
 
 
-def test_folders_called_like_splits_are_no_family(tmp_path: Path) -> None:
-    """Each would be a task that is trained on, the test images too."""
+def test_folders_called_like_splits_are_no_domains(tmp_path: Path) -> None:
     for split in ("Train", "val", "test"):
         draw_pets(tmp_path / "zoo").rename(tmp_path / "zoo" / split)
     refused = run_cli("init", tmp_path / "zoo", "--to", tmp_path / "mine")
     assert refused.returncode == 2 and "look like splits" in refused.stderr
     assert not (tmp_path / "mine").exists()
-
-
-def test_tasks_without_domains_are_a_family_where_they_share_no_class(tmp_path: Path) -> None:
-    draw(tmp_path / "shop" / "pets", "cat", "dog")
-    draw(tmp_path / "shop" / "fruit", "apple", "pear")
-    made = run_cli("init", tmp_path / "shop", "--to", tmp_path / "audit", "--json")
-    assert json.loads(made.stdout)["tasks"] == ["shop/fruit", "shop/pets"]
-    draw(tmp_path / "shop" / "fruit" / "more", "a", "b")
-    refused = run_cli("init", tmp_path / "shop", "--to", tmp_path / "other")
-    assert refused.returncode == 2 and "neither one task nor a folder of tasks" in refused.stderr
 
 
 def test_the_domain_that_the_table_trains_on_is_trained_on(tmp_path: Path) -> None:
@@ -133,31 +106,27 @@ def test_the_domain_that_the_table_trains_on_is_trained_on(tmp_path: Path) -> No
     assert (task.id_domains, task.ood_domains) == (("photo",), ("drawing",))
 
 
-def test_the_larger_domain_is_trained_on_and_a_domain_of_folders_is_held_out_whole(tmp_path: Path) -> None:
+def test_the_domains_that_are_held_out_are_named_and_held_out_whole(tmp_path: Path) -> None:
     draw(tmp_path / "zoo", "cat", "dog", domain="photo", count=20)
     for label, name in enumerate(("cat", "dog")):
         (tmp_path / "zoo" / "art" / name).mkdir(parents=True)
         for number in range(8):
             picture(label, 1, number).save(tmp_path / "zoo" / "art" / name / f"drawn-{name}-{number}.png")
-    said = run_cli("init", tmp_path / "zoo", "--to", tmp_path / "audit").stdout
-    assert "Trained on: photo; held out: art." in said
-    assert re.search(r"measured on \d of 16 held-out images\.\nOn all whose file stem .*: --hold-out art\n", said)
-    assert "An image of art: an art of a {}." in said and "Would a person use these words?" in said
+    for words, says in (((), "--hold-out photo to train on art"), (("--hold-out", "arts"), "Did you mean art")):
+        refused = run_cli("init", tmp_path / "zoo", "--to", tmp_path / "none", *words)
+        assert refused.returncode == 2 and says in refused.stderr and not (tmp_path / "none").exists()
     held = run_cli("init", tmp_path / "zoo", "--to", tmp_path / "whole", "--hold-out", "art")
-    assert held.returncode == 0 and "held-out images" not in held.stdout
-    for folder, count in (("audit", 4), ("whole", 16)):
-        (task,) = tasks_in(tmp_path / folder / "carft.yaml")
-        catalog = BUILT_IN.with_tasks([task])
-        assert len(catalog.unseal(task.name, Folder()).suites["art"]) == count
-        assert task.id_domains == ("photo",)
-    unknown = run_cli("init", tmp_path / "zoo", "--to", tmp_path / "none", "--hold-out", "arts")
-    assert unknown.returncode == 2 and "Did you mean art" in unknown.stderr
+    assert "Trained on: photo; held out: art." in held.stdout
+    assert "An image of art: an art of a {}." in held.stdout and "Would a person use these words?" in held.stdout
+    (task,) = tasks_in(tmp_path / "whole" / "carft.yaml")
+    assert len(BUILT_IN.with_tasks([task]).unseal(task.name, Folder()).suites["art"]) == 16
+    assert task.id_domains == ("photo",)
 
 
-def test_on_a_terminal_the_words_are_asked_for(tmp_path: Path) -> None:
+def test_on_a_terminal_domains_and_words_are_asked_for(tmp_path: Path) -> None:
     draw_pets(tmp_path)
     ours, theirs = pty.openpty()
-    answers = ("n", "a photo of a {}.", "a scan without a place", "a scan showing a {}.", "", "", "")
+    answers = ("sketch,scan", "n", "a photo of a {}.", "a scan without a place", "a scan showing a {}.", "", "", "")
     os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
     command = cli_command("init", tmp_path / "pets", "--to", tmp_path / "audit")
     done = subprocess.run(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment(), cwd=ROOT, check=False)
@@ -166,6 +135,7 @@ def test_on_a_terminal_the_words_are_asked_for(tmp_path: Path) -> None:
     assert done.returncode == 0
     (task,) = tasks_in(tmp_path / "audit" / "carft.yaml")
     assert task.prompts == ("a photo of a {}.", "a scan showing a {}.", "a sketch of a {}.")
+    assert (task.id_domains, task.ood_domains) == (("photo",), ("scan", "sketch"))
 
 
 @pytest.mark.parametrize(
@@ -187,7 +157,7 @@ def test_file_names_of_several_classes_are_warned_of_and_each_file_can_be_a_grou
             folder.mkdir(parents=True)
             for number in range(12):
                 picture(label, len(domain), number).save(folder / f"pic_{number:03d}.png")
-    asked = ("init", tmp_path / "pets", "--to", tmp_path / "audit")
+    asked = ("init", tmp_path / "pets", "--hold-out", "sketch", "--to", tmp_path / "audit")
     (warning,) = (line for line in json.loads(run_cli(*asked, "--json").stdout)["warnings"] if "several" in line)
     assert "12 of 12 file names stand in several classes, 'pic_000' in cat, dog first" in warning
     tasks = tmp_path / "audit" / "carft.yaml"
@@ -255,7 +225,8 @@ def test_the_printed_next_steps_lead_from_images_to_a_report(tmp_path: Path, few
         for domain in ("photo", "sketch"):
             draw(tmp_path / "shop" / task, "cat", "dog", domain=domain)
     model = ("--model", "icons-resnet", "--pretrained", "icons-3")
-    words: list[str] = ["init", str(tmp_path / "shop"), "--to", str(tmp_path / "my audit"), *model]
+    folders = [str(tmp_path / "shop" / task) for task in ("fruit", "two words")]
+    words: list[str] = ["init", *folders, "--hold-out", "sketch", "--to", str(tmp_path / "my audit"), *model]
     steps = []
     while words:
         done = run_serially(*words)
@@ -279,8 +250,8 @@ def test_commands_that_answer_from_files_print_what_can_be_typed(tmp_path: Path,
     unpacked, commands = tmp_path / "un packed", {}
     folders = ("--results", store.root)
     asked = [
-        ("new", "method", "mine", "--to", tmp_path / "two words"),
-        ("show", store.ids()[0], *folders),
+        ("init", "--method", "mine", "--to", tmp_path / "two words"),
+        ("ls", "cells", store.ids()[0], *folders),
         ("results", "export", tmp_path / "packed.zip", *folders),
         ("results", "import", tmp_path / "packed.zip", "--to", unpacked),
         ("plan", "miniature", "--tasks", TASK, *folders),

@@ -223,7 +223,7 @@ def test_data(world: World, as_json: bool) -> None:
         if not has_fixtures(world):
             assert checked[0]["status"] == "unknown" if as_json else f"{name}: every image can be read. " in checked
             continue
-        listed = assert_good(call("data", "ls", name, *options), as_json)
+        listed = assert_good(call("ls", "data", name, *options), as_json)
         if as_json:
             assert {row["there"] for row in listed} == {row["status"] for row in checked} == {"fixture"}
         else:
@@ -249,9 +249,8 @@ READING: dict[str, Callable[[World], Sequence[object]]] = {
     "ls methods": lambda w: ("ls", "methods"),
     "ls cells": lambda w: ("ls", "cells"),
     "ls studies": lambda w: ("ls", "studies"),
-    "show": lambda w: ("show", w.cell("car_ft")),
+    "one cell": lambda w: ("ls", "cells", w.cell("car_ft")),
     "results gc": lambda w: ("results", "gc"),
-    "results events": lambda w: ("results", "events"),
     "plan again": lambda w: ("plan", *w.sweep),
 }
 #: those that tell of every task of the sweep; for people, a narrow table breaks long names into several lines
@@ -341,7 +340,7 @@ def test_results(world: World, archived: dict[str, dict[bool, Said]], name: str,
     found = assert_good(archived[name][as_json], as_json)
     finished = len(list(Store(world.results).records()))
     if name != "merge":
-        assert (found["cells"] == finished) if as_json else (f"{finished} cells" in found)
+        assert (found["cells"] == finished) if as_json else (f"cells: {finished}\n" in found)
         assert all(task in archived[name][as_json].stdout for task in world.tasks)
     elif as_json:
         assert (found["shared"], found["corrupt"]) == (finished, {})
@@ -357,8 +356,8 @@ def trained(world: World) -> dict[str, dict[bool, Said]]:
     train = (*train, *results, *world.data)
     said = {"train": {False: call(*train, "--lr", "1e-4"), True: call(*train, "--lr", "3e-4", "--json")}}
     ids = [record.id for record in Store(world.root / "trained").records()]
-    said["interpolate"] = both("interpolate", "--cell", ids[0], *place)
-    said["soup"] = both("soup", "--cells", ",".join(ids), *place)
+    said["interpolate"] = both("combine", "wise_ft", "--cells", ids[0], *place)
+    said["soup"] = both("combine", "soup", "--cells", ",".join(ids), *place)
     said["export"] = {
         False: call("model", "export", ids[0], "--to", world.root / "model", *place),
         True: call("model", "export", ids[0], "--to", world.root / "model-json", *place, "--json"),

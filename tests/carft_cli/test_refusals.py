@@ -86,7 +86,7 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
         ((*FT, "--lr", LR, "--model", "icons-resnett"), "icons-resnet"),
         ((*FT, "--lr", LR, "--model", "ViT-B-99"), "There is no architecture 'ViT-B-99'. Did you mean ViT-B-"),
         ((*FT, "--lr", LR, "--pretrained", "random"), "random weights mean nothing"),
-        (("train", "--task", TASK, "--method", "wise_ft"), "interpolate --cell"),
+        (("train", "--task", TASK, "--method", "wise_ft"), "combine wise_ft --cells"),
         (("sweep", "upstream"), "downstream"),
         ((*SWEEP, "--methods", "car-ft"), "car_ft"),
         ((*SWEEP, "--methods", "zeroshot,wise_ft"), "Add ft or car_ft"),
@@ -116,7 +116,6 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
         ((*SWEEP, "--space", "lr=much"), "--space lr=much is not a search range"),
         ((*SWEEP, "--space", "=1:2"), "--space =1:2 is not a search range"),
         ((*SWEEP, "--space", "lr=1:2", "--space", "lr=1:3"), "gives lr twice"),
-        (("doctor", "miniature", "--price-per-gpu-hour", 2), "--gpus asks for none"),
         ((*SWEEP, "--space", "alpha=0.1:0.5"), "No method of this sweep searches 'alpha'"),
         ((*SWEEP, "--gpus", -1), "gpus must be greater than or equal to 0, not -1"),
         (("report", "--out", "s3://bucket/report"), "a folder of this machine"),
@@ -163,14 +162,14 @@ KEYS, LIST = "must be keys with values", "must be a list"
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("recipes", "empty.yaml"), "the recipe is empty"),
-        (("recipes", "list.yaml"), "the recipe is a list"),
-        (("recipes", "text.yaml"), "the recipe is 'hello'"),
-        (("recipes", "twice.yaml"), "twice.yaml, line 3: the key 'trials' appears"),
-        (("recipes", "map.yaml"), f"map.yaml, line 2: training: it {KEYS}; it is a list"),
-        (("recipes", "number.yaml"), "trials: it must be a whole number; it is 'four'"),
-        (("recipes", "methods.yaml"), LIST),
-        (("recipes", "own.yaml"), "needs its file: --plugin FILE"),
+        (("ls", "recipes", "empty.yaml"), "the recipe is empty"),
+        (("ls", "recipes", "list.yaml"), "the recipe is a list"),
+        (("ls", "recipes", "text.yaml"), "the recipe is 'hello'"),
+        (("ls", "recipes", "twice.yaml"), "twice.yaml, line 3: the key 'trials' appears"),
+        (("ls", "recipes", "map.yaml"), f"map.yaml, line 2: training: it {KEYS}; it is a list"),
+        (("ls", "recipes", "number.yaml"), "trials: it must be a whole number; it is 'four'"),
+        (("ls", "recipes", "methods.yaml"), LIST),
+        (("ls", "recipes", "own.yaml"), "needs its file: --plugin FILE"),
         ((*SWEEP, "--methods", "shop_l1"), "needs its file: --plugin FILE"),
         ((*SWEEP, "--tasks-file", "empty.yaml"), "the tasks file is empty"),
         ((*SWEEP, "--tasks-file", "list.yaml"), "the tasks file is a list"),
@@ -178,12 +177,11 @@ KEYS, LIST = "must be keys with values", "must be a list"
         ((*SWEEP, "--tasks-file", "entries.yaml"), f"{LIST}; it holds keys"),
         ((*SWEEP, "--tasks-file", "words.yaml"), f"class_names: it {KEYS}; it is a list"),
         ((*SWEEP, "--tasks-file", "latin.yaml"), "latin.yaml' cannot be read: it is not UTF-8."),
-        (("recipes", "missing/latin.yaml"), "latin.yaml' cannot be read: No such file or directory."),
+        (("ls", "recipes", "missing/latin.yaml"), "latin.yaml' cannot be read: No such file or directory."),
         (("report", "--claims", "empty.yaml"), "the claims file is empty"),
         (("report", "--claims", "list.yaml"), "the claims file is a list"),
         (("report", "--claims", "claims.yaml"), f"{LIST}; it holds keys"),
-        (("audit", "list.yaml"), "the audit is a list"),
-        (("data", "ls", "--data", "empty.yaml"), "is not a folder"),
+        (("ls", "data", "--data", "empty.yaml"), "is not a folder"),
         (("data", "check", "folder:."), "does not name a task. Write a project folder"),
         (("data", "check", "."), "'.' is a path, not the name of a data set or task. Write a tasks file"),
         (("init", "empty.yaml"), "is neither a folder nor a table"),
@@ -254,15 +252,15 @@ def test_a_full_disk_is_refused(finished: Store, tmp_path: Path, monkeypatch: py
         (("ls", "cell"), "cells"),
         (("ls", "cells"), "no results"),
         (("ls", "studies"), "no results"),
-        (("show", "3fa4"), "no results"),
-        (("interpolate", "--cell", "3fa4"), "no results"),
+        (("ls", "cells", "3fa4"), "no results"),
+        (("combine", "wise_ft", "--cells", "3fa4"), "no results"),
     ],
 )
 def test_a_listing_or_cell_that_is_not_there_is_refused(arguments: tuple, says: str, tmp_path: Path) -> None:
     assert_refused(*arguments, "--results", tmp_path, "--json", says=says)
 
 
-@pytest.mark.parametrize("arguments", [("show", "xyz"), ("interpolate", "--cell", "xyz")])
+@pytest.mark.parametrize("arguments", [("ls", "cells", "xyz"), ("combine", "wise_ft", "--cells", "xyz")])
 def test_an_unknown_cell_is_refused(arguments: tuple, finished: Store) -> None:
     assert_refused(*arguments, "--results", finished.root, "--json", says="xyz")
 
@@ -295,7 +293,7 @@ def test_files_that_are_torn_are_named_and_written_again(store: Store, tmp_path:
 
 def test_a_curve_of_an_untrained_cell_is_refused(finished: Store, cells: dict, tmp_path: Path) -> None:
     root = shutil.copytree(finished.root, tmp_path / "copy")
-    arguments = ("interpolate", "--cell", cells["zeroshot"].id, "--results", root, "--json")
+    arguments = ("combine", "wise_ft", "--cells", cells["zeroshot"].id, "--results", root, "--json")
     assert_refused(*arguments, says="no trained weights")
 
 
@@ -305,7 +303,7 @@ def test_a_torn_record_is_named_and_its_cell_made_again(name: str, store: Store)
     store.write(made_up_record(cell), [], made_up_predictions())
     path = store.folder(cell.id) / name
     path.write_text(path.read_text()[:20])
-    assert_refused("show", cell.id, "--results", store.root, "--json", says=str(path))
+    assert_refused("ls", "cells", cell.id, "--results", store.root, "--json", says=str(path))
     listed = run_cli("ls", "cells", "--results", store.root, "--json", in_process=True)
     assert (listed.returncode, json.loads(listed.stdout)) == (0, []) and str(path) in listed.stderr
     assert len(path.read_text()) == 20
@@ -318,7 +316,7 @@ def test_torn_weights_are_trained_again(finished: Store, cells: dict, tmp_path: 
     root = shutil.copytree(finished.root, tmp_path / "copy")
     path = Store(root).weights_path(cells["ft"].id)
     path.write_bytes(path.read_bytes()[:1000])
-    arguments = ("interpolate", "--cell", cells["ft"].id, "--results", root, "--json")
+    arguments = ("combine", "wise_ft", "--cells", cells["ft"].id, "--results", root, "--json")
     assert run_cli(*arguments, in_process=True).returncode == 0
     assert Store(root).has_weights(cells["ft"].id)
 

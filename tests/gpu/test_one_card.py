@@ -22,7 +22,6 @@ from carft.training.device import gpu_name, probe_gpu, use_repeatable_cublas
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
 from carft.training.run import compute, run_cell
-from sweeps.doctor.hardware import all_reduce_speeds, cards_of, in_processes, under_load
 from sweeps.faults.policy import run_until_it_fits
 from tests.support.cards import on_noise, require_repeatable, sweep_that_fills
 from tests.support.gates import Gate
@@ -77,21 +76,6 @@ def test_a_sweep_of_tiny_cells_leaves_no_gpu_idle(tmp_path: Path, gate: Gate) ->
     gpus = torch.cuda.device_count()
     used = sweep_that_fills(gpus, tmp_path / "results", gate, "--gpus", gpus)
     assert len(set(used)) == gpus
-
-
-def test_all_gpus_exchange_numbers_through_nccl() -> None:
-    gpus = torch.cuda.device_count()
-    if gpus < 2:
-        pytest.skip("needs two GPUs")
-    speeds = in_processes(all_reduce_speeds, gpus, True)[0]
-    assert len(speeds) == 1 + gpus * (gpus - 1) // 2 and min(speeds.values()) > 0
-
-
-def test_every_card_computes_under_load_and_tells_its_state() -> None:
-    gpus = torch.cuda.device_count()
-    speeds, lines, slowed = under_load(gpus)
-    found = cards_of(lines, slowed, speeds)
-    assert len(found) == gpus and (found[["tflops", "clocks.sm"]] > 0).all(axis=None)
 
 
 def test_a_compiled_training_starts_at_no_divergence_and_agrees() -> None:

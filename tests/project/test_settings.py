@@ -35,7 +35,7 @@ OTHERS = (ROOT / "sweeps/plan/resources.py", ROOT / "carft/training/execution.py
 
 def test_sweep_plan_and_doctor_take_the_same_settings() -> None:
     sweeps, plans, doctors = (set(inspect.signature(command).parameters) for command in (sweep, plan, doctor))
-    assert sweeps == plans == doctors - {"price_per_gpu_hour"}
+    assert sweeps == plans == doctors
 
 
 def test_an_option_that_is_missing_is_an_error() -> None:

@@ -162,7 +162,7 @@ def test_an_archive_holds_everything_but_the_place(own: SimpleNamespace, tmp_pat
     theirs = run_cli("report", "--results", tmp_path / "theirs", "--out", tmp_path / "report", "--json")
     assert [v["verdict"] for v in json.loads(theirs.stdout)["verdicts"]] == [v["verdict"] for v in own.verdicts]
     cell = trained(Store(tmp_path / "theirs"))
-    refused = run_cli("interpolate", "--cell", cell, "--results", tmp_path / "theirs")
+    refused = run_cli("combine", "wise_ft", "--cells", cell, "--results", tmp_path / "theirs")
     assert refused.returncode == 2
 
 
@@ -182,7 +182,7 @@ def test_a_merged_folder_still_knows_its_tasks_and_interpolates_a_cell_by_its_na
     }
     shutil.copytree(own.results, tmp_path / "results")
     cell = trained(Store(tmp_path / "results"))
-    done = run_cli("interpolate", "--cell", cell, "--results", tmp_path / "results", "--json")
+    done = run_cli("combine", "wise_ft", "--cells", cell, "--results", tmp_path / "results", "--json")
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)) == 5
 

@@ -91,7 +91,7 @@ def run_cli(
     ``env`` that is not None. columns: of the terminal of a command in this process.
     """
     extra = {name: value for name, value in extra.items() if value is not None}
-    starts_ray = str(arguments[0]) in ("sweep", "audit") or "--address" in arguments
+    starts_ray = arguments[0] == "sweep" or "--address" in arguments
     if in_process or (in_process is None and not (starts_ray or extra)):
         return _called(columns, *map(str, arguments))
     options: dict[str, Any] = {"env": environment(), "timeout": 900, **extra}

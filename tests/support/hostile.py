@@ -189,7 +189,7 @@ def of_data(case: Case, templates: Templates) -> None:
         texts = [path for path in listed if path.suffix in (".yaml", ".csv")]
         change_file(case, case.rng.choice(texts if texts and case.rng.random() < 0.6 else listed), data)
     case.give("data", "check", "own", "--tasks-file", tasks)
-    case.give("data", "ls", "--data", data)
+    case.give("ls", "data", "--data", data)
 
 
 KINDS: Sequence[Callable[[Case, Templates], None]] = (of_results, of_archive, of_data)
@@ -202,9 +202,8 @@ def give_on_results(case: Case, results: Path, other: Path) -> None:
         ("ls", "cells", *where),
         ("ls", "studies", *where, "--json"),
         ("status", *where),
-        ("show", case.rng.choice(cells), *where),
+        ("ls", "cells", case.rng.choice(cells), *where),
         ("results", "gc", *where),
-        ("results", "events", *where),
         ("results", "export", case.folder / "whole.zip", *where),
         ("results", "export", case.folder / "compact.zip", "--compact", *where),
         ("results", "merge", results, other, "--to", case.folder / "merged"),

@@ -185,10 +185,10 @@ def test_the_page_shows_the_method_that_is_written(tmp_path: Path) -> None:
 @pytest.mark.full
 @pytest.mark.slow
 def test_what_new_method_writes_passes_its_test(tmp_path: Path) -> None:
-    written = run_cli("new", "method", "my_method", "--to", tmp_path)
+    written = run_cli("init", "--method", "my_method", "--to", tmp_path)
     assert written.returncode == 0, written.stderr
-    assert run_cli("new", "method", "my_method", "--to", tmp_path).returncode == 2
-    assert run_cli("new", "method", "ft", "--to", tmp_path).returncode == 2
+    assert run_cli("init", "--method", "my_method", "--to", tmp_path).returncode == 2
+    assert run_cli("init", "--method", "ft", "--to", tmp_path).returncode == 2
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     asked = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_method.py"]
     tested = subprocess.run(asked, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)

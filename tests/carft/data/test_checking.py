@@ -126,28 +126,28 @@ def test_a_fixture_with_a_fault_fails_and_still_says_that_it_is_one(root: Path) 
 
 
 def test_ls_tells_of_every_set() -> None:
-    rows = {row["data set"]: row for row in json.loads(run_cli("data", "ls", "--json").stdout)}
+    rows = {row["data set"]: row for row in json.loads(run_cli("ls", "data", "--json").stdout)}
     assert list(rows) == list(DATA_SETS)
     assert rows["pets"]["images"] == {"train": 3680, "test": 3669}
     assert all(row["licence"] and row["source"] and row["place"] for row in rows.values())
-    assert "oxford-iiit-pet" in run_cli("data", "ls").stdout
+    assert "oxford-iiit-pet" in run_cli("ls", "data").stdout
 
 
 def test_ls_says_which_are_there(tmp_path: Path) -> None:
     DATA_SETS["pets"].fixture(tmp_path)
     (tmp_path / DATA_SETS["dtd"].folder).mkdir()
     rows = {
-        row["data set"]: row["there"] for row in json.loads(run_cli("data", "ls", "--data", tmp_path, "--json").stdout)
+        row["data set"]: row["there"] for row in json.loads(run_cli("ls", "data", "--data", tmp_path, "--json").stdout)
     }
     assert (rows["pets"], rows["dtd"], rows["food101"]) == ("fixture", "half here", "-")
-    rows = json.loads(run_cli("data", "ls", "imagenet", "--data", tmp_path, "--json").stdout)
+    rows = json.loads(run_cli("ls", "data", "imagenet", "--data", tmp_path, "--json").stdout)
     assert {row["data set"] for row in rows} >= {"imagenet"} and all(row["there"] == "-" for row in rows)
 
 
 def test_a_fixture_is_drawn_and_checked(tmp_path: Path) -> None:
     root = tmp_path / "data"
-    drawn = run_cli("data", "fixture", "pets", "--data", root)
-    assert drawn.returncode == 0 and "no real image" in drawn.stdout
+    drawn = run_cli("data", "fetch", "pets", "--fake", "--data", root)
+    assert drawn.returncode == 0 and "fake" in drawn.stdout
     checked = run_cli("data", "check", "pets", "--data", root)
     assert checked.returncode == 0 and "fixture" in checked.stdout
 
@@ -171,7 +171,7 @@ def test_check_exits_with_1_when_something_differs(tmp_path: Path) -> None:
         (("check", "pet"), "pets"),
         (("check", "icons-3/mix-7"), "needs no data set"),
         (("fetch", "cars"), "cannot be downloaded"),
-        (("fixture", "nonsense"), "nonsense"),
+        (("fetch", "nonsense", "--fake"), "nonsense"),
     ],
 )
 def test_what_cannot_be_done_is_refused(arguments: tuple[str, ...], says: str, tmp_path: Path) -> None:
@@ -182,12 +182,12 @@ def test_what_cannot_be_done_is_refused(arguments: tuple[str, ...], says: str, t
 def test_a_fixture_is_not_drawn_over_files(tmp_path: Path) -> None:
     (tmp_path / "oxford-iiit-pet").mkdir()
     (tmp_path / "oxford-iiit-pet" / "images.tar.gz").write_bytes(b"real")
-    done = run_cli("data", "fixture", "pets", "--data", tmp_path)
+    done = run_cli("data", "fetch", "pets", "--fake", "--data", tmp_path)
     assert done.returncode == 2 and "not a fixture" in " ".join(done.stderr.split())
 
 
-@pytest.mark.parametrize("verb", ["fixture", "fetch"])
+@pytest.mark.parametrize("verb", ["--fake", "--json"])
 def test_a_folder_that_cannot_be_written_is_refused(verb: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("here")
-    done = run_cli("data", verb, "pets", "--data", tmp_path / "file")
+    done = run_cli("data", "fetch", "pets", verb, "--data", tmp_path / "file")
     assert done.returncode == 2 and "file" in done.stderr

@@ -116,7 +116,7 @@ def test_commands_that_read_pictures_start_no_program(started: Path, tmp_path: P
     write_tasks(tmp_path, {"name": "zoo", "path": "own"})
     checked = run_cli("data", "check", "zoo", "--tasks-file", tmp_path)
     assert checked.returncode == 1 and victim.name in checked.stdout
-    assert run_cli("init", root, "--to", tmp_path / "project").returncode == 0
+    assert run_cli("init", root, "--hold-out", "sketch", "--to", tmp_path / "project").returncode == 0
     assert not started.exists()
 
 
@@ -181,7 +181,7 @@ def test_a_picture_that_is_too_large_is_refused_by_its_header(tmp_path: Path, na
 def test_a_named_pipe_is_named_and_never_opened(tmp_path: Path) -> None:
     tree, lists, model = draw_pets(tmp_path), tmp_path / "dtd" / "dtd" / "labels", tmp_path / "model"
     tasks = write_tasks(tmp_path, {"name": "zoo/pets", "path": str(tree)})
-    run_cli("data", "fixture", "dtd", "--data", tmp_path)
+    run_cli("data", "fetch", "dtd", "--fake", "--data", tmp_path)
     (lists / "val1.txt").unlink()
     model.mkdir()
     (model / "open_clip_model.safetensors").write_bytes(b"")

@@ -194,7 +194,7 @@ def test_the_command_that_makes_a_soup_again(kitchen: tuple[Store, list[Cell]], 
     printed = json.loads(done.stdout)
     assert (printed["cell"], printed["status"]) == (soups[SoupRule.GREEDY], "reused")
     assert printed["members"] == store.read(soups[SoupRule.GREEDY]).provenance["members"]
-    refused = run_cli("soup", "--cells", soups[SoupRule.GREEDY], "--results", store.root)
+    refused = run_cli("combine", "soup", "--cells", soups[SoupRule.GREEDY], "--results", store.root)
     assert refused.returncode == 2 and "Traceback" not in refused.stderr
 
 

@@ -412,7 +412,7 @@ def test_single_cells_and_what_is_made_of_them(machines: Machines, tmp_path: Pat
                    "--results", machines.url, "--json", env=first)  # fmt: skip
     assert done.returncode == 0, done.stderr
     trained = json.loads(done.stdout)
-    curve = run_cli("interpolate", "--cell", trained["cell"], "--results", machines.url, "--json", env=second)
+    curve = run_cli("combine", "wise_ft", "--cells", trained["cell"], "--results", machines.url, "--json", env=second)
     assert curve.returncode == 0, curve.stderr
     weights = [next(Path(env["CARFT_MIRRORS"]).rglob("model.safetensors")).read_bytes() for env in (first, second)]
     assert weights[0] == weights[1]

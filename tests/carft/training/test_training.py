@@ -235,7 +235,7 @@ def test_cells_that_cannot_be_run_are_refused(store: Store, execution: Execution
     for wrong, message in (
         ({"precision": "float8"}, "float8"),
         ({"data_version": "icons-0"}, "icons-0"),
-        ({"method": "wise_ft", "hyperparameters": {"alpha": 0.5}}, "interpolate"),
+        ({"method": "wise_ft", "hyperparameters": {"alpha": 0.5}}, "combine wise_ft"),
         ({"hyperparameters": {}}, "learning rate"),
     ):
         with pytest.raises(UserError, match=message):

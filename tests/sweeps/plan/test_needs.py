@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from carft import NUMERICS
 from carft.catalog.catalog import BUILT_IN
-from carft.catalog.families import DATA_SETS
 from carft.config.cell import Cell
 from carft.core.array_cache import ArrayCache
-from carft.data.decoding import MOST_DECODERS
-from carft.data.indexing import indexed
 from carft.models.availability import ModelSize, size_of
 from carft.store.record_files import Record
 from carft.store.records import Store
 from carft.training.execution import Execution
-from carft_cli.plan import needs_lines, too_few_cores, waiting_line
+from carft_cli.plan import needs_lines, too_few_cores
 from sweeps.plan.planning import (
     DECODE_S,
     MIN_SPEEDUP,
     PROCESS_BYTES,
     START_S,
     TRAIN_START_S,
-    InputBound,
     Needs,
     Plan,
     choose_workers_per_cell,
     hardware_of,
-    pending_work,
     plan_of,
 )
 from sweeps.plan.rates import Costs, Rate, Rates
@@ -48,12 +41,27 @@ SIZE = ModelSize(flop=10**9, parameters=86_000_000, kept_bytes=150_000_000, widt
 PASS_S = 1 / 3000
 
 
-def needs(recipe: Recipe, gpus: int, seconds: float = PASS_S, store: Store | None = None, **execution: object) -> Needs:
+def needs(recipe: Recipe, gpus: int, seconds: float = PASS_S, **execution: object) -> Needs:
     request = Resources(gpus, Execution("cuda" if gpus else "cpu", **execution))  # type: ignore[arg-type]
     costs, hardware = Costs(recipe.catalog, request.execution), hardware_of(request, recipe.precision)
     rates = Rates(Rate(seconds, seconds, seconds), Rate(0, 0, 0), "a test")
-    left = () if store is None else tuple(pending_work(Protocol(recipe, store), SIZE, costs))
-    return Plan(recipe, request, gpus or 2, 0, 0, 0, left, 0, 0, 0, rates, SIZE, hardware, costs).needs
+    made = Plan(
+        recipe=recipe,
+        request=request,
+        slots=gpus or 2,
+        total=0,
+        done=0,
+        failed=0,
+        left=(),
+        wall_s=0,
+        low_s=0,
+        high_s=0,
+        rates=rates,
+        size=SIZE,
+        hardware=hardware,
+        costs=costs,
+    )
+    return made.needs
 
 
 def test_checkpoints_are_three_copies_of_the_model_for_every_cell_at_a_time() -> None:
@@ -61,7 +69,7 @@ def test_checkpoints_are_three_copies_of_the_model_for_every_cell_at_a_time() ->
     assert (found.checkpoint_minutes, found.checkpoint_bytes) == (10, 8 * 12 * SIZE.parameters)
     assert found.memory_per_device == PROCESS_BYTES + 12 * SIZE.parameters
     none = needs(imagenet("zeroshot", "ft"), 8, checkpoint_minutes=0)
-    assert none.checkpoint_bytes == 0 and needs_lines(none, "GPU")[0] == "Checkpoints: by time none."
+    assert none.checkpoint_bytes == 0 and "Checkpoints" not in " ".join(needs_lines(none, "GPU"))
 
 
 def test_photos_need_cores_that_decode_as_fast_as_the_gpu_trains_and_drawings_do_not() -> None:
@@ -70,71 +78,6 @@ def test_photos_need_cores_that_decode_as_fast_as_the_gpu_trains_and_drawings_do
     jittered = load_recipe("domainbed").changed(["pacs/sketch"], ["zeroshot", "ft"])
     assert needs(jittered, 8).cores_per_device == 1 + round(3900 * DECODE_S + 0.5)
     assert needs(load_recipe("miniature").changed(["icons-3/mix-6"]), 8).cores_per_device == 1
-
-
-def test_larger_photos_take_longer_to_decode_and_no_longer_to_jitter(tmp_path: Path) -> None:
-    """Nine times the usual pixels, of which DomainBed's views change 224 x 224."""
-    recipe = load_recipe("domainbed").changed(["pacs/sketch"], ["zeroshot", "ft"])
-    DATA_SETS["pacs"].fixture(tmp_path)
-    for path in tmp_path.glob("PACS/**/*.png"):
-        Image.new("RGB", (1500, 1125)).save(path)
-    for path in [tmp_path / "PACS", *tmp_path.glob("PACS/**/*")]:
-        os.utime(path, (1e9, 1e9))
-    indexed(DATA_SETS["pacs"], tmp_path)
-    found = needs(recipe, 8, data=str(tmp_path))
-    assert found.images_decoded == pytest.approx(MOST_DECODERS / ((9 + 3.9 - 1) * DECODE_S))
-
-
-def test_larger_photos_need_more_cores_where_the_index_of_their_data_is_here(tmp_path: Path) -> None:
-    """The last of two tasks has photos of nine times the usual pixels; no other set is here."""
-    recipe = load_recipe("downstream").changed(["pets", "dtd"], ["zeroshot", "ft"])
-    data_set = DATA_SETS["dtd"]
-    data_set.fixture(tmp_path)
-    for path in tmp_path.glob("dtd/**/*.jpg"):
-        Image.new("RGB", (1500, 1125)).save(path)
-    for path in [tmp_path / "dtd", *tmp_path.glob("dtd/**/*")]:  # an index of files that just changed is made again
-        os.utime(path, (1e9, 1e9))
-    plain = needs(recipe, 8, data=str(tmp_path)).cores_per_device
-    assert plain == 1 + round(1000 * DECODE_S + 0.5)  # nobody made an index yet
-    indexed(data_set, tmp_path)
-    found = needs(recipe, 8, data=str(tmp_path))
-    assert found.cores_per_device == 1 + MOST_DECODERS
-    assert found.images_decoded == pytest.approx(MOST_DECODERS / (9 * DECODE_S))
-    assert (found.input_bound, found.cells_per_gpu) == (InputBound.DECODERS, 2)
-    said = " ".join(needs_lines(found, "GPU"))
-    assert "a process decodes in 16 threads at most" in said
-    assert "deliver at most 773 images a second, of 1,000 that it trains on" in said
-
-
-def test_an_augmentation_that_holds_pythons_lock_is_named_with_the_cells_that_share_a_gpu() -> None:
-    """0.6 ms an image of DomainBed's views, 0.17 ms of a crop; 2,800 images a second are wanted."""
-    jittered = load_recipe("domainbed").changed(["pacs/sketch"], ["zeroshot", "ft"])
-    found = needs(jittered, 8, seconds=1 / (3 * 2800))
-    assert (found.input_bound, found.cells_per_gpu) == (InputBound.LOCK, 2)
-    assert found.images_decoded == pytest.approx(1 / 0.6e-3)
-    said = waiting_line(found, "GPU")
-    assert "1,667 images a second, of 2,800" in said and "Python's lock" in said and "--cells-per-gpu 2" in said
-    several = needs(jittered, 8, seconds=1 / (3 * 5600), workers=2)
-    assert several.input_bound is InputBound.LOCK and "--cells-per-gpu" not in waiting_line(several, "GPU")
-    shared = needs(jittered, 8, seconds=1 / (3 * 1400), cells_per_gpu=2)
-    cropped = needs(imagenet("zeroshot", "ft"), 8, seconds=1 / (3 * 2800))
-    for none in (shared, cropped):
-        assert none.input_bound is None and not none.cells_per_gpu and not waiting_line(none, "GPU")
-
-
-def test_a_forecast_is_no_faster_than_the_decoders_of_a_process(store: Store) -> None:
-    """DomainBed's augmentation holds Python's lock for 0.6 ms an image; FT counts three passes an image."""
-    protocol = Protocol(load_recipe("domainbed").changed(["pacs/sketch"], ["ft"]), store)
-    request = Resources(1, Execution("cuda"), gpu_model="H100")
-    (search, *_) = plan_of(protocol, request, 1).left
-    for pass_s, image_s in ((1e-5, 0.6e-3), (1e-3, None)):
-        rates = Rates(Rate(pass_s, pass_s, pass_s), Rate(0, 0, 0), "a test", alone=True)
-        found = plan_of(protocol, request, 1, rates)
-        computing = sum(work.jobs * work.passes for work in found.left if work.trains) * pass_s
-        waiting = sum(work.jobs * work.seen for work in found.left) * (image_s or 0)
-        assert found.busy_s == pytest.approx(waiting or computing)
-        assert found.busy_s >= computing
-    assert search.seen == search.steps * 32 * 3
 
 
 def test_gpu_memory_is_that_of_a_batch_in_half_precision_and_of_the_numbers() -> None:
@@ -148,22 +91,6 @@ def test_too_few_cores_for_the_gpus_are_said() -> None:
     said = too_few_cores(needs(imagenet("zeroshot", "ft"), 8), 2)
     assert f"2 CPU cores for each GPU, and {1 + round(1000 * DECODE_S + 0.5)} would" in said
     assert not too_few_cores(needs(imagenet("zeroshot", "ft"), 8), 4)
-
-
-def test_a_cache_that_holds_few_epochs_says_what_a_larger_one_saves(store: Store, tmp_path: Path) -> None:
-    """By hand: ten epochs of 1,255,562 images are 24 GiB, of which one cache of 10 GiB holds three."""
-    recipe = load_recipe("ood").changed(["imagenet"], ["zeroshot", "ft", "car_ft"], trials=16)
-    asked = {"store": store, "feature_cache": str(tmp_path)}
-    larger = needs(recipe, 8, **asked).larger_cache  # type: ignore[arg-type]
-    assert larger is not None and (larger.held, larger.epochs, larger.gib) == (3, 10, 27)
-    images = Costs(recipe.catalog, Execution("cuda")).sizes("imagenet").train
-    assert larger.hours == pytest.approx((16 - 8) * 7 * images * PASS_S / 3600)  # one trial on each GPU computes
-    said = " ".join(needs_lines(needs(recipe, 8, **asked), "GPU"))  # type: ignore[arg-type]
-    assert "holds 3 of 10 epochs of a search on imagenet; --feature-cache-size 27 holds all and saves up to" in said
-    assert needs(recipe, 8, **asked, feature_cache_size=27.0).larger_cache is None  # type: ignore[arg-type]
-    assert needs(recipe, 8, store=store).larger_cache is None  # no cache
-    assert needs(imagenet("zeroshot", "ft"), 8, **asked).larger_cache is None  # type: ignore[arg-type]
-    assert needs(recipe, 16, **asked).larger_cache is None  # type: ignore[arg-type]
 
 
 def test_device_hours_are_those_in_which_all_workers_of_a_cell_compute(store: Store) -> None:

@@ -143,7 +143,7 @@ def test_without_the_package_reports_hold_and_other_commands_name_it(project: Pr
     assert without("report", "verify", "--out", project.report)["holds"]
     assert without("report", "why", "tasks.shapes/round/car_ft.test_top1")["cells"]
     cell = next(row["cell"] for row in without("ls", "cells") if row["task"] == SHAPE)
-    assert without("show", cell)["cell"] == cell and without("status")["cells"]
+    assert without("ls", "cells", cell)["cell"] == cell and without("status")["cells"]
     for asked in (
         ("sweep", "downstream", "--smoke", "--tasks", "shapes/round", "--methods", "ft", "--trials", 2),
         ("plan", "downstream", "--smoke", "--tasks", "shapes/round"),

@@ -12,15 +12,15 @@ import pytest
 
 from carft.catalog.catalog import BUILT_IN
 from carft.catalog.families import DOWNSTREAM
-from carft.config.registry import COMBINED, METHODS, learning_rate_range
+from carft.config.registry import METHODS, learning_rate_range
 from carft.core.errors import UserError
 from carft.protocol.seeds import search_seed_of
 from carft_cli.declare import parameters_of, settings_of
-from carft_cli.sweep_settings import SweepSettings, range_of_model, ranged
+from carft_cli.sweep_settings import SweepSettings
 from reports.evidence.references import reference_numbers
-from sweeps.recipes.audit import load_audit
 from sweeps.recipes.choices import Readings
-from sweeps.recipes.loading import load_recipe, names_in, parse_recipe, recipe_names
+from sweeps.recipes.loading import load_recipe, parse_recipe, recipe_names
+from sweeps.recipes.ranges import range_of_model, ranged
 from sweeps.search.study import studies_of
 from tests.support.folder import draw_pets
 from tests.support.helpers import run_cli
@@ -228,89 +228,6 @@ def test_searches_are_asked_for_and_a_smoke_run_has_one() -> None:
         load_recipe("miniature").changed(seeds=999, searches=2)
 
 
-OWN = """
-name: mine
-question: Does it hold?
-parts:
-  - {name: first, answers: C3, recipe: miniature, methods: [zeroshot, ft], trials: 2}
-  - {name: second, answers: C6b, recipe: miniature-domains}
-smoke_tasks: {miniature: icons-3/mix-7}
-"""
-
-
-def written(tmp_path: Path, text: str) -> str:
-    path = tmp_path / "mine.yaml"
-    path.write_text(text, encoding="utf-8")
-    return str(path)
-
-
-def test_every_part_of_a_shipped_audit_is_a_recipe_that_runs() -> None:
-    for name in names_in(files("sweeps.recipes") / "audits"):
-        audit = load_audit(name)
-        for small in (False, True):
-            found = audit.sweeps(smoke=small)
-            assert [part for part, _ in found] == audit.parts
-            assert all(recipe.tasks and recipe.methods for _, recipe in found)
-
-
-def test_the_miniature_audit_runs_every_method() -> None:
-    found = [recipe for _, recipe in load_audit("miniature").sweeps()]
-    elsewhere = {"carot", "lora", *COMBINED}
-    assert {method for recipe in found for method in recipe.methods} == set(METHODS) - elsewhere
-    assert any(recipe.readings for recipe in found) and any(recipe.oracle for recipe in found)
-
-
-def test_a_part_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
-    (_, first), (_, second) = load_audit(written(tmp_path, OWN)).sweeps()
-    assert (first.methods, first.trials, first.seeds) == (["zeroshot", "ft"], 2, 2)
-    assert second.methods == ["zeroshot", "ft", "car_ft"]
-
-
-def test_the_smallest_run_has_one_task_and_the_size_of_a_smoke_run(tmp_path: Path) -> None:
-    (_, first), (_, second) = load_audit(written(tmp_path, OWN)).sweeps(smoke=True)
-    assert (first.tasks, first.trials, first.seeds) == (["icons-3/mix-7"], 1, 2)
-    assert len(second.tasks) == 5
-
-
-def test_a_recipe_of_ones_own_lies_beside_the_audit(tmp_path: Path) -> None:
-    (tmp_path / "small.yaml").write_text("extends: miniature\nseeds: 4\n", encoding="utf-8")
-    text = OWN.replace("recipe: miniature,", "recipe: small.yaml,").replace("{miniature:", "{small.yaml:")
-    audit = load_audit(written(tmp_path, text))
-    (_, first), _ = audit.sweeps()
-    (_, smallest), _ = audit.sweeps(smoke=True)
-    assert first.seeds == 4 and smallest.tasks == ["icons-3/mix-7"]
-
-
-def test_some_parts_keep_their_order(tmp_path: Path) -> None:
-    audit = load_audit(written(tmp_path, OWN))
-    assert [part.name for part, _ in audit.sweeps(["second", "first"])] == ["first", "second"]
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (OWN.replace("recipe: miniature,", "recepie: miniature,"), "mine.yaml, line 5"),
-        (OWN.replace("trials: 2", "trials: 0"), "mine.yaml, line 5"),
-        (OWN[: OWN.index("parts")], "parts"),
-        ("name: [", "is not YAML"),
-    ],
-)
-def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        load_audit(written(tmp_path, text))
-
-
-def test_unknown_audits_parts_and_recipes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="There is no audit 'miniatur'"):
-        load_audit("miniatur")
-    with pytest.raises(UserError, match="cannot be read"):
-        load_audit(str(tmp_path / "none.yaml"))
-    with pytest.raises(UserError, match="There is no part 'frist'"):
-        load_audit(written(tmp_path, OWN)).sweeps(["frist"])
-    with pytest.raises(UserError, match="There is no recipe 'miniture'"):
-        load_audit(written(tmp_path, OWN.replace("recipe: miniature,", "recipe: miniture,"))).sweeps()
-
-
 FIVE = """extends: downstream
 tasks_file: carft.yaml
 model: icons-resnet
@@ -408,7 +325,7 @@ def test_the_learning_rates_are_those_of_the_model(
     text = FIVE.replace("tasks_file: carft.yaml", "tasks: [icons-3/mix-6]").replace("icons-resnet", model)
     mine.write_text(text + (f"space:\n{lr}\n" if lr else ""))
     recipe = load_recipe(str(mine))
-    assert range_of_model(recipe.changed(), recipe) == expected
+    assert range_of_model(recipe.changed(), recipe, print) == expected
 
 
 def test_a_recipe_that_extends_another_is_searched_as_the_other_with_its_model(mine: Path) -> None:
@@ -417,7 +334,7 @@ def test_a_recipe_that_extends_another_is_searched_as_the_other_with_its_model(m
     own, other = load_recipe(str(mine)), load_recipe("downstream")
     model = {"model": "icons-resnet", "pretrained": "icons-3"}
     spaces = [
-        ranged(changed, recipe, {}).space
+        ranged(changed, recipe, {}, print).space
         for changed, recipe in ((own.changed(), own), (other.changed(["icons-3/mix-6"], **model), other))
     ]
     assert spaces[0] == spaces[1] and spaces[0]["lr"].first_guess == pytest.approx((1e-4 * 3e-3) ** 0.5)
@@ -448,18 +365,18 @@ def test_readings_run_on_a_folder_of_one_s_own(mine: Path) -> None:
 def test_a_model_of_the_command_line_has_its_own_learning_rates() -> None:
     recipe = load_recipe("downstream")
     changed = recipe.changed(["icons-3/mix-6"], model="icons-resnet", pretrained="icons-3")
-    assert range_of_model(changed, recipe) == {"lr": (1e-4, 3e-3)}
-    assert range_of_model(load_recipe("miniature").changed(["icons-3/mix-6"]), load_recipe("miniature")) == {}
+    assert range_of_model(changed, recipe, print) == {"lr": (1e-4, 3e-3)}
+    assert range_of_model(load_recipe("miniature").changed(["icons-3/mix-6"]), load_recipe("miniature"), print) == {}
     readings = load_recipe("readings")
-    assert range_of_model(readings, readings) == {}
-    assert range_of_model(readings.changed(["imagenet"]), readings) == {"lr": (3e-6, 1e-4)}  # that of the task's model
+    assert range_of_model(readings, readings, print) == {}
+    assert range_of_model(readings.changed(["imagenet"]), readings, print) == {"lr": (3e-6, 1e-4)}
     assert learning_rate_range(86_000_000) == (3e-6, 1e-4) and learning_rate_range(38_000_000) == (1e-5, 1e-3)
 
 
 def test_the_commands_list_and_show(mine: Path) -> None:
-    listed = json.loads(run_cli("recipes", "--json").stdout)
+    listed = json.loads(run_cli("ls", "recipes", "--json").stdout)
     assert {row["recipe"] for row in listed} >= {"downstream", "miniature"}
-    shown = run_cli("recipes", mine)
+    shown = run_cli("ls", "recipes", mine)
     assert "extends" not in shown.stdout and "batch_size: 128" in shown.stdout and "trials: 6" in shown.stdout
     (mine.parent / "carft.yaml").write_text("tasks:\n  - {name: zoo/pets, path: none}\n")
     refused = run_cli("plan", mine, "--results", mine.parent / "results")

@@ -1,4 +1,4 @@
-"""A sweep seen from another terminal, and its studies as Optuna sees them."""
+"""A sweep seen from another terminal."""
 
 from __future__ import annotations
 
@@ -17,12 +17,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
-import optuna
 import pytest
 import ray
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
 from rich.console import Console
 
 from carft.store.failures import write_failure
@@ -38,7 +34,6 @@ from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol
 from sweeps.search.study import JobKind
 from sweeps.status import writer
-from sweeps.status.events import write_studies_journal
 from sweeps.status.progress import ProgressDisplay, winner_rows
 from sweeps.status.writer import LATELY, WRITE_EVERY_S, Load, StatusWriter
 from tests.support import dry
@@ -261,27 +256,6 @@ def test_a_sweep_that_was_killed_is_not_said_to_run(store: Store) -> None:
 def test_status_of_a_folder_without_a_sweep(finished: Store, tmp_path: Path) -> None:
     assert "3 finished cells" in run_cli("status", "--results", finished.root).stdout
     assert run_cli("status", "--results", tmp_path).returncode == 2
-
-
-def test_optuna_sees_every_study_with_its_trials(store: Store) -> None:
-    protocol = Protocol(small(methods=["ft"]), store)
-    first = protocol.studies[0].trial_cells[0]
-    Crew(store).work(protocol, fails=lambda job: job.cell.id == first.id)
-    write_failure(store, first, "diverged", "it broke", job="search")
-    protocol.write_studies()
-    for _ in range(2):  # the second time takes the place of the first
-        assert write_studies_journal(store) == 2
-    storage = JournalStorage(JournalFileBackend(str(store.root / "events/optuna.journal")))
-    names = {s.study_name: s for s in optuna.get_all_study_summaries(storage)}
-    assert len(names) == 2
-    study = optuna.load_study(study_name=f"{TASKS[0]} ft {protocol.studies[0].id}", storage=storage)
-    assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
-    assert study.trials[0].user_attrs == {"cell": first.id, "reason": "it broke"}
-    winner = protocol.progress(protocol.studies[0]).winner
-    assert winner is not None and study.best_value == winner.metrics["val/top1"]
-    assert study.user_attrs["winner"] == winner.cell
-    assert study.best_params == dict(store.read(winner.cell).cell.hyperparameters)
-    assert {path.name for path in (store.root / "events").iterdir()} == {"optuna.journal"}
 
 
 @pytest.mark.parametrize(("slow_s", "named"), [(30.0, {"GPU-b": 1.5}), (22.0, {})])

@@ -1,35 +1,41 @@
-"""Cells as TensorBoard, Weights & Biases and MLflow see them, afterwards and while a sweep runs."""
+"""Cells as TensorBoard, Weights & Biases, MLflow and Optuna see them while a sweep runs."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import struct
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
 from carft.config.cell import Cell
-from carft.core.errors import UserError
+from carft.core.files import locked
 from carft.store.records import Store
+from sweeps.recipes.loading import load_recipe
 from sweeps.search.protocol import Protocol
 from sweeps.status import live, trackers
-from sweeps.status.trackers import EVENTS, run_of, send, tracker_of
+from sweeps.status.optuna_journal import JOURNAL, OptunaJournal
+from sweeps.status.trackers import EVENTS, main, run_of, updater
 from tests.support.helpers import ROOT, run_cli
-from tests.support.serial import run_serially
+from tests.support.serial import run_jobs, run_serially
 from tests.support.tracking import HANGS, REFUSES, told, write_client
-from tests.sweeps.search.test_protocol import Crew
-from tests.sweeps.status.test_status import small
+from tests.sweeps.search.test_protocol import TASKS, Crew
+from tests.sweeps.status.test_status import Watched, small
 
 TINY = ("miniature", "--smoke", "--tasks", "icons-3/mix-7", "--methods", "zeroshot,ft", "--trials", 1, "--seeds", 1)
 
@@ -88,8 +94,15 @@ def parameters(folder: Path) -> dict[str, Any]:
     return found
 
 
+def show(store: Store, *names: str, cells: list[str] | None = None) -> None:
+    """What the process of the trackers does with these cells, by default all of the folder."""
+    (store.root / EVENTS).mkdir(exist_ok=True)
+    for name in names:
+        updater(name, store, store.root.name)(store.ids() if cells is None else cells)
+
+
 def test_tensorboard_has_history_final_metrics_and_settings(results: Store, cells: dict[str, Cell]) -> None:
-    assert send(results, tracker_of(results, "tensorboard"), results.ids()) == 3
+    show(results, "tensorboard")
     folder, cell = results.root / "events" / "tensorboard" / "icons-3-mix-7", cells["car_ft"]
     seen, history = scalars(folder / "car_ft" / cell.id), results.history(cell.id)
     for name in ("train/loss", "train/kl", "lr"):
@@ -102,26 +115,26 @@ def test_tensorboard_has_history_final_metrics_and_settings(results: Store, cell
     assert shown["hyperparameters.lr"] == pytest.approx(cell.hyperparameters["lr"])
     untrained = scalars(folder / "zeroshot" / cells["zeroshot"].id)
     assert ("final/val/top1", 0) in untrained
-    assert send(results, tracker_of(results, "tensorboard"), results.ids()) == 0
+    shutil.rmtree(results.root / EVENTS / "tensorboard")
+    show(results, "tensorboard")
+    assert not (results.root / EVENTS / "tensorboard").exists()  # what was sent is not sent again
 
 
 def test_wandb_gets_one_run_a_cell(results: Store, cells: dict[str, Cell], clients: Path, tmp_path: Path) -> None:
     write_client(clients, "wandb")
-    command = ("results", "events", "--log", "wandb", "--results", results.root, "--json")
-    assert json.loads(run_cli(*command, in_process=True).stdout)["sent"] == {"wandb": 3}
+    show(results, "wandb")
     runs: dict[str, list[Any]] = defaultdict(list)
     for kind, name, *rest in told(tmp_path / "told"):
         runs[name].append((kind, *rest))
     cell = cells["car_ft"]
     (_, given), *rows, (_, finals), (last,) = runs[f"icons-3/mix-7 car_ft {cell.id[:8]}"]
     assert len(runs) == 3 and last == "finish"
-    assert given["group"] == "results" and given["project"] == "carft" and given["job_type"] == "single"
+    assert given["group"] == "results" and given["project"] == "carft" and given["job_type"] == "other"
     assert given["config"]["hyperparameters.lr"] == cell.hyperparameters["lr"]
     history = results.history(cell.id)
     assert [step for _, _, step in rows] == [int(step) for step in history["step"]]
     assert [row["train/loss"] for _, row, _ in rows] == pytest.approx(list(history["train/loss"]))
     assert finals["final/test/top1"] == results.metrics(cell.id)["test/top1"]
-    assert json.loads(run_cli(*command, in_process=True).stdout)["sent"] == {"wandb": 0}
 
 
 def test_mlflow_gets_one_run_a_cell(
@@ -129,7 +142,7 @@ def test_mlflow_gets_one_run_a_cell(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracked")
     write_client(clients, "mlflow")
-    assert send(results, tracker_of(results, "mlflow"), results.ids()) == 3
+    show(results, "mlflow")
     cell, metrics, settings = cells["ft"], [], []
     for kind, name, *rest in told(tmp_path / "told"):
         if name == f"icons-3/mix-7 ft {cell.id[:8]}" and kind == "batch":
@@ -142,40 +155,13 @@ def test_mlflow_gets_one_run_a_cell(
     losses = [value for name, value, _, _ in metrics if name == "train/loss"]
     assert losses == pytest.approx(list(history["train/loss"]))
     assert ["final/test/top1", results.metrics(cell.id)["test/top1"], 5, int(history["step"][-1])] in metrics
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
-    assert send(results, tracker_of(results, "mlflow"), results.ids()) == 3  # another place has none
-
-
-def test_two_processes_send_no_cell_twice(results: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As `results events` beside a sweep, or the tracker of a sweep that was killed beside its successor's."""
-    first, second = (tracker_of(results, "tensorboard") for _ in range(2))
-    assert send(results, first, results.ids()[:2]) == 2 and send(results, second, results.ids()) == 1
-    monkeypatch.setattr(trackers, "PATIENCE_S", 0.3)
-    with first.alone(), pytest.raises(UserError, match="does not go on"):
-        send(results, second, results.ids())
-
-
-def test_what_was_sent_is_read_again(results: Store, clients: Path, tmp_path: Path) -> None:
-    write_client(clients, "wandb")
-    first, second = (tracker_of(results, "wandb") for _ in range(2))
-    assert send(results, second, results.ids()[:1]) == 1
-    assert send(results, first, results.ids()) == 2 and send(results, second, results.ids()) == 0
-    assert len([name for kind, name, *_ in told(tmp_path / "told") if kind == "finish"]) == 3
-
-
-def test_the_command_that_shows_runs_names_where_they_are(results: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@tracked")
-    assert tracker_of(results, "mlflow").shown_by == "the page of your MLflow server"
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_DIR", "/scratch/my runs")
-    assert tracker_of(results, "wandb").shown_by == "wandb sync '/scratch/my runs/wandb'/offline-run-*"
 
 
 def test_a_held_out_set_is_shown_only_where_it_is_open(store: Store) -> None:
     protocol = Protocol(small(methods=["zeroshot", "ft", "wise_ft"]), store)
     crew = Crew(store).work(protocol)
     protocol.write_studies()
-    send(store, tracker_of(store, "tensorboard"), store.ids())
+    show(store, "tensorboard")
     stages = set()
     for job in crew.finished:
         for cell in job.cells():
@@ -184,16 +170,15 @@ def test_a_held_out_set_is_shown_only_where_it_is_open(store: Store) -> None:
             shown = {name for name, _ in scalars(folder)}
             assert (stage == "search") == (job.kind == "search") == ("final/test/top1" not in shown)
             stages.add((job.kind, stage))
-    assert stages == {("search", "search"), ("confirm", "untrained"), ("confirm", "confirm"), ("curve", "combined")}
+    assert stages == {("search", "search"), ("confirm", "other"), ("confirm", "confirm"), ("curve", "other")}
 
 
 def test_a_run_names_no_path_of_weights(results: Store, cells: dict[str, Cell]) -> None:
-    record = results.read(cells["ft"].id)
-    run = run_of(results, record, "mine", "single")
-    assert run.parameters["pretrained"] == record.cell.record_form()["pretrained"]
+    run = run_of(results, cells["ft"].id, "mine", "other")
+    assert run.settings["pretrained"] == run.cell.record_form()["pretrained"]
 
 
-@pytest.mark.parametrize("command", [("sweep", *TINY), ("plan", *TINY), ("results", "events")])
+@pytest.mark.parametrize("command", [("sweep", *TINY), ("plan", *TINY)])
 def test_a_package_that_is_missing_is_named_before_anything_starts(
     tmp_path: Path, command: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,7 +200,7 @@ def test_a_tracker_that_fails_stops_no_sweep(tmp_path: Path, clients: Path) -> N
     done = run_serially(*command)
     assert done.returncode == 0, done.stderr
     (warning,) = [line for line in done.stderr.splitlines() if line.startswith("Warning:")]
-    assert "no key is set" in warning and "results events --log wandb --results" in warning
+    assert "no key is set" in warning and "the same command shows what is missing" in warning
     store = Store(tmp_path / "results")
     runs = {path.name for path in (store.root / EVENTS / "tensorboard").glob("*/*/*")}
     assert runs == set(store.ids())
@@ -235,16 +220,74 @@ def test_a_tracker_that_hangs_blocks_nothing(
     said: list[str] = []
     started = live.LiveTrackers(["wandb"], store, said.append)
     started.update(SimpleNamespace(done=done))  # type: ignore[arg-type]
-    (tracker,) = started.trackers
-    assert psutil.pid_exists(tracker.process.pid)
+    assert started.process is not None and psutil.pid_exists(started.process.pid)
     started.close(stopped=False)
-    assert tracker.process.returncode and len(said) == 1 and "did not take all cells in time" in said[0]
+    assert started.process.returncode and len(said) == 1 and "did not take all cells in time" in said[0]
+
+
+def test_two_processes_do_not_show_cells_at_a_time(results: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a sweep that was killed, and that of the next one."""
+    (results.root / EVENTS).mkdir()
+    monkeypatch.setattr(trackers, "PATIENCE_S", 0.3)
+    with locked(results.root / EVENTS / "lock"), pytest.raises(TimeoutError):
+        main(str(results.root), "mine", "tensorboard")
+
+
+def journal_of(store: Store) -> dict[str, list[FrozenTrial]]:
+    """Study -> its trials, as optuna-dashboard reads them."""
+    storage = JournalStorage(JournalFileBackend(str(store.root / JOURNAL)))
+    return {study.study_name: storage.get_all_trials(study._study_id) for study in storage.get_all_studies()}
+
+
+def test_optuna_sees_trials_begin_and_end(store: Store) -> None:
+    sweep = Watched(store, small(methods=["ft"], tasks=TASKS[:1], trials=3))
+    sweep.protocol.write_studies()
+    journal = OptunaJournal(store)
+    journal.update([])
+    assert journal_of(store) == {}
+    first = sweep.start()
+    sweep.reporter.write()
+    journal.update([])
+    name = f"{TASKS[0]} · FT · search 1"
+    (running,) = journal_of(store)[name]
+    assert running.state is TrialState.RUNNING and running.params == dict(first.cell.hyperparameters)
+    assert running.datetime_start is not None and abs(running.datetime_start.timestamp() - sweep.now) < 1
+    sweep.end()
+    sweep.start()
+    sweep.end("it broke")
+    sweep.finish()
+    sweep.protocol.write_studies()
+    for _ in range(2):  # the second process writes the journal anew
+        journal.update(list(sweep.protocol.done))
+        states = [trial.state for trial in journal_of(store)[name]]
+        assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
+        done = journal_of(store)[name][0]
+        assert done.value == store.read(first.cell.id).metrics["val/top1"]
+        assert done.user_attrs == {"cell": first.cell.id}
+        journal = OptunaJournal(store)
+
+
+def test_optuna_has_the_validation_metric_of_each_epoch_and_true_times(tmp_path: Path) -> None:
+    recipe = load_recipe("miniature").smoked().changed(["icons-3/mix-7"], ["ft"], 2, 1, training={"epochs": 3})
+    store = Store(tmp_path / "results")
+    protocol = run_jobs(recipe, store)
+    OptunaJournal(store).update(list(protocol.done))
+    ((_, trials),) = journal_of(store).items()
+    assert len(trials) == 2
+    for trial in trials:
+        record, history = store.read(trial.user_attrs["cell"]), store.history(trial.user_attrs["cell"])
+        measured = history["val/top1"][np.isfinite(history["val/top1"])]
+        assert list(trial.intermediate_values) == [1, 2, 3]
+        assert list(trial.intermediate_values.values()) == pytest.approx(list(measured))
+        assert trial.value == record.metrics["val/top1"] and trial.datetime_complete is not None
+        assert trial.datetime_complete.timestamp() == datetime.fromisoformat(record.finished_at).timestamp()
+        assert trial.duration is not None and 0 < trial.duration.total_seconds() <= sum(record.durations.values())
 
 
 def test_real_wandb_writes_runs_offline(results: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
-    assert send(results, tracker_of(results, "wandb"), results.ids()) == 3
+    show(results, "wandb")
     runs = list((results.root / EVENTS / "wandb").glob("offline-run-*/*.wandb"))
     assert len(runs) == 3
     assert len([run for run in runs if b"hyperparameters.lr" in run.read_bytes()]) == 2  # not of zero-shot
@@ -255,9 +298,8 @@ def test_real_mlflow_writes_runs_to_a_file(
 ) -> None:
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    tracker = tracker_of(results, "mlflow")
-    assert send(results, tracker, results.ids()) == 3
-    client = mlflow.MlflowClient(tracker.place.split()[0])
+    show(results, "mlflow")
+    client = mlflow.MlflowClient(f"sqlite:///{(results.root / EVENTS / 'mlflow.db').resolve()}")
     experiment = client.get_experiment_by_name("carft").experiment_id
     (run,) = client.search_runs([experiment], f"tags.cell = '{cells['car_ft'].id}'")
     metrics = results.metrics(cells["car_ft"].id)

@@ -1,0 +1,101 @@
+"""What a command answers, and the one renderer that prints it: for people, or with ``--json`` for scripts."""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import Annotated, Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from carft_cli.console import cell_text, out, print_json, print_rows
+from carft_cli.declare import OUTPUT, option
+
+AsJson = Annotated[bool, option(OUTPUT, "Print JSON on stdout, nothing else.", "--json")]
+Rows = list[dict[str, Any]]
+#: a line, the rows of a table, or what rich renders
+Shown = str | Rows | RenderableType
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command found."""
+
+    facts: Any
+    """What ``--json`` prints."""
+    people: Iterable[Shown] | None = None
+    """What is printed without it, in this order; None: :func:`told` of the facts."""
+    code: int = 0
+    """The exit code."""
+
+
+def answering(command: Callable[..., Answer]) -> Callable[..., None]:
+    """Turn a command that returns an :class:`Answer` into one that prints it and exits with its code.
+
+    It has the option ``--json``, of which the command is not told.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    as_json = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=AsJson)
+    parameters = [*signature.parameters.values(), as_json]
+
+    @wraps(command)
+    def call(as_json: bool, **options: Any) -> None:
+        answer = command(**options)
+        if as_json:
+            print_json(answer.facts)
+        else:
+            show(told(answer.facts) if answer.people is None else answer.people)
+        if answer.code:
+            raise SystemExit(answer.code)
+
+    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return call
+
+
+def show(people: Iterable[Shown]) -> None:
+    """Print lines, but empty ones, rows as tables, and what rich renders."""
+    for one in people:
+        if isinstance(one, str | Text):
+            if one:
+                out.say(one)
+        elif isinstance(one, list):
+            print_rows(one)
+        else:
+            out.print(one)
+
+
+def told(facts: Rows | Mapping[str, Any]) -> Iterator[Shown]:
+    """Rows as a table; of facts a line for each, with tables of those that are rows or have names themselves."""
+    if isinstance(facts, list):
+        yield facts
+        return
+    for name, value in facts.items():
+        if isinstance(value, Mapping) and value:
+            yield [{name: key, "value": part} for key, part in value.items()]
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            yield value
+        else:
+            yield f"{name}: {cell_text(value) if value or value == 0 else '-'}"
+
+
+def stacked(rows: Rows, head: Sequence[str]) -> Iterator[Shown]:
+    """A line for each field, for long reasons and paths; the fields of ``head`` go first."""
+    for row in rows:
+        yield bold("  ".join(cell_text(row[name]) for name in head))
+        for name, value in row.items():
+            if name not in head and value not in (None, ""):
+                yield f"  {name}: {cell_text(value)}"
+
+
+def bold(text: str) -> Text:
+    """A line in bold."""
+    return Text(text, "bold")
+
+
+def first_rows(rows: Rows, most: int) -> Iterable[Shown]:
+    """The first rows of a long list, and how many more there are."""
+    yield rows[:most]
+    if len(rows) > most:
+        yield f"and {len(rows) - most} more; all with --json"

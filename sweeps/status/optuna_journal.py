@@ -1,0 +1,128 @@
+"""The searches of a results folder as a journal of Optuna, which optuna-dashboard shows while a sweep runs.
+
+The journal is written anew by each process, from studies and records; nothing reads it.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from carft.store.records import Store
+from carft.store.study_file import StudyFile, Trial
+from carft.store.sweep_state import read_states
+
+JOURNAL = "optuna.journal"
+#: status of a trial that ended without a record
+ENDED = {"failed": TrialState.FAIL, "pruned": TrialState.PRUNED}
+
+
+class OptunaJournal:
+    """Appends the trials of each study by number, once they begin, and how they end."""
+
+    def __init__(self, store: Store) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.store = store
+        path = store.root / JOURNAL
+        for left in (path, path.with_name(f"{JOURNAL}.lock")):
+            left.unlink(missing_ok=True)
+        self.storage = JournalStorage(JournalFileBackend(str(path)))
+        self.finished: set[str] = set()
+        self.studies: dict[str, tuple[int, StudyFile]] = {}  # id -> when its file changed, its content
+        self.names: dict[str, int] = {}  # name of a study -> its number in the journal
+        self.trials: dict[str, list[int]] = {}  # id of a study -> numbers of its trials in the journal
+        self.running: dict[int, tuple[str, int]] = {}  # such a number -> study and trial
+
+    def update(self, cells: list[str]) -> None:
+        """Append what is new. cells: ids of those that have just finished."""
+        self.finished.update(cells)
+        since: dict[str, float] = {}  # running cell -> Unix time of its start
+        for state in read_states(self.store):
+            if state.is_alive():
+                since |= {job.cell: job.since for job in state.running}
+        self._read()
+        for number, (name, trial) in list(self.running.items()):
+            _, study = self.studies[name]
+            found = self._found(study, study.trials[trial], since)
+            if found is not None and found.state is not TrialState.RUNNING:
+                for epoch, value in found.intermediate_values.items():
+                    self.storage.set_trial_intermediate_value(number, epoch, value)
+                self.storage.set_trial_state_values(number, found.state, found.values)
+                del self.running[number]
+        for _, study in self.studies.values():
+            self._append(study, since)
+
+    def _read(self) -> None:
+        """Read the studies whose files changed."""
+        for name in self.store.study_names():
+            changed = self.store.study_path(name).stat().st_mtime_ns
+            before, _ = self.studies.get(name, (0, None))
+            content = self.store.study(name) if changed != before else None
+            if content is not None:
+                self.studies[name] = changed, content
+
+    def _append(self, study: StudyFile, since: Mapping[str, float]) -> None:
+        """Append the trials that have begun, up to the first one that has not."""
+        numbers = self.trials.setdefault(study.id, [])
+        for trial in study.trials[len(numbers) :]:
+            found = self._found(study, trial, since)
+            if found is None:
+                return
+            if not numbers:
+                self.names[study.id] = self._new_study(study)
+            numbers.append(self.storage.create_new_trial(self.names[study.id], found))
+            if found.state is TrialState.RUNNING:
+                self.running[numbers[-1]] = study.id, trial.number
+
+    def _new_study(self, study: StudyFile) -> int:
+        """Create a study under a name that people read; returns its number in the journal."""
+        method = self.store.catalog.methods.get(study.method)
+        reading = [f"{factor} {value}" for factor, value in study.reading.items()]
+        parts = [study.task, method.label if method else study.method, *reading, f"search {study.search}"]
+        if " · ".join(parts) in [there.study_name for there in self.storage.get_all_studies()]:
+            parts.append(study.id[:8])  # it differs in the model, the budget or another setting
+        name = " · ".join(parts)
+        created = optuna.create_study(storage=self.storage, study_name=name, direction="maximize")
+        created.set_metric_names(["val/top1"])
+        return self.storage.get_study_id_from_name(name)
+
+    def _found(self, study: StudyFile, trial: Trial, since: Mapping[str, float]) -> FrozenTrial | None:
+        """The trial as it is now; None before it begins. Epochs count from 1."""
+        ranges: dict[str, BaseDistribution] = {}
+        for name, tried in trial.parameters.items():
+            low, high, _ = study.space[name]
+            ranges[name] = FloatDistribution(min(low, tried), max(high, tried), log=True)
+        state, value, validated, began, ended = TrialState.RUNNING, None, {}, None, None
+        if trial.cell in self.finished:
+            record, history = self.store.read(trial.cell), self.store.history(trial.cell)
+            state, value = TrialState.COMPLETE, record.metrics["val/top1"]
+            if "val/top1" in history:
+                measured = ~np.isnan(history["val/top1"])
+                epochs = history["epoch"][measured].astype(int) + 1
+                validated = dict(zip(epochs.tolist(), history["val/top1"][measured].tolist(), strict=True))
+            ended = datetime.fromisoformat(record.finished_at)
+            seconds = record.durations.get("train", 0.0) + record.durations.get("validate", 0.0)
+            began = ended - timedelta(seconds=seconds)
+        elif trial.cell in since:
+            began = datetime.fromtimestamp(since[trial.cell], UTC)
+        elif trial.status in ENDED:
+            state = ENDED[trial.status]
+        else:
+            return None
+        found = create_trial(
+            state=state,
+            value=value,
+            params=dict(trial.parameters),
+            distributions=ranges,
+            intermediate_values=validated,
+            user_attrs={"cell": trial.cell},
+        )
+        if began is not None:
+            found.datetime_start = began
+            found.datetime_complete = ended
+        return found
