@@ -103,7 +103,7 @@ def slots_of(request: Resources, refusals: list[UserError]) -> int:
 
 #: facts of a plan that its JSON has by their names
 FACTS = (
-    *("total", "done", "failed", "cells", "steps", "bytes", "slots"),
+    *("total", "done", "failed", "pruned", "cells", "steps", "bytes", "slots"),
     *("busy_s", "wall_s", "low_s", "high_s", "device_hours", "model"),
 )
 
@@ -177,6 +177,8 @@ def _say(made: Plan, refusals: list[UserError], store: Store) -> None:
     failed = ""
     if made.failed:
         failed = f", {made.failed} failed before or wait for those"
+    if made.pruned:
+        failed += f", {made.pruned} pruned"
     out.say(f"{chosen.name}: {chosen.question}", style="bold")
     out.say(
         f"{made.total} cells: {made.done} done{failed}, {made.cells} to run, with {made.steps:,} "

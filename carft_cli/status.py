@@ -78,7 +78,7 @@ def _say(state: SweepState, results: str) -> None:
     out.say(f"Sweep {state.recipe}{many}, process {state.pid} on {state.host}: {how}.", style="bold")
     out.say(
         f"{counts.done} of {counts.total} cells done ({counts.reused} found done), {counts.running} jobs running, "
-        f"{counts.failed} failed, {counts.left} left; {60 * state.rate:.1f} cells a minute",
+        f"{counts.failed} failed, {counts.pruned} pruned, {counts.left} left; {60 * state.rate:.1f} cells a minute",
     )
     if state.is_alive():
         time_left = "not known" if state.left_s is None else duration(state.left_s)

@@ -56,6 +56,7 @@ def sweep(settings: SweepSettings) -> None:
                 "cells_done": summary.cells_done,
                 "cells_failed": summary.cells_failed,
                 "cells_reused": summary.cells_reused,
+                "cells_pruned": summary.cells_pruned,
                 "wall_s": summary.wall_s,
                 "gpus_set_aside": summary.gpus_set_aside,
                 "head": summary.head,
@@ -160,9 +161,10 @@ def _print_outcome(protocol: Protocol, summary: Summary, settings: SweepSettings
     results = settings.results
     if not protocol.recipe.grid:
         out.print(rows_table(winner_rows(protocol)))
+    pruned = f"{summary.cells_pruned} pruned, " if summary.cells_pruned else ""
     out.say(
         f"{summary.cells_done} cells done, {summary.cells_reused} found done, {summary.cells_failed} failed, "
-        f"{summary.wall_s:.0f} s. Records: {results}",
+        f"{pruned}{summary.wall_s:.0f} s. Records: {results}",
     )
     if state is not None and state.busy:
         out.say(busy_line(state.busy))

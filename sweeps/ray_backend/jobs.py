@@ -54,6 +54,8 @@ class Payload:
     """Name of the sweep that sends the job; empty for none."""
     aside: frozenset[str]
     """GPUs on which it must not run."""
+    by_epoch: bool = False
+    """Whether it waits after each epoch, and may be pruned."""
 
     @property
     def store(self) -> Store:
@@ -78,11 +80,16 @@ def payload_of(
     hang_after: float = HANG_AFTER,
     start: str = "",
     aside: Iterable[str] = (),
+    prunes: bool = False,
 ) -> Payload:
-    """The payload of a job. Search and grid cells store features of the pretrained model: many have one seed."""
+    """The payload of a job. Search and grid cells store features of the pretrained model: many have one seed.
+
+    prunes: whether its sweep prunes trials.
+    """
     execution = replace(execution, feature_writes=job.kind in ("search", "grid"))
     of_cell = catalog.with_weights(weights_place_of(job.cell)).of_cell(job.cell)
-    return Payload(job, results, execution, of_cell, hang_after, start, frozenset(aside))
+    by_epoch = prunes and job.kind == "search" and execution.workers == 1
+    return Payload(job, results, execution, of_cell, hang_after, start, frozenset(aside), by_epoch)
 
 
 def run_payload(message: Payload, fitted: Fitted | None = None) -> dict[str, Any]:

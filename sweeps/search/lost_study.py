@@ -18,9 +18,12 @@ def lost_extension(study: Study, journal: Journal, damage: UserError) -> Extensi
     damage: why it cannot be read. Raises ``UserError`` where the journal does not tell the size of the study, where the
     recipe asks for fewer trials or seeds, since the file would lose some, and where trials stand in the file alone.
     """
-    if not study.sampler.is_fixed:
+    if study.learns:
+        kept = "Which trials were pruned"
+        if not study.sampler.is_fixed:
+            kept = f"What the trials of the sampler {study.sampler} try"
         raise UserError(
-            f"{damage.message} What the trials of the sampler {study.sampler} try stands in no other file.",
+            f"{damage.message} {kept} stands in no other file.",
             "Put a copy of the file back, or remove it: the search then begins anew.",
         )
     trials, seeds = size = _size(study, journal.of("planned"))

@@ -12,6 +12,8 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from carft import NUMERICS
 from carft.catalog.resolve import named_weights
 from carft.config.cell import model_by_name, record_form
@@ -118,7 +120,15 @@ class Protocol:
         on_disk = self._first_read(study)
         if not study.sampler.is_fixed:
             self._take_up(study, on_disk)
-        self._open[study.family].update(job.key for job in study.search_jobs)
+        pruned = {}
+        if on_disk is not None:
+            pruned = {trial.cell: trial.validated for trial in on_disk.pruned.values()}
+        for job in study.search_jobs:
+            if job.cell.id in pruned:
+                study.pruned[job.cell.id] = pruned[job.cell.id]
+                self._tell(study, job)
+            else:
+                self._open[study.family].add(job.key)
         if on_disk is not None:
             self._confirmed[_first_search(study)][study.search] = on_disk.confirm
         if self.recipe.oracle or (on_disk is not None and on_disk.oracle):
@@ -152,6 +162,33 @@ class Protocol:
         self._go_on(job)
         self._look_up()
         self.give_back(job)  # last, so that a call that raised can be repeated
+
+    def stops(self, job: Job, values: Sequence[float]) -> bool:
+        """Whether the pruners of all studies that have a running trial stop it. values: val/top1 after each epoch."""
+        if job.kind != "search":
+            return False
+        answers = []
+        for number in self._places[job.key]:
+            answers.append(self.studies[number].stops(job, values))
+        return all(answers)
+
+    def prune(self, job: Job, values: Sequence[float]) -> None:
+        """Note that a running trial was pruned. A call that raises can be repeated."""
+        for number in self._places[job.key]:
+            self.studies[number].pruned.setdefault(job.cell.id, list(values))
+            self._due.add(number)
+        self._go_on(job)
+        self._look_up()
+        self.give_back(job)
+
+    @property
+    def pruned(self) -> dict[str, str]:
+        """Cells of pruned trials that have no record -> their task."""
+        cells = {}
+        for study in self.studies:
+            for cell in study.pruned.keys() - self.done.keys():
+                cells[cell] = study.task
+        return cells
 
     def give_back(self, job: Job) -> None:
         """Note that a job does not run any more; if it is neither done nor failed, it is open again."""
@@ -190,11 +227,12 @@ class Protocol:
     def _ask(self, number: int) -> None:
         """Ask the sampler of a study for one more trial. A call that raises can be repeated."""
         study = self.studies[number]
-        job = study.ask(sum(cell.id in self.state.done for cell in study.trial_cells))
+        with_result = self.state.done.keys() | study.pruned.keys()
+        job = study.ask(sum(cell.id in with_result for cell in study.trial_cells))
         self._unsaved.add(number)
         self._open[study.family].add(job.key)
         self._find(job, number)
-        if self.state.is_settled(job):  # an earlier trial has the same cell
+        if self.progress(study).is_settled(job):  # an earlier trial has the same cell
             self._go_on(job)
         self._look_up()
 
@@ -209,8 +247,12 @@ class Protocol:
         while self._waiting:
             place = self._waiting[0]
             job = place.job
-            is_wanted = place.study < 0 or self.progress(self.studies[place.study]).wants(job.kind)
-            if is_wanted and job.key not in self.running and not self.state.is_settled(job):
+            if place.study < 0:
+                is_wanted = not self.state.is_settled(job)
+            else:
+                progress = self.progress(self.studies[place.study])
+                is_wanted = progress.wants(job.kind) and not progress.is_settled(job)
+            if is_wanted and job.key not in self.running:
                 return job
             heapq.heappop(self._waiting)
         return None
@@ -238,8 +280,16 @@ class Protocol:
             else:
                 heapq.heappush(self._waiting, place)
 
+    def _tell(self, study: Study, job: Job) -> None:
+        """Tell sampler and pruner of a study how a trial ended. The pruner compares others with each of its epochs."""
+        cell, values = job.cell.id, study.pruned.get(job.cell.id, [])
+        if self.recipe.pruner != "none" and not values and cell in self.state.done:
+            column = self.store.history(cell).get("val/top1", np.empty(0))
+            values = column[~np.isnan(column)].tolist()
+        study.tell(job, self.state.done.get(cell, {}).get("val/top1"), values)
+
     def _go_on(self, job: Job) -> None:
-        """Add the jobs that follow from a job that is done or failed. Reads nothing from disk."""
+        """Add the jobs that follow from a job that is done, failed or pruned."""
         if not job.trains and job.cell.task in self.state.unreadable:
             for family, studies in self._families.items():
                 if any(study.task == job.cell.task for study in studies):
@@ -251,8 +301,8 @@ class Protocol:
             if job.kind == "search":
                 trials = self._open[study.family]
                 trials.discard(job.key)
-                if not study.sampler.is_fixed:
-                    study.tell(job, self.state.done.get(job.cell.id, {}).get("val/top1"))
+                if study.learns:
+                    self._tell(study, job)
                 is_code_error = job.key in self.state.code_errors and job in study.search_jobs[:FIRST_TRIALS]
                 if is_code_error or (not trials and len(study.settings) == study.n_trials):
                     self._observe(study.family)
@@ -450,6 +500,8 @@ class Protocol:
             unsaid.add("suites")
         if recipe.sampler == SOBOL:
             unsaid.add("sampler")
+        if recipe.pruner == "none":
+            unsaid.add("pruner")
         if recipe.first_seed == 1:
             unsaid.add("first_seed")
         asked = recipe.model_dump(mode="json", exclude=unsaid)
