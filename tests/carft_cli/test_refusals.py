@@ -102,6 +102,8 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
         ((*FT, "--lr", LR, "--steps", 10**9), "steps must be less than or equal to 10000000"),
         ((*SWEEP, "--sampler", "tea"), "sampler must be 'sobol', 'random' or 'tpe', not 'tea'"),
         ((*SWEEP, "--sampler", "tpe", "--trials", 4), "Give --trials 5, or more."),
+        ((*SWEEP, "--pruner", "tea"), "pruner must be 'none', 'halving' or 'median', not 'tea'"),
+        ((*SWEEP, "--pruner", "halving", "--workers-per-cell", 2), "Trials of several workers are not pruned."),
         (
             (*SWEEP, "--search-alg", "optuna"),
             "There is no option --search-alg. Choose how trials are proposed with",
