@@ -8,7 +8,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from carft.catalog.catalog import Catalog
@@ -56,6 +56,14 @@ class Payload:
     """GPUs on which it must not run."""
     by_epoch: bool = False
     """Whether it waits after each epoch, and may be pruned."""
+
+    def __repr__(self) -> str:
+        """The job alone: Tune makes a name of it."""
+        return self.job.key
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Itself, which never changes: Tune copies the config of a trial many times."""
+        return self
 
     @property
     def store(self) -> Store:

@@ -68,7 +68,9 @@ class ProtocolSearcher(Searcher):
                 raise self.error
             return Searcher.FINISHED
         self.jobs[trial_id] = job
-        return {"job": self._message(job)}
+        cell = job.cell
+        shown = {"kind": job.kind, "task": cell.task, "method": cell.method, "seed": cell.seed}
+        return {**cell.hyperparameters, **shown, "job": self._message(job)}
 
     def slots(self) -> int:
         """Number of jobs that may run now."""

@@ -10,6 +10,8 @@ from ray import tune
 from carft.core.errors import DeviceFailed, UserError
 from carft.core.failure_kinds import FailureKind
 from carft.core.garbage import import_without_collecting
+from carft.protocol.selection import DECIDING
+from carft.store.records import Store
 from carft.training import device
 from carft.training.preemption import never
 from sweeps.faults.policy import Fitted
@@ -76,11 +78,25 @@ class CellActor(tune.Trainable):
             return {**record_exception(self.message, error), "done": True}
         if not result.get("done", True):
             return result
-        with suppress(OSError, UserError), self.message.store.changing(f"logs/{self.message.job.key}.log"):
-            pass  # uploads the log; no result depends on it
+        with suppress(OSError, UserError):  # no outcome depends on it
+            store = self.message.store
+            with store.changing(f"logs/{self.message.job.key}.log"):
+                pass  # uploads the log
+            if not result["failure"]:
+                result |= self._shown(store)
         if self.gpu and result.get("kind") == FailureKind.DEVICE:
             end_process(self.message.log, result["failure"], by_job=True)
         return {"gpu": self.gpu, **result, "done": True}
+
+    def _shown(self, store: Store) -> dict[str, float]:
+        """What Tune is shown of a cell that is done; nothing of a job that makes others from it."""
+        cell = self.message.job.cell
+        if self.message.job.kind not in ("search", "grid", "confirm"):
+            return {}
+        record = store.read(cell.id)
+        seconds = record.durations.get("train", 0.0) + record.durations.get("validate", 0.0)
+        selecting = {name: record.metrics[name] for name in DECIDING}
+        return {**selecting, "epochs": cell.training.epochs, "seconds": seconds}
 
     def _run(self, must_end: Callable[[], bool] = never) -> dict[str, Any]:
         """Run the job to its end. must_end: whether the process was told to end, where this is not its main thread."""

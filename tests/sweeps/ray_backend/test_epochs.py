@@ -10,12 +10,19 @@ from typing import Any
 
 import pytest
 
+from carft.catalog.catalog import BUILT_IN
+from carft.store.records import Store
 from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext
+from carft.training.execution import Execution
 from carft.training.preemption import Pruned, tell_epochs, told_after_epochs
 from carft.training.run import compute
 from sweeps.ray_backend.epochs import EpochSteps
-from tests.support.helpers import LR, quick_cell
+from sweeps.ray_backend.jobs import payload_of
+from sweeps.ray_backend.trainable import CellActor
+from sweeps.search.protocol import Job
+from tests.support.dry import PREDICTIONS
+from tests.support.helpers import LR, made_up_record, quick_cell
 
 CELL = quick_cell("ft", epochs=3, lr=LR)
 
@@ -49,6 +56,15 @@ def job(must_end: Callable[[], bool]) -> dict[str, Any]:
 def test_a_job_goes_on_after_each_epoch_to_its_result() -> None:
     steps = EpochSteps(job)
     assert [steps.step() for _ in range(4)] == [[0.1], [0.1] * 2, [0.1] * 3, {"failure": ""}]
+
+
+def test_tune_is_shown_what_selects_and_what_it_cost(store: Store) -> None:
+    actor = CellActor.__new__(CellActor)
+    actor.message = payload_of(Job("search", CELL), str(store.root), Execution(), BUILT_IN)
+    store.write(made_up_record(CELL, {"val/top1": 0.5, "val/loss": 1.0, "val/context_top1": 0.2}), [], PREDICTIONS)
+    assert actor._shown(store).keys() == {"val/top1", "val/loss", "epochs", "seconds"}
+    actor.message = payload_of(Job("curve", CELL), str(store.root), Execution(), BUILT_IN)
+    assert not actor._shown(store)
 
 
 def test_a_job_that_is_closed_is_pruned_where_it_waits(capsys: pytest.CaptureFixture[str]) -> None:
