@@ -26,7 +26,7 @@ from sweeps.faults.policy import Fitted, run_until_it_fits
 from sweeps.faults.storage import LOCK
 from sweeps.faults.watchdog import how_it_ended, log_path, watchdog
 from sweeps.plan.resources import HANG_AFTER
-from sweeps.ray_backend.gpus import smallest_gpu_memory, using_worker_gpu
+from sweeps.ray_backend.gpus import using_worker_gpu
 from sweeps.ray_backend.stopping import ending_with_driver, is_stopping
 from sweeps.search.protocol import Job
 
@@ -115,9 +115,7 @@ def run_payload(message: Payload, fitted: Fitted | None = None) -> dict[str, Any
             execution = message.on_one_worker()
         if message.job.trains:
             memory = 0.0
-            if execution.device == "cuda" and several:
-                memory = smallest_gpu_memory()
-            elif execution.device == "cuda":
+            if execution.device == "cuda" and not several:  # the process that starts several sees no GPU
                 memory = device.gpu_memory() / execution.cells_per_gpu
             known = {} if fitted is None else fitted
             run_until_it_fits(run, message.job.cell, execution, log, message.catalog, known, memory)
