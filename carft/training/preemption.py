@@ -60,6 +60,11 @@ def ending_when(asked: Callable[[], bool]) -> Iterator[None]:
         _asked.reset(token)
 
 
+def is_ending() -> bool:
+    """Whether trainings of this block are to end, by what :func:`ending_when` was given."""
+    return _asked.get()()
+
+
 @contextmanager
 def preemption_noted() -> Iterator[Callable[[], bool]]:
     """Yield a function that tells whether a training must end: SIGTERM has arrived in the block, or its sweep ends.

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
 from carft.core.heartbeat import beating
+from carft.training import preemption
 from carft.training.preemption import Pruned, never, preemption_noted, told_after_epochs
 
 #: key of a result that is no end: val/top1 after each epoch so far
@@ -54,7 +56,15 @@ class EpochSteps:
     def _ask(self, values: Sequence[float]) -> None:
         self._said.put(list(values))
         with beating(math.inf):  # the driver may wait for a disk
-            goes_on = self._goes_on.get()
+            goes_on = self._answer()
         if not goes_on:
             print(f"pruned after epoch {len(values)}", flush=True)
             raise Pruned
+
+    def _answer(self) -> bool:
+        """Whether the job goes on. A sweep that ends tells it no more: it then goes on to a checkpoint."""
+        while True:
+            with suppress(Empty):
+                return self._goes_on.get(timeout=preemption.ASK_S)
+            if preemption.is_ending():
+                return True

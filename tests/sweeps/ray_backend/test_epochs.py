@@ -12,10 +12,11 @@ import pytest
 
 from carft.catalog.catalog import BUILT_IN
 from carft.store.records import Store
+from carft.training import preemption
 from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.preemption import Pruned, tell_epochs, told_after_epochs
+from carft.training.preemption import Pruned, ending_when, tell_epochs, told_after_epochs
 from carft.training.run import compute
 from sweeps.ray_backend.epochs import EpochSteps
 from sweeps.ray_backend.jobs import payload_of
@@ -80,6 +81,23 @@ def test_a_job_that_is_closed_is_pruned_where_it_waits(capsys: pytest.CaptureFix
     assert steps.step() == [0.1] and not ended
     steps.close()
     assert ended and "pruned after epoch 1" in capsys.readouterr().out
+
+
+def test_a_job_that_waits_goes_on_to_a_checkpoint_when_its_sweep_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    ending, ended = list[bool](), list[bool]()
+    monkeypatch.setattr(preemption, "ASK_S", 0.01)
+
+    def stopped(must_end: Callable[[], bool]) -> dict[str, Any]:
+        with ending_when(lambda: bool(ending)):
+            tell_epochs([0.1])
+            ended.append(preemption.is_ending())
+        raise SystemExit
+
+    steps = EpochSteps(stopped)
+    assert steps.step() == [0.1] and not ended
+    ending.append(True)
+    steps._thread.join()
+    assert ended == [True]
 
 
 def test_sigterm_reaches_a_job_in_its_thread_and_then_the_process() -> None:
