@@ -107,7 +107,7 @@ def test_a_running_sweep_is_seen_from_another_process(store: Store, monkeypatch:
     shown = json.loads(run_cli("status", "--results", store.root, "--json").stdout)
     (state,) = shown["sweeps"]
     assert state["alive"] is True and state["outcome"] == ""
-    assert state["counts"] == {"total": 2 * EACH, "done": 1, "reused": 0, "failed": 1, "running": 1}
+    assert state["counts"] == {"total": 2 * EACH, "done": 1, "reused": 0, "failed": 1, "pruned": 0, "running": 1}
     assert sum(task["done"] for task in state["tasks"].values()) == 1
     assert sum(task["failed"] for task in state["tasks"].values()) == 1
     (running,) = state["running"]
