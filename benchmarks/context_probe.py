@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,9 @@ from carft.data.icons.rendering import spread
 from carft.data.icons.tasks import image_set
 from carft.data.icons.world import PROMPTS
 from carft.data.task import ImageSet
+from carft.methods.linear_probe import Solution, logistic_regression
 from carft.models.heads import context_logits
 from carft.models.network import Network, embed, interpolate
-from carft.posthoc.context_probe import ContextProbe
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution
@@ -40,6 +41,33 @@ METHODS = ("ft", "car_ft", "car_ft_random")
 ALPHA = 0.5
 #: penalty of the probe, the same for all networks
 L2 = 1e-4
+
+
+@dataclass(frozen=True)
+class ContextProbe:
+    """Logistic regression from L2-normalised image features (D,) to contexts.
+
+    Recognition by prompts is low if features lost the context, or if they moved away from the prompts.
+    A probe that is fitted on the features tells the two apart.
+    """
+
+    solution: Solution
+    """Rows are contexts."""
+
+    @staticmethod
+    def fitted(features: torch.Tensor, contexts: torch.Tensor, count: int, l2: float) -> ContextProbe:
+        """The probe of features (N, D) with contexts (N,), indices below ``count``; ``l2`` as of the linear probe."""
+        return ContextProbe(logistic_regression(features, contexts, count, l2))
+
+    def recognition(self, features: torch.Tensor, contexts: torch.Tensor) -> float:
+        """Share of the images (N, D) whose context is named, the mean over contexts, in [0, 1].
+
+        contexts: (N,) indices, -1 where unknown; these images do not count. NaN without a known context.
+        """
+        named = (features @ self.solution.weight.T + self.solution.bias).argmax(-1)
+        known = contexts[contexts >= 0].unique()
+        shares = [(named[contexts == context] == context).float().mean() for context in known]
+        return float(torch.stack(shares).mean()) if shares else float("nan")
 
 
 def main() -> None:

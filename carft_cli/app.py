@@ -50,7 +50,7 @@ EXTRAS = dict.fromkeys(TRAINING, "train") | {"tensorboardX": "tensorboard", "wan
 OF_RAY = {
     "--search-alg": "Choose how trials are proposed with --sampler sobol, random or tpe.",
     "--num-samples": "Give the number of trials of each search with --trials.",
-    "--scheduler": "Every trial is trained to its end; choose how trials are proposed with --sampler.",
+    "--scheduler": "Choose how trials are stopped early with --pruner halving or median.",
 }
 #: command of an earlier version -> what takes its place
 EARLIER = {

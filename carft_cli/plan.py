@@ -131,7 +131,7 @@ def slots_of(request: Resources, refusals: list[UserError]) -> int:
 
 #: facts of a plan that its JSON has by their names
 FACTS = (
-    *("total", "done", "failed", "cells", "steps", "bytes", "slots"),
+    *("total", "done", "failed", "pruned", "cells", "steps", "bytes", "slots"),
     *("busy_s", "wall_s", "low_s", "high_s", "device_hours", "model"),
 )
 
@@ -191,6 +191,8 @@ def _lines(made: Plan, refusals: list[UserError], store: Store) -> Iterator[Show
     failed = ""
     if made.failed:
         failed = f", {made.failed} failed before or wait for those"
+    if made.pruned:
+        failed += f", {made.pruned} pruned"
     yield bold(f"{chosen.name}: {chosen.question}")
     yield (
         f"{made.total} cells: {made.done} done{failed}, {made.cells} to run, with {made.steps:,} "

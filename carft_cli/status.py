@@ -77,7 +77,7 @@ def _lines(state: SweepState, results: str) -> Iterator[Shown]:
     yield bold(f"Sweep {state.recipe}{many}, process {state.pid} on {state.host}: {how}.")
     yield (
         f"{counts.done} of {counts.total} cells done ({counts.reused} found done), {counts.running} jobs running, "
-        f"{counts.failed} failed, {counts.left} left; {60 * state.rate:.1f} cells a minute"
+        f"{counts.failed} failed, {counts.pruned} pruned, {counts.left} left; {60 * state.rate:.1f} cells a minute"
     )
     if state.is_alive():
         time_left = "not known" if state.left_s is None else duration(state.left_s)

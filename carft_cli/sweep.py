@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sweeps.search.protocol import Protocol
 
 #: what `--json` says of the run, as of the summary
-FACTS = ("cells_done", "cells_failed", "cells_reused", "wall_s", "gpus_set_aside", "head")
+FACTS = ("cells_done", "cells_failed", "cells_reused", "cells_pruned", "wall_s", "gpus_set_aside", "head")
 
 
 @answering
@@ -92,9 +92,10 @@ def _outcome_lines(done: SweepResult, settings: SweepSettings) -> Iterator[Shown
     protocol, summary, state, results = done.protocol, done.summary, done.state, settings.results
     if not protocol.recipe.grid:
         yield winner_rows(protocol)
+    pruned = f"{summary.cells_pruned} pruned, " if summary.cells_pruned else ""
     yield (
         f"{summary.cells_done} cells done, {summary.cells_reused} found done, {summary.cells_failed} failed, "
-        f"{summary.wall_s:.0f} s. Records: {results}"
+        f"{pruned}{summary.wall_s:.0f} s. Records: {results}"
     )
     if state is not None and state.busy:
         yield busy_line(state.busy)

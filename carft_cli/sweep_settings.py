@@ -82,6 +82,10 @@ class ClusterOptions(ExecutionOptions):
         )
         resources = Resources(execution=execution, **{**self.cluster, "gpus": self.gpus})
         resources.check_numbers()
+        if recipe.pruner != "none" and execution.workers > 1:
+            raise UserError(
+                "Trials of several workers are not pruned.", "Leave out --workers-per-cell, or give --pruner none."
+            )
         if resources.gpu_model:
             require_gpu_card(resources.gpu_model)
         return resources
@@ -90,7 +94,7 @@ class ClusterOptions(ExecutionOptions):
         """The request with the number of workers a cell that suits what the protocol has left, if none was given."""
         from sweeps.plan.planning import choose_workers_per_cell
 
-        if self.workers_per_cell:
+        if self.workers_per_cell or protocol.recipe.pruner != "none":
             return request
         chosen = choose_workers_per_cell(request, protocol)
         if chosen != request:
@@ -120,7 +124,7 @@ class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
     smoke: Annotated[bool, option(RUN, "The smallest sweep: to see that everything runs.", "--smoke")] = False
     search: Annotated[
         dict[str, Any],
-        Options(SearchSettings, SEARCH, ("trials", "seeds", "searches", "sampler"), of_recipe=True),
+        Options(SearchSettings, SEARCH, ("trials", "seeds", "searches", "sampler", "pruner"), of_recipe=True),
     ]
     training: Annotated[dict[str, Any], Options(Training, RUN, of_recipe=True)]
     protocol: Annotated[dict[str, Any], Options(ProtocolSettings, RUN, of_recipe=True)]

@@ -24,6 +24,7 @@ CheckpointMinutes = Annotated[
 MOST, MOST_STEPS = 10_000, 10_000_000
 Selection = Literal["per-task", "shared"]
 SamplerName = Literal["sobol", "random", "tpe"]
+PrunerName = Literal["none", "halving", "median"]
 
 KlDirection = Literal["pretrained-to-tuned", "tuned-to-pretrained", "symmetric"]
 DIRECTIONS: tuple[KlDirection, ...] = get_args(KlDirection)
@@ -184,6 +185,10 @@ class SearchSettings(BaseModel):
         Field(description="What proposes trials: Sobol points, random draws, or TPE, which learns from results."),
     ] = "sobol"
     """A recipe may also name a class of Optuna with parameters: ``{class: GPSampler, n_startup_trials: 5}``."""
+    pruner: Annotated[
+        PrunerName,
+        Field(description="What stops bad trials after an epoch; not in cells of several workers."),
+    ] = "none"
     selection: Annotated[
         Selection,
         Field(description="A winner for each task, or one for a family: that of the best mean validation."),

@@ -25,9 +25,12 @@ def best(candidates: Sequence[Candidate]) -> Candidate | None:
     return next(iter(ranked(candidates)), None)
 
 
-def min_finished_trials(trials: int) -> int:
-    """Return how many of a study's trials must be finished, once none is left to run, for a winner: half."""
-    return max(1, math.ceil(trials / 2))
+def min_finished_trials(trials: int, pruned: int = 0) -> int:
+    """Return how many of a study's trials must be finished, once none is left to run, for a winner: half.
+
+    pruned: those that were stopped, which count for that half; one must be finished.
+    """
+    return max(1, math.ceil(trials / 2) - pruned)
 
 
 def averaged(own: Sequence[Candidate], families: Sequence[Sequence[Candidate]]) -> list[Candidate]:

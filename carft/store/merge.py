@@ -77,10 +77,10 @@ def _copy_files(source: Store, target: Store) -> None:
 
 
 def _with_done_trials(study: StudyFile, merged: Store) -> StudyFile:
-    """The study; every trial whose cell is in the merged folder is done."""
+    """The study; every trial whose cell is in the merged folder is done, unless it was pruned."""
     trials = list(study.trials)
     for place, trial in enumerate(trials):
-        if merged.is_done(trial.cell):
+        if merged.is_done(trial.cell) and trial.status != "pruned":
             trials[place] = trial.model_copy(update={"status": "done"})
     return study.model_copy(update={"trials": trials})
 

@@ -10,9 +10,9 @@ from pydantic import AfterValidator, Field
 from carft.config.registry import MethodCard, hyperparameter_words
 from carft.config.settings import ProtocolSettings, Selection
 from carft.store import limits
-from carft.store.document import Document, Number, Shared
+from carft.store.document import Document, Number, Shared, empty_list
 
-TrialStatus = Literal["open", "running", "done", "failed"]
+TrialStatus = Literal["open", "running", "done", "pruned", "failed"]
 
 
 def _positive(values: list[Number]) -> list[Number]:
@@ -36,9 +36,11 @@ class Trial(Document):
     cell: Shared
     """Id of the cell."""
     status: TrialStatus
-    """``open``, ``running``, ``done`` or ``failed``."""
+    """``open``, ``running``, ``done``, ``pruned`` or ``failed``."""
     finished: int | None = Field(None, ge=0)
     """Number of trials that had finished when the sampler was asked; null if it fixes all trials in advance."""
+    validated: list[Number] = Field(default_factory=empty_list)
+    """``val/top1`` after each epoch of a pruned trial; empty for any other."""
 
 
 class TrainingSettings(Document):
@@ -62,6 +64,7 @@ class Extension(Document):
 class StudyFile(Document, ProtocolSettings):
     """``studies/<id>/study.json``: a study, replaced as it changes."""
 
+    hint: ClassVar[str] = "Put a copy of the file back, or remove it: a sweep then makes it anew, from the records."
     largest: ClassVar[int] = limits.LIST
 
     id: str
@@ -88,6 +91,8 @@ class StudyFile(Document, ProtocolSettings):
     """Hyperparameter -> lowest value, highest value, first guess; the scale is logarithmic."""
     sampler: str = ""
     """What proposes the trials, such as ``sobol`` or ``tpe``; empty in files of earlier versions."""
+    pruner: str = "none"
+    """What stops trials after an epoch: ``none``, ``halving`` or ``median``."""
     search_seed: int = 0
     search: int = Field(1, ge=1)
     """Number among the independent searches of the same task, method and reading, from 1."""
@@ -112,6 +117,11 @@ class StudyFile(Document, ProtocolSettings):
     def trial_cells(self) -> list[str]:
         """The cells of the trials, in order."""
         return [trial.cell for trial in self.trials]
+
+    @property
+    def pruned(self) -> dict[int, Trial]:
+        """The trials that were pruned, by number."""
+        return {trial.number: trial for trial in self.trials if trial.status == "pruned"}
 
     @property
     def is_in_order(self) -> bool:

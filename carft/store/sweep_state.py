@@ -45,13 +45,15 @@ class Counts(Document):
     """Of ``done``: found when the sweep started."""
     failed: int = 0
     """Cells of jobs that failed."""
+    pruned: int = 0
+    """Cells of trials that were pruned."""
     running: int = 0
     """Jobs that run."""
 
     @property
     def left(self) -> int:
         """Cells that have not ended."""
-        return self.total - self.done - self.failed
+        return self.total - self.done - self.failed - self.pruned
 
 
 class SweepState(Document):

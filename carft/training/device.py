@@ -99,15 +99,6 @@ def gpu_memory() -> int:
     return int(torch.cuda.get_device_properties(0).total_memory)
 
 
-def gpu_memories() -> list[int]:
-    """Bytes of memory of each GPU of this machine, also of those that this process may not use, by nvidia-smi."""
-    found = []
-    for line in nvidia_smi("memory.total"):
-        with suppress(ValueError):  # such as [N/A]
-            found.append(int(line) * 2**20)
-    return found
-
-
 def busy_gpus() -> dict[str, float]:
     """GPU, such as ``GPU 0`` -> its busy share now, in [0, 1]; of this machine, without what nvidia-smi cannot tell."""
     shares = {}

@@ -32,7 +32,7 @@ from carft.training.compiling import compile_shapes, forget_graphs
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank, gather_rows
 from carft.training.feature_cache import FeatureCache
-from carft.training.preemption import GRACE_S, never, preemption_noted
+from carft.training.preemption import GRACE_S, never, preemption_noted, tell_epochs
 from carft.training.schedule import BatchPart, drawn_rows, epoch_order, learning_rates, parts_of_epoch, train_view
 
 #: first scale of the loss in float16; from torch's own, 65536, several first steps overflow and are skipped
@@ -100,6 +100,7 @@ class Trainer:
         """Train and validate the epochs that are left. Raises ``Diverged`` when the loss is not finite.
 
         If it writes checkpoints, SIGTERM or the end of its sweep ends the process after the step and a checkpoint.
+        ``Pruned`` may be raised after an epoch (:func:`carft.training.preemption.told_after_epochs`).
         """
         cell = self.cell
         epochs = self.cell.training.epochs
@@ -121,6 +122,8 @@ class Trainer:
                 waited = f"waited for images {100 * self.data_wait_s / self.epochs_s:.0f} %"
                 self.log(f"epoch {epoch + 1}/{epochs}  val/top1 {scores['val/top1']:.3f}  {waited}")
                 self.save()
+                if epoch + 1 < epochs:
+                    tell_epochs([row[VALIDATED[0]] for row in history if VALIDATED[0] in row])
             self.method.teardown(self.network)
 
     def train_epoch(self, epoch: int) -> None:

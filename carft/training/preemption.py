@@ -1,10 +1,13 @@
-"""A training that ends before its time, after a checkpoint: at SIGTERM, or when its sweep ends. No torch."""
+"""A training that ends before its time. No torch.
+
+At SIGTERM, or when its sweep ends, it ends after a checkpoint; after an epoch it may be pruned.
+"""
 
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -20,6 +23,31 @@ def never() -> bool:
 
 
 _asked: ContextVar[Callable[[], bool]] = ContextVar("asked", default=never)
+_after_epoch: ContextVar[Callable[[Sequence[float]], None] | None] = ContextVar("after_epoch", default=None)
+
+
+class Pruned(BaseException):
+    """A training ends after an epoch, since its search needs it no more. It is no failure, so nothing handles it."""
+
+
+@contextmanager
+def told_after_epochs(told: Callable[[Sequence[float]], None]) -> Iterator[None]:
+    """Trainings within the block call ``told`` after each epoch but the last, with val/top1 of all epochs so far.
+
+    It may raise ``Pruned``, which ends the training and removes its checkpoint.
+    """
+    token = _after_epoch.set(told)
+    try:
+        yield
+    finally:
+        _after_epoch.reset(token)
+
+
+def tell_epochs(values: Sequence[float]) -> None:
+    """Tell val/top1 of all epochs so far to whom the training was asked to tell it, if any."""
+    told = _after_epoch.get()
+    if told is not None:
+        told(values)
 
 
 @contextmanager
@@ -30,6 +58,11 @@ def ending_when(asked: Callable[[], bool]) -> Iterator[None]:
         yield
     finally:
         _asked.reset(token)
+
+
+def is_ending() -> bool:
+    """Whether trainings of this block are to end, by what :func:`ending_when` was given."""
+    return _asked.get()()
 
 
 @contextmanager

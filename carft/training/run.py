@@ -31,6 +31,7 @@ from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank, broadcast_tensors, on_rank_zero
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
+from carft.training.preemption import Pruned
 
 #: of a cell that was run: computed now, or found on record
 CellStatus = Literal["done", "reused"]
@@ -94,8 +95,8 @@ def compute(
                 trainer = Trainer(cell, context, network, method, checkpoints, log)
                 trainer.train()
                 history = trainer.progress.history
-        except Diverged:
-            checkpoints.remove()  # the same steps would diverge again
+        except (Diverged, Pruned):
+            checkpoints.remove()  # the same steps would diverge again, or are not needed
             raise
         except Exception as error:  # the code of others may raise anything
             if not card.digest or failure_kind(error) != FailureKind.CODE:

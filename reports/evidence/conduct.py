@@ -70,10 +70,10 @@ class Conduct:
         return None
 
     def candidates(self, study: StudyFile) -> list[Candidate]:
-        """The finished trials of a study, as selection sees them."""
+        """The finished trials of a study, as selection sees them; a pruned one cannot win."""
         candidates = []
         for trial in study.trials:
-            if trial.cell in self.records:
+            if trial.cell in self.records and trial.status != "pruned":
                 candidates.append(Candidate(trial.cell, trial.number, self.records[trial.cell].metrics))
         return candidates
 

@@ -266,10 +266,11 @@ class Evidence:
         return True
 
     def ended_by_search(self, task: str, method: str) -> tuple[tuple[int, ...], ...]:
-        """Numbers of the search trials that ended with a record, of every search."""
+        """Numbers of the search trials that were pruned or ended with a record, of every search."""
         ended = []
         for study in self.searches(task, method):
-            ended.append(tuple(trial.number for trial in finished_trials(study, self.records)))
+            finished = {trial.number for trial in finished_trials(study, self.records)}
+            ended.append(tuple(sorted(finished | study.pruned.keys())))
         return tuple(ended)
 
     def cells(self, task: str, entry: Entry) -> Source:

@@ -37,6 +37,7 @@ ROUNDING = 1e-9
 SETTINGS: Mapping[str, Callable[[StudyFile], Any]] = {
     "search seed": lambda study: first_search_seed(study.search_seed, study.search),
     "sampler": lambda study: study.sampler or f"in rounds of {study.round_size}",
+    "pruner": attrgetter("pruner"),
     "selection": lambda study: study.selection,
     "precision": lambda study: study.precision,
     **{name.replace("_", " "): attrgetter(name) for name in PROTOCOL},
@@ -61,7 +62,7 @@ def winner_is_best(conduct: Conduct, study: StudyFile) -> Iterator[Note]:
         )
         return
     candidates, chosen = averaged(own, candidates_of), "none"
-    if len(candidates) >= min_finished_trials(len(study.trials)):
+    if len(candidates) >= min_finished_trials(len(study.trials), len(study.pruned)):
         selected = best(candidates)
         chosen = selected.cell if selected else chosen
     if study.winner != chosen:
@@ -159,7 +160,7 @@ def planned_is_there(conduct: Conduct, study: StudyFile) -> Iterator[Note]:
         return
     lost = []
     for trial in study.trials:
-        if trial.cell not in conduct.records and trial.status != "failed":
+        if trial.cell not in conduct.records and trial.status not in ("failed", "pruned"):
             lost.append(str(trial.number))
     if lost:
         yield Note("trials", f"trials {', '.join(lost)} have neither a record nor a failure")

@@ -283,8 +283,8 @@ def report_catalog(store: Store) -> Catalog:
 
 
 def finished_trials(study: StudyFile, records: Mapping[str, Record]) -> list[Trial]:
-    """The trials of a study whose records can be read."""
-    return [t for t in study.trials if t.cell in records]
+    """The trials of a study that were not pruned and whose records can be read."""
+    return [t for t in study.trials if t.cell in records and t.status != "pruned"]
 
 
 def _order_of(wanted: pa.Array, images: pa.Array) -> np.ndarray | None:

@@ -74,6 +74,8 @@ class Plan:
     done: int
     failed: int
     """Cells that failed before and do not run again, and cells that wait for those."""
+    pruned: int
+    """Cells of trials that were pruned."""
     left: tuple[PendingWork, ...]
     wall_s: float
     """Of the sweep, from ``low_s`` to ``high_s``."""
@@ -182,6 +184,7 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, rates: Rates | N
     costs = Costs(store.catalog, request.execution)
     pass_rates = rates or recorded(newest(store, model, costs), hardware, costs) or estimated(size, hardware)
     left, total, done = tuple(pending_work(protocol, size, costs)), protocol.total(), len(protocol.done)
+    pruned = len(protocol.pruned)
     exchange_s, start_s = exchange_seconds(size, hardware), 0.0
     if hardware.workers > 1 and pass_rates.trained.seconds:
         start_s = TRAIN_START_S
@@ -197,7 +200,8 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, rates: Rates | N
         slots=slots,
         total=total,
         done=done,
-        failed=max(0, total - done - sum(work.cells for work in left)),
+        failed=max(0, total - done - pruned - sum(work.cells for work in left)),
+        pruned=pruned,
         left=left,
         wall_s=wall("seconds"),
         low_s=wall("low"),

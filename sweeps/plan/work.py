@@ -56,7 +56,7 @@ def pending_work(protocol: Protocol, size: ModelSize | None, costs: Costs) -> li
     """The work of every kind, task and method of which jobs still have to run. size: of the model, None if unknown."""
     pending = []
     for job in protocol.untrained_jobs:
-        if protocol.state.is_settled(job):
+        if progress.is_settled(job):
             continue
         task, method = job.cell.task, job.cell.method
         images = costs.sizes(task)

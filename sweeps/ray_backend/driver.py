@@ -46,12 +46,16 @@ TUNE = {
 
 @dataclass(frozen=True)
 class Summary:
-    """Outcome of a sweep: cells that it finished, that failed and that were on record before; wall time in seconds."""
+    """Outcome of a sweep: cells that it finished, that failed and that were on record before; wall time in seconds.
+
+    Pruned trials have no record; they are counted whichever sweep pruned them.
+    """
 
     cells_done: int
     cells_failed: int
     cells_reused: int
     wall_s: float
+    cells_pruned: int = 0
     stopped: int = 0
     """Number of the signal that stopped the sweep; 0 for none."""
     gpus_set_aside: Mapping[str, str] = field(default_factory=dict)
@@ -107,6 +111,7 @@ def run_sweep(
             cells_done=len(protocol.done) - len(protocol.reused),
             cells_failed=sum(protocol.cells_of(key) for key in protocol.failed),
             cells_reused=len(protocol.reused),
+            cells_pruned=len(protocol.pruned),
             wall_s=round(time.monotonic() - started, 2),
             stopped=stopped,
             gpus_set_aside=dict(aside),
@@ -201,7 +206,7 @@ def run_on_tune(searcher: ProtocolSearcher) -> None:
             tune.with_resources(CellActor, resources),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=ParallelStartScheduler(searcher.is_over),
+                scheduler=ParallelStartScheduler(searcher.stops),
                 num_samples=-1,
                 reuse_actors=True,
                 metric="failure",

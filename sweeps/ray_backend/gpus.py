@@ -139,25 +139,6 @@ def _nodes() -> list[Mapping[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def smallest_gpu_memory() -> int:
-    """Bytes of memory of the smallest GPU of the nodes that are alive; 0 where none tells. Ray must be connected.
-
-    The workers of a cell may be on any of them, and the process that starts them sees no GPU.
-    """
-    import ray
-
-    ask = cast(Any, ray.remote(num_cpus=0)(device.gpu_memories))
-    answers = []
-    for node in ray.nodes():
-        if node["Alive"] and node["Resources"].get("GPU"):
-            answers.append(ask.options(scheduling_strategy=_on(node["NodeID"])).remote())
-    found: list[int] = []
-    for answer in answers:
-        with suppress(ray.exceptions.RayError):  # the node is gone, or too slow
-            found += ray.get(answer, timeout=START_S)
-    return min(found, default=0)
-
-
 def _on(node: str) -> Any:
     """The strategy that places a task or actor on a node."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy

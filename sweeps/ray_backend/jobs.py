@@ -8,7 +8,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from carft.catalog.catalog import Catalog
@@ -26,7 +26,7 @@ from sweeps.faults.policy import Fitted, run_until_it_fits
 from sweeps.faults.storage import LOCK
 from sweeps.faults.watchdog import how_it_ended, log_path, watchdog
 from sweeps.plan.resources import HANG_AFTER
-from sweeps.ray_backend.gpus import smallest_gpu_memory, using_worker_gpu
+from sweeps.ray_backend.gpus import using_worker_gpu
 from sweeps.ray_backend.stopping import ending_with_driver, is_stopping
 from sweeps.search.protocol import Job
 
@@ -54,6 +54,16 @@ class Payload:
     """Name of the sweep that sends the job; empty for none."""
     aside: frozenset[str]
     """GPUs on which it must not run."""
+    by_epoch: bool = False
+    """Whether it waits after each epoch, and may be pruned."""
+
+    def __repr__(self) -> str:
+        """The job alone: Tune makes a name of it."""
+        return self.job.key
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Itself, which never changes: Tune copies the config of a trial many times."""
+        return self
 
     @property
     def store(self) -> Store:
@@ -78,11 +88,16 @@ def payload_of(
     hang_after: float = HANG_AFTER,
     start: str = "",
     aside: Iterable[str] = (),
+    prunes: bool = False,
 ) -> Payload:
-    """The payload of a job. Search and grid cells store features of the pretrained model: many have one seed."""
+    """The payload of a job. Search and grid cells store features of the pretrained model: many have one seed.
+
+    prunes: whether its sweep prunes trials.
+    """
     execution = replace(execution, feature_writes=job.kind in ("search", "grid"))
     of_cell = catalog.with_weights(weights_place_of(job.cell)).of_cell(job.cell)
-    return Payload(job, results, execution, of_cell, hang_after, start, frozenset(aside))
+    by_epoch = prunes and job.kind == "search" and execution.workers == 1
+    return Payload(job, results, execution, of_cell, hang_after, start, frozenset(aside), by_epoch)
 
 
 def run_payload(message: Payload, fitted: Fitted | None = None) -> dict[str, Any]:
@@ -100,9 +115,7 @@ def run_payload(message: Payload, fitted: Fitted | None = None) -> dict[str, Any
             execution = message.on_one_worker()
         if message.job.trains:
             memory = 0.0
-            if execution.device == "cuda" and several:
-                memory = smallest_gpu_memory()
-            elif execution.device == "cuda":
+            if execution.device == "cuda" and not several:  # the process that starts several sees no GPU
                 memory = device.gpu_memory() / execution.cells_per_gpu
             known = {} if fitted is None else fitted
             run_until_it_fits(run, message.job.cell, execution, log, message.catalog, known, memory)

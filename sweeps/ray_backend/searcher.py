@@ -17,6 +17,7 @@ from sweeps.faults.process import StopSignal
 from sweeps.faults.storage import StorageRetry
 from sweeps.faults.watchdog import gpu_of, how_it_ended, log_path
 from sweeps.plan.resources import Resources
+from sweeps.ray_backend.epochs import VALIDATED
 from sweeps.ray_backend.gpus import HOLDS, GpuHealth, concurrency
 from sweeps.ray_backend.jobs import Payload, payload_of, record_failure
 from sweeps.search.protocol import Job, Protocol
@@ -67,7 +68,9 @@ class ProtocolSearcher(Searcher):
                 raise self.error
             return Searcher.FINISHED
         self.jobs[trial_id] = job
-        return {"job": self._message(job)}
+        cell = job.cell
+        shown = {"kind": job.kind, "task": cell.task, "method": cell.method, "seed": cell.seed}
+        return {**cell.hyperparameters, **shown, "job": self._message(job)}
 
     def slots(self) -> int:
         """Number of jobs that may run now."""
@@ -83,6 +86,13 @@ class ProtocolSearcher(Searcher):
         """Whether no job runs and none is left, or the sweep cannot go on."""
         return self.error is not None or (not self.jobs and self.protocol.finished())
 
+    def stops(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether a trial ends with this result: if it is pruned, or holds a GPU and no job is left."""
+        if result.get(HOLDS):
+            return self.is_over()
+        job = self.jobs.get(trial_id)
+        return job is not None and VALIDATED in result and self.protocol.stops(job, result[VALIDATED])
+
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take back the job of an actor that runs no job and holds its GPU."""
         if result.get(HOLDS) and (job := self.jobs.pop(trial_id, None)) is not None:
@@ -95,6 +105,11 @@ class ProtocolSearcher(Searcher):
             return
         self.ended = True
         try:
+            if not error and result is not None and VALIDATED in result:
+                values = result[VALIDATED]
+                self.retry.call(lambda: self.protocol.prune(job, values))
+                self.retry.call(lambda: self.protocol.write_studies(at_once=False))
+                return
             on_record = True
             if error or result is None:
                 result, on_record = self._end_of_process(job)
@@ -144,7 +159,8 @@ class ProtocolSearcher(Searcher):
         catalog = self.protocol.recipe.catalog.with_suites(self.protocol.store.catalog.suites)
         request = self.request
         results, aside = self.protocol.store.address, self.gpus.aside
-        return payload_of(job, results, request.execution, catalog, request.hang_after, self.name, aside)
+        prunes = self.protocol.recipe.pruner != "none"
+        return payload_of(job, results, request.execution, catalog, request.hang_after, self.name, aside, prunes)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its searcher into its scratch folder, which is never read."""
@@ -159,14 +175,14 @@ class ParallelStartScheduler(FIFOScheduler):
     free actor a new job, or the waiting one when there is no new job.
     """
 
-    def __init__(self, over: Callable[[], bool]) -> None:
-        """over: whether the sweep has no job left, so that actors that only hold a GPU end."""
+    def __init__(self, stops: Callable[[str, dict[str, Any]], bool]) -> None:
+        """stops: whether a trial, by its id, ends with a result."""
         super().__init__()
-        self.over = over
+        self.stops = stops
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """End an actor that holds a GPU once no job is left."""
-        return TrialScheduler.STOP if result.get(HOLDS) and self.over() else TrialScheduler.CONTINUE
+        """Stop a trial that is pruned, or an actor that holds a GPU once no job is left."""
+        return TrialScheduler.STOP if self.stops(trial.trial_id, result) else TrialScheduler.CONTINUE
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         """Return None: Tune chooses."""

@@ -1,14 +1,14 @@
 """At SIGTERM the cells that train write checkpoints before their driver ends, whatever machine they are on."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import ray
 
 from carft.store.records import Store
-from carft.training.preemption import GRACE_S, ending_when
+from carft.training.preemption import GRACE_S, ending_when, never
 from sweeps.ray_backend.connect import probe_head
 
 #: seconds between two questions to the actor
@@ -42,9 +42,12 @@ def is_stopping() -> bool:
 
 
 @contextmanager
-def ending_with_driver(cell: str) -> Iterator[None]:
-    """Within the block the training of a cell ends after a checkpoint once the driver ends, which is then told."""
-    with ending_when(is_stopping):
+def ending_with_driver(cell: str, told: Callable[[], bool] = never) -> Iterator[None]:
+    """Within the block the training of a cell ends after a checkpoint once the driver ends, which is then told.
+
+    told: whether it must end for another reason.
+    """
+    with ending_when(lambda: told() or is_stopping()):
         try:
             yield
         except SystemExit:

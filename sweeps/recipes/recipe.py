@@ -34,7 +34,7 @@ from carft.core.declaration import require_allowed
 from carft.core.errors import PROGRAM, UserError, unknown
 from carft.protocol.seeds import SEED_BLOCK, confirm_seeds
 from sweeps.recipes.choices import Choice, Readings, Strict
-from sweeps.recipes.samplers import Sampler, require_usable, sampler_of
+from sweeps.recipes.samplers import LEAST_TRIALS, Sampler, require_usable, sampler_of
 
 
 def _with_middle_and_ends(alphas: list[float]) -> list[float]:
@@ -270,6 +270,7 @@ class Recipe(SearchSettings, ProtocolSettings):
             recipe = recipe.model_copy(update={"readings": readings})
         _require_methods(recipe)
         _require_sampler(recipe)
+        _require_pruner(recipe)
         if recipe.grid:
             _require_no_search(recipe, asked)
         if recipe.searches > 1 and recipe.first_seed - 1 + recipe.seeds >= SEED_BLOCK - 1:
@@ -324,8 +325,29 @@ def _require_sampler(recipe: Recipe) -> None:
     require_usable(sampler)
 
 
+def _require_pruner(recipe: Recipe) -> None:
+    """Raise ``UserError`` for a pruner where no trial can be stopped after an epoch."""
+    pruner, trials, epochs = recipe.pruner, recipe.trials, recipe.training.epochs
+    if pruner == "none":
+        return
+    cards = [recipe.catalog.method(name) for name in recipe.methods]
+    why = ""
+    if recipe.grid:
+        why = f"{recipe.name} tries the values of its grid, each to its end"
+    elif recipe.selection == "shared":
+        why = f"{recipe.name} selects one setting over several tasks, which needs whole trials on each"
+    elif epochs < 2:
+        why = "trials are stopped before their last epoch, and there is one epoch"
+    elif not any(card.kind == "trained" and card.epoch_passes for card in cards):
+        why = "no method of this sweep validates after each epoch"
+    elif trials < LEAST_TRIALS[pruner]:
+        why = f"trials are compared with {LEAST_TRIALS[pruner] - 1} others first, and there are {trials} in all"
+    if why:
+        raise UserError(f"--pruner {pruner} can stop no trial: {why}.", "Leave it out, or give --pruner none.")
+
+
 def _require_no_search(recipe: Recipe, asked: Mapping[str, Any]) -> None:
-    for name in ("trials", "searches", "sampler", "selection", "oracle"):
+    for name in ("trials", "searches", "sampler", "pruner", "selection", "oracle"):
         if asked.get(name) is not None:
             raise UserError(
                 f"{recipe.name} runs a grid and searches nothing: --{name} has no meaning for it.",

@@ -1,4 +1,4 @@
-"""Samplers, which propose the parameters of trials: by name, or a class of Optuna with its parameters."""
+"""Samplers, which propose the parameters of trials: by name, or a class of Optuna with its parameters. And pruners."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from carft.core.errors import UserError, unknown
 from carft.protocol.sampling import SOBOL
 
 if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
 
 #: name -> class of Optuna and its parameters
@@ -28,6 +29,8 @@ INDEPENDENT = ("RandomSampler",)
 UNFIT = ("BruteForceSampler", "QMCSampler")
 #: parameters that say how many trials are drawn without results
 STARTS = ("n_startup_trials", "population_size")
+#: pruner -> number of trials of which one can be stopped
+LEAST_TRIALS = {"halving": 2, "median": 5}
 #: type of a parameter that a recipe can give -> what its values must be
 SCALARS = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text"}
 
@@ -148,3 +151,18 @@ def require_usable(sampler: Sampler) -> None:
         raise UserError(f"The sampler {sampler} lacks a package: {str(error).splitlines()[0]}") from error
     except (ValueError, TypeError) as error:
         raise UserError(f"Optuna refuses the sampler {sampler}: {str(error).splitlines()[0]}") from error
+
+
+def pruner_of(name: str) -> BasePruner:
+    """The pruner of this name: ``none``, ``halving`` or ``median``.
+
+    Halving lets the better half of the trials go on that have reached epoch 1, 2, 4, 8, and so on. The other one stops
+    trials below the median of those that are whole, of which there must be four.
+    """
+    from optuna import pruners
+
+    if name == "halving":
+        return pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
+    if name == "median":
+        return pruners.MedianPruner(n_startup_trials=LEAST_TRIALS[name] - 1)
+    return pruners.NopPruner()

@@ -3,7 +3,7 @@
 Nothing here is kept on disk. A sweep that goes on makes the study anew, from the trials in study.json.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import shake_256
 from typing import Any
 
@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from carft.config.registry import Range
 from carft.protocol.sampling import SOBOL, rounded, trial_parameters
-from sweeps.recipes.samplers import Sampler
+from sweeps.recipes.samplers import Sampler, pruner_of
 
 Space = Mapping[str, Range]
 
@@ -54,14 +54,15 @@ class OptunaStudy:
     What trial k proposes is a function of search seed, k, and what is known of the other trials when it is asked for.
     """
 
-    def __init__(self, space: Space, sampler: Sampler, search_seed: int) -> None:
-        """space: hyperparameter -> range. search_seed: seed of the search cells, at least 0."""
+    def __init__(self, space: Space, sampler: Sampler, search_seed: int, pruner: str = "none") -> None:
+        """space: hyperparameter -> range. search_seed: seed of the search cells, at least 0. pruner: its name."""
         self.space, self.sampler, self.search_seed = space, sampler, search_seed
         self.trials = 0
         """Number of trials that were asked for or added."""
         self._distributions = distributions(space)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._study = optuna.create_study(direction="maximize", sampler=self._made(0))
+        self._study = optuna.create_study(direction="maximize", sampler=self._made(0), pruner=pruner_of(pruner))
+        self._stopped: set[int] = set()  # trials that the pruner has stopped
 
     def ask(self) -> dict[str, float]:
         """What the next trial tries, which runs from now on."""
@@ -82,10 +83,33 @@ class OptunaStudy:
         self._study.add_trial(running)
         self.trials += 1
 
-    def tell(self, trial: int, value: float | None) -> None:
-        """Note how a trial ended; the first time counts. value: what is maximised; None where it failed."""
-        state = TrialState.FAIL if value is None else TrialState.COMPLETE
-        self._study.tell(trial, value, state=state, skip_if_finished=True)
+    def stops(self, trial: int, values: Sequence[float]) -> bool:
+        """Note what a trial has reached after each epoch; return whether the pruner stops it, now or before.
+
+        values: of all epochs so far. Those of a trial that has ended are noted already.
+        """
+        frozen = self._study.get_trials(deepcopy=False)[trial]
+        if not frozen.state.is_finished():
+            handle = optuna.trial.Trial(self._study, frozen._trial_id)
+            for epoch in range(1 + len(frozen.intermediate_values), 1 + len(values)):
+                handle.report(values[epoch - 1], epoch)
+                if handle.should_prune() and epoch == len(values):
+                    self._stopped.add(trial)
+        return trial in self._stopped
+
+    def tell(self, trial: int, value: float | None, is_pruned: bool = False) -> None:
+        """Note how a trial ended; the first time counts. value: what is maximised; None where it failed or was pruned.
+
+        is_pruned: its last value after an epoch then counts.
+        """
+        state = TrialState.COMPLETE
+        if is_pruned:
+            state = TrialState.PRUNED
+            self._stopped.add(trial)
+        elif value is None:
+            state = TrialState.FAIL
+        reached = value if state == TrialState.COMPLETE else None
+        self._study.tell(trial, reached, state=state, skip_if_finished=True)
 
     def _made(self, trial: int) -> BaseSampler:
         """The sampler of a trial. Restarted with one seed for all trials, it would repeat its first proposals."""

@@ -12,6 +12,8 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from carft import NUMERICS
 from carft.catalog.resolve import named_weights
 from carft.config.cell import model_by_name, record_form
@@ -24,7 +26,6 @@ from carft.store.records import Store, all_metrics
 from carft.store.study_file import Extension, StudyFile
 from sweeps.faults.policy import FIRST_TRIALS, final_failures, policy_of
 from sweeps.recipes.recipe import Recipe
-from sweeps.search.lost_study import lost_extension
 from sweeps.search.study import KINDS, Job, JobKind, State, Study, StudyProgress, studies_of
 
 #: as of ``Study.family``
@@ -69,7 +70,7 @@ class Protocol:
         self.damaged: dict[str, str] = {}
         """Keys of jobs with a damaged cell that was evaluated on held-out sets -> what is wrong and what to do."""
         self.remarks: dict[str, str] = {}
-        """Damaged cell or study -> what is wrong and what the sweep does about it."""
+        """Damaged cell -> what is wrong and what the sweep does about it."""
         self.tasks: dict[str, str] = {}
         """Cells that are done, and keys of jobs that failed -> their task."""
         self.running: dict[str, Job] = {}
@@ -87,8 +88,6 @@ class Protocol:
                 self.untrained_jobs.append(Job("confirm", recipe.cell(task, card.name, {})))
         self.studies = studies_of(recipe, trained)
         self._oracle: set[str] = set()  # ids of studies whose search cells are, or were, opened for oracle selection
-        self._lost: dict[str, Extension] = {}
-        """Id of a study whose file could not be read -> what the journal says of its extension."""
         self._confirmed: dict[str, dict[int, list[str]]] = defaultdict(dict)
         """Id of a first search -> number of a search of the same question -> its confirm cells, as they are on disk."""
         self._numbers = {study.id: number for number, study in enumerate(self.studies)}
@@ -115,10 +114,18 @@ class Protocol:
     def _begin(self, study: Study) -> None:
         """Note what is on disk of a study, and its trials."""
         self._families[study.family].append(study)
-        on_disk = self._first_read(study)
+        on_disk = self.store.study(study.id)
         if not study.sampler.is_fixed:
             self._take_up(study, on_disk)
-        self._open[study.family].update(job.key for job in study.search_jobs)
+        pruned = {}
+        if on_disk is not None:
+            pruned = {trial.cell: trial.validated for trial in on_disk.pruned.values()}
+        for job in study.search_jobs:
+            if job.cell.id in pruned:
+                study.pruned[job.cell.id] = pruned[job.cell.id]
+                self._tell(study, job)
+            else:
+                self._open[study.family].add(job.key)
         if on_disk is not None:
             self._confirmed[_first_search(study)][study.search] = on_disk.confirm
         if self.recipe.oracle or (on_disk is not None and on_disk.oracle):
@@ -152,6 +159,33 @@ class Protocol:
         self._go_on(job)
         self._look_up()
         self.give_back(job)  # last, so that a call that raised can be repeated
+
+    def stops(self, job: Job, values: Sequence[float]) -> bool:
+        """Whether the pruners of all studies that have a running trial stop it. values: val/top1 after each epoch."""
+        if job.kind != "search":
+            return False
+        answers = []
+        for number in self._places[job.key]:
+            answers.append(self.studies[number].stops(job, values))
+        return all(answers)
+
+    def prune(self, job: Job, values: Sequence[float]) -> None:
+        """Note that a running trial was pruned. A call that raises can be repeated."""
+        for number in self._places[job.key]:
+            self.studies[number].pruned.setdefault(job.cell.id, list(values))
+            self._due.add(number)
+        self._go_on(job)
+        self._look_up()
+        self.give_back(job)
+
+    @property
+    def pruned(self) -> dict[str, str]:
+        """Cells of pruned trials that have no record -> their task."""
+        cells = {}
+        for study in self.studies:
+            for cell in study.pruned.keys() - self.done.keys():
+                cells[cell] = study.task
+        return cells
 
     def give_back(self, job: Job) -> None:
         """Note that a job does not run any more; if it is neither done nor failed, it is open again."""
@@ -190,11 +224,12 @@ class Protocol:
     def _ask(self, number: int) -> None:
         """Ask the sampler of a study for one more trial. A call that raises can be repeated."""
         study = self.studies[number]
-        job = study.ask(sum(cell.id in self.state.done for cell in study.trial_cells))
+        with_result = self.state.done.keys() | study.pruned.keys()
+        job = study.ask(sum(cell.id in with_result for cell in study.trial_cells))
         self._unsaved.add(number)
         self._open[study.family].add(job.key)
         self._find(job, number)
-        if self.state.is_settled(job):  # an earlier trial has the same cell
+        if self.progress(study).is_settled(job):  # an earlier trial has the same cell
             self._go_on(job)
         self._look_up()
 
@@ -209,8 +244,12 @@ class Protocol:
         while self._waiting:
             place = self._waiting[0]
             job = place.job
-            is_wanted = place.study < 0 or self.progress(self.studies[place.study]).wants(job.kind)
-            if is_wanted and job.key not in self.running and not self.state.is_settled(job):
+            if place.study < 0:
+                is_wanted = not self.state.is_settled(job)
+            else:
+                progress = self.progress(self.studies[place.study])
+                is_wanted = progress.wants(job.kind) and not progress.is_settled(job)
+            if is_wanted and job.key not in self.running:
                 return job
             heapq.heappop(self._waiting)
         return None
@@ -238,8 +277,16 @@ class Protocol:
             else:
                 heapq.heappush(self._waiting, place)
 
+    def _tell(self, study: Study, job: Job) -> None:
+        """Tell sampler and pruner of a study how a trial ended. The pruner compares others with each of its epochs."""
+        cell, values = job.cell.id, study.pruned.get(job.cell.id, [])
+        if self.recipe.pruner != "none" and not values and cell in self.state.done:
+            column = self.store.history(cell).get("val/top1", np.empty(0))
+            values = column[~np.isnan(column)].tolist()
+        study.tell(job, self.state.done.get(cell, {}).get("val/top1"), values)
+
     def _go_on(self, job: Job) -> None:
-        """Add the jobs that follow from a job that is done or failed. Reads nothing from disk."""
+        """Add the jobs that follow from a job that is done, failed or pruned."""
         if not job.trains and job.cell.task in self.state.unreadable:
             for family, studies in self._families.items():
                 if any(study.task == job.cell.task for study in studies):
@@ -251,8 +298,8 @@ class Protocol:
             if job.kind == "search":
                 trials = self._open[study.family]
                 trials.discard(job.key)
-                if not study.sampler.is_fixed:
-                    study.tell(job, self.state.done.get(job.cell.id, {}).get("val/top1"))
+                if study.learns:
+                    self._tell(study, job)
                 is_code_error = job.key in self.state.code_errors and job in study.search_jobs[:FIRST_TRIALS]
                 if is_code_error or (not trials and len(study.settings) == study.n_trials):
                     self._observe(study.family)
@@ -386,7 +433,7 @@ class Protocol:
             self._moved.pop(number, None)
 
     def _write_study(self, study: Study) -> None:
-        on_disk = self._on_disk(study.id)
+        on_disk = self.store.study(study.id)
         confirmed = self._confirmed[_first_search(study)]
         earlier = [cells for search, cells in confirmed.items() if search < study.search]
         content = self.progress(study).file(self.running, study.id in self._oracle)
@@ -395,8 +442,6 @@ class Protocol:
             # the winner of fewer trials stands until the added ones have ended
             content = content.model_copy(update={"winner": on_disk.winner, "confirm": on_disk.confirm})
         content = with_extension(on_disk, content, self.store, earlier)
-        if study.id in self._lost:
-            content = content.model_copy(update={"extended_from": self._lost[study.id]})
         # a smaller request never shrinks a study
         shrinks = on_disk is not None and (
             len(on_disk.trials) > len(content.trials) or len(on_disk.confirm) > len(content.confirm)
@@ -411,7 +456,7 @@ class Protocol:
 
         A study never shrinks, so its file could not name the cells that such a sweep selects.
         """
-        on_disk, trials, seeds = self._on_disk(study.id), study.n_trials, self.recipe.seeds
+        on_disk, trials, seeds = self.store.study(study.id), study.n_trials, self.recipe.seeds
         if on_disk is None or not on_disk.confirm or not on_disk.trials:
             return
         more, fewer = trials > len(on_disk.trials), trials < len(on_disk.trials)
@@ -450,6 +495,8 @@ class Protocol:
             unsaid.add("suites")
         if recipe.sampler == SOBOL:
             unsaid.add("sampler")
+        if recipe.pruner == "none":
+            unsaid.add("pruner")
         if recipe.first_seed == 1:
             unsaid.add("first_seed")
         asked = recipe.model_dump(mode="json", exclude=unsaid)
@@ -460,27 +507,6 @@ class Protocol:
             _, asked["pretrained"] = record_form("", named_weights(recipe.pretrained))
         suites = list(self.store.catalog.suites)
         self.store.note("planned", recipe=asked, studies=studies, claims=dict(claims), suites=suites)
-
-    def _first_read(self, study: Study) -> StudyFile | None:
-        """The study on disk; None when there is none, or one that cannot be read and will be written again.
-
-        Raises ``UserError`` where the journal does not tell enough to write it again.
-        """
-        try:
-            return self.store.study(study.id)
-        except UserError as damage:
-            extension = lost_extension(study, self.store.journal(), damage)
-            if extension is not None:
-                self._lost[study.id] = extension
-            self.remarks[study.id] = f"{damage.message} It is written again from the records and the journal."
-            return None
-
-    def _on_disk(self, study: str) -> StudyFile | None:
-        """The study on disk; None when there is none, or a corrupt one, which is written again."""
-        try:
-            return self.store.study(study)
-        except UserError:
-            return None
 
 
 def _first_search(study: Study) -> str:

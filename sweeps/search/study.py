@@ -139,6 +139,8 @@ class Study:
             chosen = getattr(recipe, name)
             if chosen != default:
                 content[name] = chosen
+        if recipe.pruner != "none":
+            content["pruner"] = recipe.pruner
         return content
 
     @property
@@ -189,7 +191,7 @@ class Study:
         """The search as a study of Optuna, which has a trial for each of :attr:`settings`."""
         from sweeps.search.optuna_study import OptunaStudy  # Optuna takes longer to import than many commands run
 
-        return OptunaStudy(self.space, self.sampler, self.search_seed)
+        return OptunaStudy(self.space, self.sampler, self.search_seed, self.recipe.pruner)
 
     @property
     def n_trials(self) -> int:
@@ -210,6 +212,16 @@ class Study:
     def finished_when_asked(self) -> list[int]:
         """Number of trials that had finished when each was asked for; none if the sampler fixes them in advance."""
         return []
+
+    @cached_property
+    def pruned(self) -> dict[str, list[float]]:
+        """Cell of a trial that was pruned -> val/top1 after each of its epochs."""
+        return {}
+
+    @property
+    def learns(self) -> bool:
+        """Whether its sampler or its pruner uses results."""
+        return not self.sampler.is_fixed or self.recipe.pruner != "none"
 
     @cached_property
     def search_jobs(self) -> list[Job]:
@@ -240,11 +252,22 @@ class Study:
         self.finished_when_asked.append(finished)
         return job
 
-    def tell(self, job: Job, value: float | None) -> None:
-        """Tell the sampler how a job ended. value: val/top1; None where it failed."""
-        for trial, own in enumerate(self.search_jobs):
-            if own.cell.id == job.cell.id:
-                self._asked.tell(trial, value)
+    def stops(self, job: Job, values: Sequence[float]) -> bool:
+        """Tell the pruner val/top1 after each epoch of a job so far; return whether it stops all trials of the job."""
+        answers = [self._asked.stops(trial, values) for trial in self._trials_of(job)]
+        return all(answers)
+
+    def tell(self, job: Job, value: float | None, values: Sequence[float] = ()) -> None:
+        """Tell sampler and pruner how a job ended. value: val/top1; None where it failed or was pruned.
+
+        values: val/top1 after each epoch.
+        """
+        for trial in self._trials_of(job):
+            self._asked.stops(trial, values)
+            self._asked.tell(trial, value, job.cell.id in self.pruned)
+
+    def _trials_of(self, job: Job) -> list[int]:
+        return [number for number, own in enumerate(self.search_jobs) if own.cell.id == job.cell.id]
 
     @cached_property
     def planned_jobs(self) -> Mapping[JobKind, int]:
@@ -355,6 +378,15 @@ class StudyProgress:
     peers: Sequence[StudyProgress]
     """Of the studies of all tasks that share the winning setting, this one included."""
 
+    def is_settled(self, job: Job) -> bool:
+        """Whether a job of the study is done, failed or pruned."""
+        return (job.kind == "search" and job.cell.id in self.study.pruned) or self.state.is_settled(job)
+
+    @property
+    def n_pruned(self) -> int:
+        """Number of its trials that were pruned."""
+        return sum(cell.id in self.study.pruned for cell in self.study.trial_cells)
+
     @cached_property
     def code_error(self) -> str:
         """The error with which each of the first trials failed (``State.code_errors``); else empty."""
@@ -366,13 +398,13 @@ class StudyProgress:
 
     @cached_property
     def finished_trials(self) -> list[Candidate] | None:
-        """Every trial that did not fail; None before all trials are settled, and of a grid."""
+        """Every trial that neither failed nor was pruned; None before all trials are settled, and of a grid."""
         jobs, done = self.study.search_jobs, self.state.done
-        if not jobs or len(jobs) < self.study.n_trials or not all(self.state.is_settled(job) for job in jobs):
+        if not jobs or len(jobs) < self.study.n_trials or not all(map(self.is_settled, jobs)):
             return None
         finished = []
         for number, job in enumerate(jobs):
-            if job.cell.id in done:
+            if job.cell.id in done and job.cell.id not in self.study.pruned:
                 finished.append(Candidate(job.cell.id, number, done[job.cell.id]))
         return finished
 
@@ -384,9 +416,10 @@ class StudyProgress:
         finished, trials = self.finished_trials, self.study.recipe.trials
         if finished is None and self.study.task in self.state.unreadable:
             return "an image of the task cannot be read, and nothing more of it is run"
-        if finished is None or len(finished) >= min_finished_trials(trials):
+        if finished is None or len(finished) >= (needed := min_finished_trials(trials, self.n_pruned)):
             return ""
-        return f"{len(finished)} of {trials} trials finished; a winner needs {min_finished_trials(trials)}"
+        pruned = f", {self.n_pruned} were pruned" if self.n_pruned else ""
+        return f"{len(finished)} of {trials} trials finished{pruned}; a winner needs {needed}"
 
     @property
     def cause(self) -> str:
@@ -413,7 +446,7 @@ class StudyProgress:
             if peer.shortfall:
                 return f"its tasks share one setting, and {peer.study.task} has none: {peer.shortfall}"
         trials = self.study.recipe.trials
-        if self.candidates is None or len(self.candidates) >= min_finished_trials(trials):
+        if self.candidates is None or len(self.candidates) >= min_finished_trials(trials, self.n_pruned):
             return ""
         return f"{len(self.candidates)} of {trials} trials finished on every task"
 
@@ -434,7 +467,7 @@ class StudyProgress:
         return [self.study.cell(setting, seed) for seed in seeds]
 
     def wants(self, kind: JobKind) -> bool:
-        """Whether a job of the study may start: nothing new of an unreadable task, no trial after an error of code."""
+        """Whether jobs of a kind may start: nothing new of an unreadable task, no trial after an error of code."""
         if self.study.task in self.state.unreadable:
             return False
         return not (kind == "search" and self.code_error)
@@ -459,7 +492,8 @@ class StudyProgress:
             jobs += self.curves(cell)
         if self.winner is None:
             return jobs
-        finished = list({cell.id: cell for cell in study.trial_cells if cell.id in done}.values())
+        cells = {cell.id: cell for cell in study.trial_cells if cell.id in done and cell.id not in study.pruned}
+        finished = list(cells.values())
         if study.is_souped and len(finished) > 1:
             jobs.append(Job("soup", soup_of(finished, SoupRule.UNIFORM, recipe.catalog)))
         if recipe.oracle:
@@ -484,6 +518,8 @@ class StudyProgress:
         for number, (setting, job) in enumerate(zip(study.settings, study.search_jobs, strict=True)):
             status = self._status(job, running)
             trial = Trial(number=number, parameters=setting, cell=job.cell.id, status=status)
+            if status == "pruned":
+                trial = trial.model_copy(update={"validated": study.pruned[job.cell.id]})
             if study.finished_when_asked:
                 trial = trial.model_copy(update={"finished": study.finished_when_asked[number]})
             trials.append(trial)
@@ -506,6 +542,8 @@ class StudyProgress:
         return StudyFile.model_validate(content)
 
     def _status(self, job: Job, running: Container[str]) -> TrialStatus:
+        if job.cell.id in self.study.pruned:
+            return "pruned"
         if job.key in self.state.failed:
             return "failed"
         if job.cell.id in self.state.done:

@@ -111,7 +111,8 @@ class OptunaJournal:
         elif trial.cell in since:
             began = datetime.fromtimestamp(since[trial.cell], UTC)
         elif trial.status in ENDED:
-            state = ENDED[trial.status]
+            state, validated = ENDED[trial.status], dict(enumerate(trial.validated, start=1))
+            value = trial.validated[-1] if trial.validated else None
         else:
             return None
         found = create_trial(

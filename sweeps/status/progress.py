@@ -47,7 +47,8 @@ class ProgressDisplay:
     def update(self) -> None:
         """Display the current state."""
         if self.progress is not None:
-            self.progress.update(self.bar, completed=len(self.protocol.done), note=self._note())
+            ended = len(self.protocol.done) + len(self.protocol.pruned)
+            self.progress.update(self.bar, completed=ended, note=self._note())
         elif time.monotonic() - self.last_line > LINE_EVERY_S:
             self.last_line = time.monotonic()
             self.console.print(f"{len(self.protocol.done)}/{self.protocol.total()} cells  {self._note()}")
@@ -64,6 +65,8 @@ class ProgressDisplay:
             notes.append("no job runs")
         if self.protocol.failed:
             notes.append(f"{len(self.protocol.failed)} failed")
+        if pruned := len(self.protocol.pruned):
+            notes.append(f"{pruned} pruned")
         left = self.seconds_left()
         notes.append("time left unknown yet" if left is None else f"about {duration(left)} left")
         return ", ".join(notes)

@@ -195,12 +195,13 @@ class StatusWriter:
 
     def _state(self, outcome: str) -> SweepState:
         protocol, now = self.protocol, self.clock()
-        done, failed = dict(protocol.done), dict(protocol.failed)
+        done, failed, pruned = dict(protocol.done), dict(protocol.failed), protocol.pruned
         reused = protocol.reused & set(done)
         self._read_durations(set(done) - reused - self._seen)
         lost = sum(protocol.cells_of(key) for key in failed)
         total, running = protocol.total(), len(self._since)
-        counts = Counts(total=total, done=len(done), reused=len(reused), failed=lost, running=running)
+        ended = {"done": len(done), "reused": len(reused), "failed": lost, "pruned": len(pruned)}
+        counts = Counts(total=total, running=running, **ended)
         jobs = []
         for since, job in self._since.values():
             cell = job.cell
@@ -215,7 +216,7 @@ class StatusWriter:
             started=self.started,
             updated=now,
             counts=counts,
-            tasks=self._by_task(done, reused, failed),
+            tasks=self._by_task(done, reused, failed, Counter(pruned.values())),
             running=tuple(jobs),
             failed=failed,
             ended=now if outcome else None,
@@ -244,7 +245,9 @@ class StatusWriter:
                 self._waited_s += durations["data_wait"]
                 self._trained_s += durations["train"]
 
-    def _by_task(self, done: Collection[str], reused: Collection[str], failed: Collection[str]) -> dict[str, Counts]:
+    def _by_task(
+        self, done: Collection[str], reused: Collection[str], failed: Collection[str], pruned: Counter[str]
+    ) -> dict[str, Counts]:
         tasks, protocol = self.protocol.recipe.tasks, self.protocol
         total = protocol.total() // len(tasks)  # every task has the same studies
         ended = Counter(protocol.tasks[cell] for cell in done)
@@ -260,6 +263,7 @@ class StatusWriter:
                 done=ended[task],
                 reused=before[task],
                 failed=lost[task],
+                pruned=pruned[task],
                 running=running[task],
             )
         return by_task

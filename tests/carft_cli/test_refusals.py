@@ -102,6 +102,11 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
         ((*FT, "--lr", LR, "--steps", 10**9), "steps must be less than or equal to 10000000"),
         ((*SWEEP, "--sampler", "tea"), "sampler must be 'sobol', 'random' or 'tpe', not 'tea'"),
         ((*SWEEP, "--sampler", "tpe", "--trials", 4), "Give --trials 5, or more."),
+        ((*SWEEP, "--pruner", "tea"), "pruner must be 'none', 'halving' or 'median', not 'tea'"),
+        (
+            ("sweep", "miniature", "--pruner", "halving", "--workers-per-cell", 2),
+            "Trials of several workers are not pruned.",
+        ),
         (
             (*SWEEP, "--search-alg", "optuna"),
             "There is no option --search-alg. Choose how trials are proposed with",
@@ -110,7 +115,7 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
             (*SWEEP, "--num-samples=8"),
             "There is no option --num-samples. Give the number of trials of each search",
         ),
-        (("plan", "miniature", "--scheduler", "asha"), "There is no option --scheduler. Every trial is trained to its"),
+        (("plan", "miniature", "--scheduler", "asha"), "There is no option --scheduler. Choose how trials are stopped"),
         ((*SWEEP, "--space", "lr=1e-2:1e-5"), "the smaller first"),
         ((*SWEEP, "--space", "lr=0:1"), "two numbers above 0"),
         ((*SWEEP, "--space", "lr=much"), "--space lr=much is not a search range"),

@@ -36,6 +36,7 @@ LARGE = {"lr": [2e-3, 6e-3, 3e-3]}
         ({"space": LARGE}, "learning rate of fine-tuning"),
         ({"search_seed": 7}, "search seed"),
         ({"sampler": ""}, "sampler"),
+        ({"pruner": "halving"}, "pruner"),
         ({"precision": "bfloat16"}, "precision"),
     ],
     ids=lambda value: str(value)[:30],

@@ -52,6 +52,7 @@ def needs(recipe: Recipe, gpus: int, seconds: float = PASS_S, **execution: objec
         total=0,
         done=0,
         failed=0,
+        pruned=0,
         left=(),
         wall_s=0,
         low_s=0,

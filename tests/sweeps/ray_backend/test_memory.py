@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-import ray
 import torch
 
 from carft.catalog.catalog import BUILT_IN
@@ -22,13 +19,10 @@ from carft.training.execution import Execution
 from carft.training.loop import Trainer
 from carft.training.run import compute
 from sweeps.faults.policy import Fitted, run_until_it_fits, smaller_execution
-from sweeps.ray_backend import jobs
-from sweeps.ray_backend.gpus import smallest_gpu_memory
 from sweeps.ray_backend.jobs import payload_of, run_payload
 from sweeps.search.study import Job
 from tests.support.cards import TINY_VIT
 from tests.support.helpers import LR, quick_cell
-from tests.support.nodes import Nodes
 
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
@@ -102,42 +96,6 @@ def test_the_first_attempt_is_what_plan_computes_for_the_memory_of_the_card(
     machine = Machine(whole, fits=512)
     run_until_it_fits(machine.run, whole, Execution("cuda"), print, BUILT_IN, {}, memory)
     assert machine.tried == [(1, False)]
-
-
-def test_the_first_attempt_of_several_workers_is_what_plan_computes_for_the_batch_of_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """ViT-L/14 in bfloat16: 128 images a worker fit into 43 GB, 512 do not. The coordinator sees no GPU."""
-    tried = []
-    monkeypatch.setattr(jobs, "smallest_gpu_memory", lambda: 43e9)
-    monkeypatch.setattr(jobs, "run_on_workers", lambda message, execution: tried.append(execution))
-    cell = replace(cell_of(512), model="ViT-L-14", precision="bfloat16")
-    for workers in (2, 4):
-        message = payload_of(Job("search", cell), str(tmp_path), Execution("cuda", workers=workers), catalog=BUILT_IN)
-        assert run_payload(message) == {"failure": ""}
-    assert [(one.workers, one.accumulation) for one in tried] == [(2, 2), (4, 1)]
-
-
-@pytest.mark.full
-@pytest.mark.slow
-def test_the_memory_of_the_smallest_card_is_asked_of_the_nodes(
-    nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """nvidia-smi is played on two nodes; the head, which asks, has no GPU."""
-    path = os.environ["PATH"]
-    for number, (gpus, said) in enumerate(((2, "81559\\n[N/A]"), (1, "46068"))):
-        smi = tmp_path / str(number) / "nvidia-smi"
-        smi.parent.mkdir()
-        smi.write_text(f"#!/bin/sh\nprintf '{said}\\n'\n")
-        smi.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{smi.parent}:{path}")
-        nodes.add(cpus=1, gpus=gpus)
-    monkeypatch.setenv("PATH", path)
-    ray.init(nodes.cluster.address, log_to_driver=False, logging_level="ERROR")
-    try:
-        assert smallest_gpu_memory() == 46068 * 2**20
-    finally:
-        ray.shutdown()
 
 
 def test_gradients_are_checkpointed_where_parts_of_32_do_not_fit() -> None:

@@ -33,5 +33,11 @@ def test_ray_is_not_asked_for_its_nodes_before_each_job(store: Store, monkeypatc
         suggested = [searcher.suggest(str(number)) for number in range(6)]
         assert sum(config is not None for config in suggested) == searcher.slots() == 2
         assert len(asked) == 1
+        first = suggested[0]
+        cell = first["job"].job.cell
+        shown = {"kind": "search", "task": "icons-3/mix-7", "method": "ft", "seed": cell.seed}
+        assert (
+            first == {**cell.hyperparameters, **shown, "job": first["job"]} and str(first["job"]) == f"search-{cell.id}"
+        )
         gpus.aside["node/0"] = "broken"
         assert searcher.slots() == 1 and len(asked) == 2

@@ -147,6 +147,22 @@ def test_a_sampler_that_cannot_be_is_refused(sampler: str, change: dict, message
         parse_recipe(text, "mine.yaml", catalog=BUILT_IN).changed(**change)
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("miniature", {"training": {"epochs": 1}}, "there is one epoch"),
+        ("miniature", {"methods": ["zeroshot", "linear_probe"]}, "no method of this sweep validates after each epoch"),
+        ("miniature", {"selection": "shared"}, "selects one setting over several tasks"),
+        ("miniature", {"trials": 1}, "compared with 1 others first, and there are 1 in all"),
+        ("miniature", {"trials": 4, "pruner": "median"}, "compared with 4 others first, and there are 4 in all"),
+        ("dose", {}, "tries the values of its grid"),
+    ],
+)
+def test_a_pruner_that_can_stop_no_trial_is_refused(name: str, change: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_recipe(name).model_copy(update={"pruner": "halving"}).changed(**change)
+
+
 def test_a_recipe_names_a_class_of_optuna_with_parameters() -> None:
     text = "extends: miniature\nsampler: {class: TPESampler, n_startup_trials: 3, prior_weight: 2}\ntrials: 5\n"
     recipe = parse_recipe(text, "mine.yaml", catalog=BUILT_IN).changed()

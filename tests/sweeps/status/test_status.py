@@ -102,7 +102,7 @@ def test_a_running_sweep_is_seen_from_another_process(store: Store, monkeypatch:
     shown = json.loads(run_cli("status", "--results", store.root, "--json").stdout)
     (state,) = shown["sweeps"]
     assert state["alive"] is True and state["outcome"] == ""
-    assert state["counts"] == {"total": 2 * EACH, "done": 1, "reused": 0, "failed": 1, "running": 1}
+    assert state["counts"] == {"total": 2 * EACH, "done": 1, "reused": 0, "failed": 1, "pruned": 0, "running": 1}
     assert sum(task["done"] for task in state["tasks"].values()) == 1
     assert sum(task["failed"] for task in state["tasks"].values()) == 1
     (running,) = state["running"]
@@ -358,7 +358,7 @@ def test_a_running_sweep_says_in_words_what_happens_and_how_long_it_takes() -> N
     kinds: tuple[JobKind, ...] = ("curve", "confirm", "confirm", "search")
     jobs = {str(k): Job(kind, recipe.cell("icons-3/mix-6", "ft", {"lr": 1e-3})) for k, kind in enumerate(kinds)}
     console = Console(width=200, force_terminal=False)
-    protocol = SimpleNamespace(running=jobs, failed={}, done={}, total=lambda: 9)
+    protocol = SimpleNamespace(running=jobs, failed={}, done={}, pruned={}, total=lambda: 9)
     with console.capture() as captured:
         ProgressDisplay(console).watch(cast(Protocol, protocol), lambda: 300.0)()
     assert captured.get() == "0/9 cells  1 search, 2 confirm, 1 curve, about 5 min left\n"

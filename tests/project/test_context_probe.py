@@ -7,7 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from carft.posthoc.context_probe import ContextProbe
+from benchmarks.context_probe import ContextProbe
 
 CONTEXTS, WIDTH = 4, 16
 
