@@ -56,7 +56,7 @@ def pending_work(protocol: Protocol, size: ModelSize | None, costs: Costs) -> li
     """The work of every kind, task and method of which jobs still have to run. size: of the model, None if unknown."""
     pending = []
     for job in protocol.untrained_jobs:
-        if progress.is_settled(job):
+        if protocol.state.is_settled(job):
             continue
         task, method = job.cell.task, job.cell.method
         images = costs.sizes(task)
@@ -97,7 +97,7 @@ def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> It
         "soup": ("soup", rules, recipe.trials * images.val + rules * sealed, 0, rules * (whole + weights)),
         "oracle": (method.name, 0, sealed, 0, whole - small),
     }
-    settled = Counter(job.kind for job in progress.jobs if protocol.state.is_settled(job))
+    settled = Counter(job.kind for job in progress.jobs if progress.is_settled(job))
     for kind, wanted in study.planned_jobs.items():
         jobs = max(0, wanted - settled[kind])
         counted_for, cells, passes, steps, bytes_ = of_a_job[kind]
