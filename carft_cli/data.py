@@ -161,12 +161,22 @@ def examine(task: str, catalog: Catalog) -> tuple[dict[str, Any], list[str]]:
 
     Raises ``UserError`` for data that cannot be.
     """
+    from carft.data.copies import held_out_copies
+
     table, named = catalog.own.table(task), catalog.own.named[task]
     tables, refusal = {task: (table, named)}, refusal_of(task, catalog)
+    copies = held_out_copies(table.sets(named.id_domains, named.ood_domains))
     lines = [f"{len(table.splits):,} groups.", *table.notes]
     if refusal:
         lines.append(f"No sweep can use it yet. {refusal}")
+    for name, pairs in copies.items():
+        held, trained = pairs[0]
+        lines.append(
+            f"{name}: {counted(len(pairs), 'image')} with the bytes of an image to train on, such as {held} of "
+            f"{trained}: give copies one group."
+        )
     facts = {
+        "copies": {name: [[str(path) for path in pair] for pair in pairs] for name, pairs in copies.items()},
         "refused": refusal,
         "splits": split_rows(tables),
         "warnings": split_warnings(tables),

@@ -270,6 +270,23 @@ def test_data_check_and_init_say_which_classes_a_sweep_cannot_use(drawn: Path, t
     assert begun.returncode == 0 and "Warning: The class 'cat' has no image to train on" in begun.stdout
 
 
+def test_data_check_names_held_out_copies_of_training_images(drawn: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(drawn, tmp_path / "copied")
+    content = pd.read_csv(root / "images.csv")
+    content["split"] = content["group"].map(split_of)
+    at_home = content["domain"] == "home"
+    trained, held = content[~at_home & (content["split"] == "train")]["path"], content[at_home]["path"]
+    shutil.copyfile(root / trained.iloc[0], root / held.iloc[0])
+    content.loc[at_home, "split"] = "test"
+    content.loc[at_home, "group"] = "h" + content.loc[at_home].index.astype(str)
+    content.to_csv(root / "images.csv", index=False)
+    task = {"name": "vet/scans", "path": "images.csv", "id_domains": ["clinic"], "ood_domains": ["home"]}
+    said = run_cli("data", "check", "vet/scans", "--tasks-file", write_tasks(root, task), "--json")
+    assert said.returncode == 0, said.stderr
+    (found,) = json.loads(said.stdout)
+    assert found["copies"] == {"ood/home": [[str(root / held.iloc[0]), str(root / trained.iloc[0])]]}
+
+
 def test_every_command_before_a_sweep_counts_groups_of_each_domain(drawn: Path, tmp_path: Path) -> None:
     content = pd.read_csv(drawn / "images.csv")
     shift = content["domain"] == "home"
