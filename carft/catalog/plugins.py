@@ -11,9 +11,11 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from importlib.abc import InspectLoader
+from importlib.machinery import ModuleSpec
 from keyword import iskeyword
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, TypeVar
 
 from carft.config.cell import Reading
@@ -77,13 +79,28 @@ def methods_in(file: str, text: str) -> tuple[MethodCard, ...]:
     return tuple(replace(card, digest=digest) for card in cards)
 
 
+class _Text(InspectLoader):
+    """Imports a module from its text."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self.text, self.file = text, file
+
+    def get_source(self, fullname: str) -> str:
+        return self.text
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.text, self.file)
+
+
 def _run(name: str, file: str, text: str) -> ModuleType:
+    loader = _Text(text, f"<{file}>")
     module = ModuleType(name)
-    module.__file__ = f"<{file}>"
+    module.__file__ = loader.file
+    module.__spec__ = ModuleSpec(name, loader)
     sys.modules[name] = module
     linecache.cache[module.__file__] = (len(text), None, text.splitlines(True), module.__file__)
     try:
-        exec(compile(text, module.__file__, "exec"), vars(module))
+        loader.exec_module(module)
     except UserError:
         raise
     except Exception as error:  # the code of others may raise anything
