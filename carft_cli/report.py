@@ -148,9 +148,13 @@ def _built_lines(built: Built, results: str, tasks_file: str) -> Iterator[Shown]
 
 def _claim_tables(verdicts: Iterable[Verdict]) -> Iterator[Shown]:
     """The verdicts on claims of the ledger, then those on a reader's own claims, as tables of their own."""
-    told = [verdict for verdict in verdicts if not verdict.missing]
-    own = [verdict for verdict in told if verdict.asked.own]
-    yield claims_table([verdict for verdict in told if not verdict.asked.own])
+    shipped: list[Verdict] = []
+    own: list[Verdict] = []
+    for verdict in verdicts:
+        if not verdict.missing:
+            kind = own if verdict.asked.own else shipped
+            kind.append(verdict)
+    yield claims_table(shipped)
     if own:
         yield bold("Claims of the reader's own, not of the paper or this audit:")
         yield claims_table(own)
@@ -338,7 +342,12 @@ def _chain_lines(chain: Chain, results: str, cells: bool) -> Iterator[Shown]:
         yield f"\n{number}; --cells lists each with its numbers and its command."
         return
     yield bold(f"\n{number}:")
-    yield [{name: value for name, value in cell.items() if name != "command"} for cell in chain.cells]
+    shown: Rows = []
+    for cell in chain.cells:
+        row = dict(cell)
+        del row["command"]
+        shown.append(row)
+    yield shown
     yield bold("\nMade again by:")
     for cell in chain.cells:
         yield f"{cell['cell']}  {cell['command']}"
