@@ -126,7 +126,7 @@ def _built_lines(built: Built, results: str, tasks_file: str) -> Iterator[Shown]
     for words in built.warnings:
         yield f"! {words}"
     for words in built.missing_pictures:
-        yield Text(words, "dim")
+        yield Group(Text(words, "dim"))  # goes on in the next line
     yield from _claim_tables(verdicts)
     untested = [verdict for verdict in verdicts if verdict.missing]
     if untested:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from carft.data.facts import facts
 from carft.data.family import Sizes
 from carft.data.icons.contexts import SIDE
 from carft.data.icons.drawings import MASKS, TABLE, census, drawings_digest
-from carft.data.icons.rendering import render, renderings_of
+from carft.data.icons.rendering import Rendering, render, renderings_of
 from carft.data.icons.world import BUILT_IN_WEIGHTS, PROMPTS, VERSION, tasks
 from carft.data.sets import no_image
 
@@ -48,12 +49,16 @@ def open_sealed(card: Card, options: DataOptions) -> Sealed:
 
 @functools.lru_cache(maxsize=128)
 def opened_images(task: str, part: str, cache: ArrayCache | None) -> ImageSet:
-    """Return images of a task, rendered or from the disk cache. part: ``train``, ``val``, ``test`` or a suite."""
+    """Return a part of a task, rendered or from the disk cache. part: ``train``, ``val``, ``test`` or a suite."""
+    return image_set(task, renderings_of(task, part), cache)
+
+
+def image_set(task: str, images: Sequence[Rendering], cache: ArrayCache | None = None) -> ImageSet:
+    """Return these images of a task, rendered or from the disk cache."""
     import torch
 
     from carft.data.task import ImageSet
 
-    images = renderings_of(task, part)
     classes = tasks()[task]
     order = list(PROMPTS)
     names, labels, contexts, groups = [], [], [], []

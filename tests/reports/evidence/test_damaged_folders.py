@@ -144,7 +144,7 @@ def test_other_images_are_never_paired_and_named(folder: Store) -> None:
     verdict = c3(folder)
     assert verdict.flag == "not comparable"
     assert cell in reason_words(verdict) and "different images" in reason_words(verdict)
-    table = table_card("tasks").make(Sources(read_evidence(folder)))
+    table = Sources(read_evidence(folder)).table("tasks")
     row = table[(table["task"] == TASKS[0]) & (table["method"] == "car_ft")]
     assert np.isnan(row["low"].item())
 

@@ -106,7 +106,11 @@ def test_without_an_interval_the_reason_names_seed_or_group_and_set(
     missing = {"seeds"} if seeds == 1 else set()
     assert estimate.sources_without_variance == (missing | {"groups"} if lone else missing)
     if reason is not None:
-        assert (reason.has_one_seed, reason.lone) == (seeds == 1, lone)
+        assert ("one seed" in reason.text) == (seeds == 1)
+        named = "one file stem in " in reason.text
+        assert named == bool(lone)
+        for sets in lone:
+            assert f"one file stem in {' and '.join(sets)}" in reason.text
 
 
 @pytest.mark.parametrize("groups", [2, 6, 10, 40, 1000])

@@ -223,6 +223,7 @@ def test_a_worker_that_fails_while_its_sweep_stops_is_not_taken_for_a_written_ch
         execution = Execution(workers=workers)
         actor.message = payload_of(Job("search", cell), store.address, execution, catalog=store.catalog)
         actor.gpu, actor.holds, actor.used, actor.fitted = "", False, False, {}
+        actor.steps = None
         with pytest.raises(SystemExit):
             actor.step()
         assert noted == expected
