@@ -64,7 +64,6 @@ class Extension(Document):
 class StudyFile(Document, ProtocolSettings):
     """``studies/<id>/study.json``: a study, replaced as it changes."""
 
-    hint: ClassVar[str] = "Put a copy of the file back, or remove it: a sweep then makes it anew, from the records."
     largest: ClassVar[int] = limits.LIST
 
     id: str

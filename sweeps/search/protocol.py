@@ -26,6 +26,7 @@ from carft.store.records import Store, all_metrics
 from carft.store.study_file import Extension, StudyFile
 from sweeps.faults.policy import FIRST_TRIALS, final_failures, policy_of
 from sweeps.recipes.recipe import Recipe
+from sweeps.search.lost_study import lost_extension
 from sweeps.search.study import KINDS, Job, JobKind, State, Study, StudyProgress, studies_of
 
 #: as of ``Study.family``
@@ -70,7 +71,7 @@ class Protocol:
         self.damaged: dict[str, str] = {}
         """Keys of jobs with a damaged cell that was evaluated on held-out sets -> what is wrong and what to do."""
         self.remarks: dict[str, str] = {}
-        """Damaged cell -> what is wrong and what the sweep does about it."""
+        """Damaged cell or study -> what is wrong and what the sweep does about it."""
         self.tasks: dict[str, str] = {}
         """Cells that are done, and keys of jobs that failed -> their task."""
         self.running: dict[str, Job] = {}
@@ -88,6 +89,8 @@ class Protocol:
                 self.untrained_jobs.append(Job("confirm", recipe.cell(task, card.name, {})))
         self.studies = studies_of(recipe, trained)
         self._oracle: set[str] = set()  # ids of studies whose search cells are, or were, opened for oracle selection
+        self._lost: dict[str, Extension] = {}
+        """Id of a study whose file could not be read -> what the journal says of its extension."""
         self._confirmed: dict[str, dict[int, list[str]]] = defaultdict(dict)
         """Id of a first search -> number of a search of the same question -> its confirm cells, as they are on disk."""
         self._numbers = {study.id: number for number, study in enumerate(self.studies)}
@@ -114,7 +117,7 @@ class Protocol:
     def _begin(self, study: Study) -> None:
         """Note what is on disk of a study, and its trials."""
         self._families[study.family].append(study)
-        on_disk = self.store.study(study.id)
+        on_disk = self._first_read(study)
         if not study.sampler.is_fixed:
             self._take_up(study, on_disk)
         pruned = {}
@@ -433,7 +436,7 @@ class Protocol:
             self._moved.pop(number, None)
 
     def _write_study(self, study: Study) -> None:
-        on_disk = self.store.study(study.id)
+        on_disk = self._on_disk(study.id)
         confirmed = self._confirmed[_first_search(study)]
         earlier = [cells for search, cells in confirmed.items() if search < study.search]
         content = self.progress(study).file(self.running, study.id in self._oracle)
@@ -442,6 +445,8 @@ class Protocol:
             # the winner of fewer trials stands until the added ones have ended
             content = content.model_copy(update={"winner": on_disk.winner, "confirm": on_disk.confirm})
         content = with_extension(on_disk, content, self.store, earlier)
+        if study.id in self._lost:
+            content = content.model_copy(update={"extended_from": self._lost[study.id]})
         # a smaller request never shrinks a study
         shrinks = on_disk is not None and (
             len(on_disk.trials) > len(content.trials) or len(on_disk.confirm) > len(content.confirm)
@@ -456,7 +461,7 @@ class Protocol:
 
         A study never shrinks, so its file could not name the cells that such a sweep selects.
         """
-        on_disk, trials, seeds = self.store.study(study.id), study.n_trials, self.recipe.seeds
+        on_disk, trials, seeds = self._on_disk(study.id), study.n_trials, self.recipe.seeds
         if on_disk is None or not on_disk.confirm or not on_disk.trials:
             return
         more, fewer = trials > len(on_disk.trials), trials < len(on_disk.trials)
@@ -507,6 +512,27 @@ class Protocol:
             _, asked["pretrained"] = record_form("", named_weights(recipe.pretrained))
         suites = list(self.store.catalog.suites)
         self.store.note("planned", recipe=asked, studies=studies, claims=dict(claims), suites=suites)
+
+    def _first_read(self, study: Study) -> StudyFile | None:
+        """The study on disk; None when there is none, or one that cannot be read and will be written again.
+
+        Raises ``UserError`` where the journal does not tell enough to write it again.
+        """
+        try:
+            return self.store.study(study.id)
+        except UserError as damage:
+            extension = lost_extension(study, self.store.journal(), damage)
+            if extension is not None:
+                self._lost[study.id] = extension
+            self.remarks[study.id] = f"{damage.message} It is written again from the records and the journal."
+            return None
+
+    def _on_disk(self, study: str) -> StudyFile | None:
+        """The study on disk; None when there is none, or a corrupt one, which is written again."""
+        try:
+            return self.store.study(study)
+        except UserError:
+            return None
 
 
 def _first_search(study: Study) -> str:

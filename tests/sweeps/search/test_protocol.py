@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -233,19 +234,28 @@ def test_a_damaged_cell_is_made_again_unless_it_was_opened(store: Store, file: s
     assert store.is_done(opened)
 
 
-def test_a_study_whose_file_is_torn_is_refused_and_made_anew_once_the_file_is_removed(store: Store) -> None:
+def test_the_file_of_a_study_that_is_torn_is_written_again_as_it_was(store: Store) -> None:
     recipe = small(tasks=TASKS[:1], methods=["ft"], trials=2)
-    Crew(store).work(protocol := Protocol(recipe, store))
-    protocol.write_studies()
+    for trials in (2, 4):
+        protocol = Protocol(recipe.model_copy(update={"trials": trials}), store)
+        protocol.commit({})
+        protocol.write_studies()
+        Crew(store).work(protocol)
+        protocol.write_studies()
     (study,) = store.studies()
+    assert study.extended_from == Extension(trials=2, confirm=2)
     path = store.study_path(study.id)
     path.write_text(path.read_text()[:100])
-    with pytest.raises(UserError, match="Put a copy of the file back, or remove it"):
+    with pytest.raises(UserError, match=r"asks for fewer\. Run it with --trials 4 --seeds 2"):
         Protocol(recipe, store)
-    path.unlink()
-    again = Protocol(recipe, store)
+    again = Protocol(recipe.model_copy(update={"trials": 4}), store)
     again.write_studies()
-    assert again.finished() and store.studies() == [study]
+    (anew,) = store.studies()
+    assert anew.model_dump() == study.model_dump() and str(path) in again.remarks[study.id]
+    shutil.rmtree(store.root / "journal")
+    path.write_text("")
+    with pytest.raises(UserError, match="No journal tells how many trials"):
+        Protocol(recipe, store)
 
 
 @pytest.mark.parametrize("every_trial", [False, True])

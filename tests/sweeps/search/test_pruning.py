@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from carft.core.errors import UserError
 from carft.core.failure_kinds import FailureKind
 from carft.store.failures import write_failure
 from carft.store.records import Store
@@ -148,3 +149,10 @@ def test_a_cell_that_studies_share_is_pruned_only_if_all_prune_it(store: Store) 
     protocol.prune(shared, [0.1, 0.1])
     protocol.write_studies()
     assert [study.trials[0].status for study in store.studies()] == ["pruned", "pruned"]
+
+
+def test_a_damaged_file_of_a_search_that_prunes_is_refused(store: Store) -> None:
+    Crew(store).work(Protocol(pruning(), store), stop_after=6)
+    (store.root / "studies" / only_study(store).id / "study.json").write_text("{")
+    with pytest.raises(UserError, match="Which trials were pruned stands in no other file"):
+        Protocol(pruning(), store)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from carft.config.registry import METHODS, Range
+from carft.core.errors import UserError
 from carft.core.failure_kinds import FailureKind
 from carft.protocol.sampling import trial_parameters
 from carft.store.failures import write_failure
@@ -229,6 +230,15 @@ def test_failed_trials_count_and_an_error_of_code_stops_the_asking(store: Store)
     other = Protocol(adaptive(tasks=TASKS[1:], methods=["ft"]), store)
     jobs = Crew(store, workers=1).work(other, fails=fails).finished
     assert other.finished() and len(jobs) == FIRST_TRIALS and other.progress(other.studies[0]).no_winner
+
+
+def test_a_damaged_file_of_an_adaptive_search_is_refused_since_no_other_has_its_trials(store: Store) -> None:
+    recipe = adaptive(tasks=TASKS[:1], methods=["ft"])
+    Witness(store).work(Protocol(recipe, store), stop_after=6)
+    (name,) = files(store)
+    (store.root / "studies" / name / "study.json").write_text("{")
+    with pytest.raises(UserError, match="sampler tpe try stands in no other file"):
+        Protocol(recipe, store)
 
 
 def test_a_range_that_does_not_hold_the_first_guess_is_searched(store: Store) -> None:
