@@ -36,8 +36,6 @@ class ModelSize:
 
     Attention counts with its matrix of weights, which fused kernels do not keep.
     """
-    width: int = 0
-    """Numbers of a feature; 0 where unknown."""
 
     def training_bytes(self, images: int, precision: str) -> int:
         """Bytes on a GPU that trains on so many images at a time, an upper estimate; 0 where unknown."""
@@ -51,7 +49,7 @@ class ModelSize:
 
 #: sizes of models that ship with this package, so that a plan for them needs no torch
 BUILT_IN_SIZES = {
-    "icons-resnet": ModelSize(36_931_584, 1_362_200, 1_102_624, 128),
+    "icons-resnet": ModelSize(36_931_584, 1_362_200, 1_102_624),
 }
 
 
@@ -124,12 +122,11 @@ def counted(model: str) -> ModelSize:
         logging.disable(logging.NOTSET)
     side = encoder.image_size if isinstance(encoder.image_size, int) else encoder.image_size[0]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        output = encoder.eval()(torch.empty(1, 3, side, side, device="meta"))
+        encoder.eval()(torch.empty(1, 3, side, side, device="meta"))
     parameters = sum(p.numel() for p in encoder.parameters())
     # two images minus one: some layers keep tensors of their own size
     kept = _kept(encoder, side, 2) - _kept(encoder, side, 1)
-    features = output[0] if isinstance(output, tuple) else output  # CoCa's encoder also returns tokens
-    return ModelSize(counter.get_total_flops(), parameters, kept, features.shape[-1])
+    return ModelSize(counter.get_total_flops(), parameters, kept)
 
 
 def _kept(encoder: nn.Module, side: int, images: int) -> int:

@@ -36,7 +36,7 @@ from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import made_up_predictions, run_cli
 
-SIZE = ModelSize(flop=10**9, parameters=86_000_000, kept_bytes=150_000_000, width=512)
+SIZE = ModelSize(flop=10**9, parameters=86_000_000, kept_bytes=150_000_000)
 #: seconds of a pass: 1,000 trained images a second at three passes each
 PASS_S = 1 / 3000
 
