@@ -30,7 +30,7 @@ head=$(head -n 1 <<<"$nodes")
 ip=$(getent ahostsv4 "$head" | awk '$1 !~ /^127\./ {print $1; exit}' || true)
 ip=${ip:-$(hostname -I | awk '{print $1}')}
 address="$ip:$((20000 + SLURM_JOB_ID % 10000))" # of the job, so that two jobs of yours may share a node
-export RAY_TMPDIR=${TMPDIR:-/tmp}/ray-$SLURM_JOB_ID
+export RAY_TMPDIR=/tmp/ray-$SLURM_JOB_ID # short: a path of a socket has at most 107 bytes
 
 # Ray runs what its clients send: a fresh token, known to the processes of this job alone, guards its ports
 export RAY_AUTH_MODE=token
@@ -38,11 +38,15 @@ RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
 export RAY_AUTH_TOKEN
 
 if [ -n "${PACKED:-}" ]; then
-    DATA=${DATA:-${TMPDIR:-/tmp}/carft-data-$(id -u)}
+    if [ -n "${DATA:-}" ]; then
+        echo "Give PACKED or DATA, not both: the copy of PACKED replaces its folder." >&2
+        exit 2
+    fi
+    DATA=${DISK:-${TMPDIR:-/tmp}}/carft-data-$(id -u)
     export PACKED DATA # a copy that was cut short has another name, and one of another size is made again
     srun --nodes "$SLURM_JOB_NUM_NODES" --ntasks "$SLURM_JOB_NUM_NODES" --ntasks-per-node 1 \
         --cpus-per-task "$SLURM_CPUS_PER_TASK" bash -euc '
-            sizes() { (cd "$1" && find . -type f -printf "%s %p\n" | sort); }
+            sizes() { (cd "$1" && find . -path ./carft-index -prune -o -type f -printf "%s %p\n" | sort); }
             copy="$DATA.job-$SLURM_JOB_ID"
             if [ ! -d "$DATA" ] || [ "$(sizes "$PACKED")" != "$(sizes "$DATA")" ]; then
                 mkdir -p "$copy" && cp -a "$PACKED/." "$copy" && rm -rf "$DATA" && mv -T "$copy" "$DATA"
@@ -51,7 +55,7 @@ fi
 
 resources=(--num-cpus "$SLURM_CPUS_PER_TASK" --num-gpus "$GPUS" --disable-usage-stats)
 started=()
-trap 'kill "${started[@]}" 2>/dev/null || true' EXIT
+trap 'kill "${started[@]}" 2>/dev/null || true; rm -rf "$RAY_TMPDIR"' EXIT
 
 ray start --head --block --node-ip-address "$ip" --port "${address##*:}" --dashboard-host 127.0.0.1 "${resources[@]}" >"ray-$SLURM_JOB_ID.log" 2>&1 &
 started+=($!)

@@ -23,7 +23,7 @@ METHODS = {
     "car_ft_random": "random vectors",
     "wise_ft(ft) alpha 0.5": "WiSE-FT of FT",
 }
-CONCLUSION = "CAR-FT keeps contexts; WiSE-FT gains accuracy under shift"
+CONCLUSION = "CAR-FT recognises more contexts than FT; WiSE-FT gains accuracy under shift"
 
 
 def levels(world: str, place: str) -> pd.DataFrame:

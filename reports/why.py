@@ -51,23 +51,23 @@ def explain(store: Store, address: str, claims: str = "") -> Chain:
     a name that is not there.
     """
     sources = sources_of(store, claims)
+    name, dot, rest = address.partition(".")
+    if dot and name in table_cards():
+        return _chain_of_number(sources, address, name, rest)
     claim, _, scope = address.partition("@")
     by_claim: dict[str, dict[str, Verdict]] = {}
     for verdict in sources.verdicts:
         by_claim.setdefault(verdict.claim, {})[verdict.scope] = verdict
     if claim in by_claim:
         return _chain_of_claim(sources, by_claim[claim], claim, scope)
-    name, dot, rest = address.partition(".")
-    if not dot:
-        known = list(by_claim)
-        for table in table_cards():
-            known.append(f"{table}.ROW.COLUMN")
-        raise unknown("claim or table", name, known)
-    return _chain_of_number(sources, address, name, rest)
+    known = list(by_claim)
+    for table in table_cards():
+        known.append(table if dot else f"{table}.ROW.COLUMN")
+    raise unknown("claim or table", name, known)
 
 
 def _chain_of_number(sources: Sources, address: str, name: str, rest: str) -> Chain:
-    """That of a number of a table. rest: ROW.COLUMN."""
+    """The chain of a number of a table. rest: ROW.COLUMN."""
     card, table = table_card(name), sources.table(name)
     if table.empty:
         raise UserError(f"The table '{name}' is empty in this folder.")
@@ -105,7 +105,7 @@ def _value_words(value: Any) -> str:
 
 
 def _chain_of_claim(sources: Sources, by_scope: Mapping[str, Verdict], name: str, scope: str) -> Chain:
-    """That of a claim in a scope; without one, in the first."""
+    """The chain of a claim in a scope; without a scope, in the first."""
     if scope and scope not in by_scope:
         raise unknown(f"scope of {name}", scope, by_scope)
     verdict = by_scope[scope or next(iter(by_scope))]

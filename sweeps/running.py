@@ -56,7 +56,7 @@ def sweep(
 
     Raises ``UserError`` when another sweep uses the folder, the disk has too little room, or a node fails.
     """
-    console = console or Console(stderr=True)
+    console = console or Console(stderr=True, markup=False)
     aside: dict[str, str] = {}
     display, writer = ProgressDisplay(console), StatusWriter(store, recipe.name, time.time(), aside)
 

@@ -82,11 +82,6 @@ class MethodCard:
     removed_at: str = ""
     """Commit that holds the code of a method that was removed (:mod:`carft.config.retired`); empty for others."""
 
-    @property
-    def reads_features(self) -> bool:
-        """Whether every step needs the pretrained model's features of its images."""
-        return self.epoch_passes > STEP_PASSES and not self.compares
-
     def load(self) -> Any:
         """Import the implementation. Raises ``UserError`` for a method of a plugin whose code is not here."""
         module, attribute = self.implementation.split(":")

@@ -31,7 +31,7 @@ def leftovers(store: Store) -> list[Leftover]:
         if not (folder / "record.json").is_file():
             found.append((folder, "no record: its writer was killed; the cell runs again in any case"))
     unfinished = [folder for folder, _ in found]
-    for path in store.root.rglob("*.part"):
+    for path in (*store.root.rglob("*.part"), *store.root.glob(".probe-*")):
         if path.parent not in unfinished:  # an unfinished cell's folder goes as a whole
             found.append((path, "half-written; its writer has ended"))
     found = [(path, why) for path, why in found if _is_abandoned(path)]

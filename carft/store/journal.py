@@ -236,6 +236,7 @@ def append_line(path: Path, kind: str, facts: Mapping[str, Any]) -> str:
         content = {"kind": kind, "when": when, "parents": parents, **facts}
         Line(**content)  # ValidationError for a fact of another type
         text = json.dumps(content, sort_keys=True).encode()
+        limits.require_count(path, len(text), Line.largest, "bytes in a line")  # it could not be read again
         with path.open("ab", buffering=0) as file:
             file.truncate(end)
             try:

@@ -145,7 +145,8 @@ class MirroredStore(Store):
         """pyarrow's file system of the object store."""
         with self.errors():
             if self.scheme == "gs":
-                return fs.FileSystem.from_uri(f"gs://{self.base}?retry_limit_seconds={SILENT_S:.0f}")[0]
+                bucket = self.base.partition("/")[0]
+                return fs.FileSystem.from_uri(f"gs://{bucket}?retry_limit_seconds={SILENT_S:.0f}")[0]
             protocol, _, host = _endpoint().rpartition("://")
             return fs.S3FileSystem(
                 endpoint_override=host or None,
@@ -293,6 +294,10 @@ class MirroredStore(Store):
         sent = self.below(prefix) if changed else {}
         for name in changed & sent.keys():
             os.utime(self.root / name, ns=(sent[name][1], sent[name][1]))
+
+    def _supersede(self, cell: str) -> None:
+        self.refresh(f"cells/{cell}", weights=True)  # the machine that trained it may be another one
+        super()._supersede(cell)
 
     def refresh(self, *prefixes: str, weights: bool = False) -> None:
         """Download changes under these prefixes, and remove files that were removed. Pending files are left alone.

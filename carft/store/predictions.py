@@ -239,9 +239,10 @@ def _require_small(path: Path, facts: pq.FileMetaData, schema: pa.Schema) -> Non
     width = 0  # bytes of a row in memory; of a name those of its place in the list of names
     for field in schema:
         kind, length = field.type, 1
+        is_name = pa.types.is_string(kind) or pa.types.is_null(kind)
         if pa.types.is_fixed_size_list(kind):
             kind, length = kind.value_type, kind.list_size
-        if not (_is_number(kind) or (length == 1 and (pa.types.is_string(kind) or pa.types.is_null(kind)))):
+        if not (_is_number(kind) or is_name):
             raise CorruptFile(path, f"its column '{field.name}' is of a type that no table of results has")
         width += length * (kind.byte_width if _is_number(kind) else 4)
     stored = sum(group.total_byte_size for group in groups)

@@ -115,7 +115,7 @@ class ResultsFolder:
         facts: other fields of :class:`carft.store.journal.Line`.
         """
         chain = own_chain_path(self.root / JOURNAL, self.largest_part)
-        if kind in JOINING or not chain.is_file():
+        if kind in JOINING or not own_chain_path(self.root / JOURNAL).is_file():
             self.refresh(JOURNAL)
         self.make(chain.parent)
         with self.changing(f"{JOURNAL}/{chain.name}"):

@@ -145,8 +145,9 @@ def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[str, ..
             found.append(RANDOM_WEIGHTS)
         if cell.method.startswith("car_ft") and has_one_template(evidence, cell):
             found.append(ONE_TEMPLATE)
-        if attestation(record):
-            found.append(attestation(record))
+        attested = attestation(record)
+        if attested:
+            found.append(attested)
         if found:
             cautions[record.id] = tuple(found)
     return cautions

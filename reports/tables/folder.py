@@ -64,7 +64,7 @@ def problems(sources: Sources) -> pd.DataFrame:
     for view in sources.evidence.views():
         for study in view.dropped:
             size = f"{len(study.trials)} trials, {study.training.epochs} epochs"
-            why = f"another recipe or fewer trials than what {view.name} reports"
+            why = f"another recipe or way to select, or fewer trials, than what {view.name} reports"
             found.append(Note("study not used", f"{study.method} on {study.task}, {size}: {why}.", where=study.id))
         for study in view.studies:
             opened = view.cells(study.task, Entry(study.method))

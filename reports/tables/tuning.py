@@ -107,14 +107,13 @@ def history(view: Evidence) -> Iterator[TableRow]:
 
 @scope_table(
     "Ways to select",
-    "CAR-FT minus FT with winners chosen on validation: as reported and, where both were run, the other way (of each "
-    "task alone, or shared by its family). Where search cells were unsealed for it, also on test: an upper bound for "
-    "both sides, never a result.",
+    "CAR-FT minus FT with winners chosen on validation, as reported. Where search cells were unsealed for it, also "
+    "with winners chosen on test: an upper bound for both sides, never a result.",
     ["scope", "where", "selected_on"],
     points=("effect", "low", "high", "gap"),
 )
 def selection(view: Evidence) -> Iterator[TableRow]:
-    """CAR-FT minus FT under each way to select that was run, side by side, with the gap to the first one.
+    """CAR-FT minus FT with winners chosen on validation and, where that was run, on test, with the gap between them.
 
     One row per scope, set and way of selecting; effects are shares of 1. Oracle rows carry ``test (oracle)``.
     """

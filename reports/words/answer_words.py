@@ -19,7 +19,7 @@ from reports.analysis.null_checks import NullCheck, failures
 from reports.claims.claim import Verdict, each_once
 from reports.claims.verdicts import can_be_asked, doubts
 from reports.evidence.evidence import CAR_FT, FT, RANDOM, ZERO_SHOT, Entry, Evidence
-from reports.evidence.note import listed
+from reports.evidence.note import few, listed
 from reports.evidence.results import finished_trials
 from reports.words.verdict_words import doubt_words, interval_words, shown_word
 
@@ -137,6 +137,9 @@ def sentence_on(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict], c
         clauses = [*_recognised(evidence), *moved, *compared]
     if not compared and not moved:
         why = "fine-tuned cells were not evaluated yet"
+        broken = [task for task in evidence.tasks if task in evidence.archive.unreadable]
+        if broken:
+            why = f"the data of {few(broken)} are broken"
         if all(study.grid for study in evidence.studies):
             why = "nothing was tuned; the table equal_settings compares single settings"
         clauses.append(f"not measured: {why}")
@@ -159,6 +162,9 @@ def _moved(topic: Topic, evidence: Evidence) -> list[str]:
     for entry, name in ((FT, "plain fine-tuning"), (CAR_FT, "CAR-FT")):
         part = topic.difference(evidence, entry, ZERO_SHOT)
         if part is None:
+            continue
+        if math.isnan(part.estimate.effect):
+            moves.append(f"{name} cannot be compared")
             continue
         points, move = 100 * part.estimate.effect, "moved by"
         if part.low > 0:
@@ -188,10 +194,15 @@ def _compared(
         if part is None:
             continue
         unequal, damage = list(part.unequal), doubts(evidence, part.cells, failures(checks))
-        for verdict in decided if method == CAR_FT.method else ():
-            unequal += verdict.unequal
-            damage += verdict.damage
+        if method == CAR_FT.method:
+            for verdict in decided:
+                unequal += verdict.unequal
+                damage += verdict.damage
         doubt = doubt_words(each_once(unequal), each_once((*damage, *part.flaws)))
+        if math.isnan(part.estimate.effect):
+            reason = doubt or "they were not evaluated on the same images"
+            yield f"{evidence.methods[method].label} and plain fine-tuning cannot be compared, since {reason}"
+            continue
         words = _against_ft(evidence.methods[method].label, part, equivalence_of(evidence, topic.needs, [part]))
         yield f"{words}, in doubt: {doubt}" if doubt else words
 
@@ -199,8 +210,6 @@ def _compared(
 def _against_ft(name: str, part: Part, equivalence: float | None) -> str:
     """A method minus plain fine-tuning. equivalence: the margin that the interval lies within; None for none."""
     effect, interval = part.estimate.effect, interval_words(part)
-    if math.isnan(effect):
-        return f"{name} and plain fine-tuning cannot be compared"
     if part.low > 0 or part.high < 0:
         side = "above" if effect > 0 else "below"
         return f"{name} is {abs(100 * effect):.1f} points {side} plain fine-tuning ({interval})"

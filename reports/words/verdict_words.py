@@ -112,14 +112,14 @@ def doubt_words(unequal: Sequence[Note], damage: Sequence[Note]) -> str:
 
 
 def first_sight(verdict: Verdict) -> str:
-    """Why the verdict is not what its effect and interval seem to say, in a sentence; mostly empty."""
+    """What effect and interval do not show: a doubt, why the claim is open, or the margin; empty if there is none."""
     shown = verdict.shown
     if shown is None or not shown.deciding or math.isnan(shown.low):
         return ""
     if verdict.flag:
         return f"In doubt: {doubt_words(verdict.unequal, verdict.damage)}."
     if verdict.direction == "open":
-        return "" if shown.low <= 0 <= shown.high else verdict.decision.reasons[0]
+        return "" if shown.low <= 0 <= shown.high else next(iter(verdict.decision.reasons), "")
     if verdict.direction == NO_DIFFERENCE or not shown.margin:
         return ""
     own = ", this audit's own" * verdict.asked.has_own_margin
@@ -139,7 +139,7 @@ def beside_words(verdict: Verdict) -> str:
         return ""
     for part in verdict.parts:
         is_mean = part.place in (MEAN_OF_SUITES, MEAN_OF_TASKS) and part.pooling == Pooling.FIXED
-        if is_mean and not part.deciding and part.sides == verdict.shown.sides:
+        if is_mean and not part.deciding and part.sides == verdict.shown.sides and not math.isnan(part.estimate.effect):
             return f"{part.place} {100 * part.estimate.effect:+.1f} ({interval_words(part)})"
     return ""
 

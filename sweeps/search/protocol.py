@@ -404,7 +404,7 @@ class Protocol:
         """Kind of job -> cells of the whole sweep that it computes; those of ``oracle`` are the searched ones."""
         cells: Counter[JobKind] = Counter({"confirm": len(self.untrained_jobs)})
         for study in self.studies:
-            for kind, jobs in study.planned_jobs.items():
+            for kind, jobs in self.progress(study).planned_jobs.items():
                 cells[kind] += jobs * self.cells_of(kind)
         del cells["oracle"]
         return cells
@@ -441,7 +441,7 @@ class Protocol:
         earlier = [cells for search, cells in confirmed.items() if search < study.search]
         content = self.progress(study).file(self.running, study.id in self._oracle)
         is_open = not content.confirm and not content.too_few
-        if on_disk is not None and is_open and not study.sampler.is_fixed:
+        if on_disk is not None and is_open and study.learns:
             # the winner of fewer trials stands until the added ones have ended
             content = content.model_copy(update={"winner": on_disk.winner, "confirm": on_disk.confirm})
         content = with_extension(on_disk, content, self.store, earlier)

@@ -68,6 +68,8 @@ class LiveTrackers:
         if not reason:
             with suppress(OSError):
                 reason = self.log.read_text(encoding="utf-8", errors="replace").rstrip().rpartition("\n")[2]
+        if not reason and self.process is not None:
+            reason = f"the trackers ended with exit code {self.process.poll()}"
         self.warned = True
         self.warn(f"Warning: {reason.rstrip('.')}. No record is affected; the same command shows what is missing.")
 

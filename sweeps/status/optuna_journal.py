@@ -62,7 +62,9 @@ class OptunaJournal:
         for name in self.store.study_names():
             changed = self.store.study_path(name).stat().st_mtime_ns
             before, _ = self.studies.get(name, (0, None))
-            content = self.store.study(name) if changed != before else None
+            if changed == before:
+                continue
+            content = self.store.readable(self.store.study_path(name), StudyFile)
             if content is not None:
                 self.studies[name] = changed, content
 
@@ -98,7 +100,7 @@ class OptunaJournal:
             low, high, _ = study.space[name]
             ranges[name] = FloatDistribution(min(low, tried), max(high, tried), log=True)
         state, value, validated, began, ended = TrialState.RUNNING, None, {}, None, None
-        if trial.cell in self.finished:
+        if trial.cell in self.finished or (trial.status == "done" and self.store.is_done(trial.cell)):
             record, history = self.store.read(trial.cell), self.store.history(trial.cell)
             state, value = TrialState.COMPLETE, record.metrics["val/top1"]
             if "val/top1" in history:

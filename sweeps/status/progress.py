@@ -46,12 +46,12 @@ class ProgressDisplay:
 
     def update(self) -> None:
         """Display the current state."""
+        ended = len(self.protocol.done) + len(self.protocol.pruned)
         if self.progress is not None:
-            ended = len(self.protocol.done) + len(self.protocol.pruned)
             self.progress.update(self.bar, completed=ended, note=self._note())
         elif time.monotonic() - self.last_line > LINE_EVERY_S:
             self.last_line = time.monotonic()
-            self.console.print(f"{len(self.protocol.done)}/{self.protocol.total()} cells  {self._note()}")
+            self.console.print(f"{ended}/{self.protocol.total()} cells  {self._note()}")
 
     def close(self) -> None:
         """Restore the terminal."""

@@ -293,10 +293,10 @@ def test_the_slurm_script_starts_one_ray_on_every_node(tmp_path: Path, nodes: in
 
 
 def test_the_slurm_script_copies_packed_data_to_a_disk_of_each_node(tmp_path: Path) -> None:
-    packed, disk = tmp_path / "packed", tmp_path / "disk"
+    packed, disk = tmp_path / "packed", tmp_path / f"carft-data-{os.getuid()}"
     (packed / "pets").mkdir(parents=True)
     (packed / "pets" / "train-000000.tar").write_text("images")
-    env = slurm_job(tmp_path, 1) | {"PACKED": str(packed), "DATA": str(disk)}
+    env = slurm_job(tmp_path, 1) | {"PACKED": str(packed), "DISK": str(tmp_path)}
     disk.mkdir()  # of a job that was cut short
     write_program(tmp_path / "ray", '#!/bin/bash\n[ "$1" = status ] || exec sleep 600\n')
     write_program(tmp_path / "python", '#!/bin/bash\necho "$@" >>python.txt\n')
@@ -305,7 +305,7 @@ def test_the_slurm_script_copies_packed_data_to_a_disk_of_each_node(tmp_path: Pa
     )
     assert done.returncode == 0, done.stderr
     assert (disk / "pets" / "train-000000.tar").read_text() == "images"
-    assert not [*tmp_path.glob("disk.*")]
+    assert not [*tmp_path.glob("*.job-*")]
     assert f"--data {disk}" in (tmp_path / "python.txt").read_text()
 
 

@@ -161,7 +161,6 @@ def test_what_the_findings_say_of_photographs_follows_from_their_tables() -> Non
     findings = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
     words = f"CAR-FT keeps {of_drawings:.0f} and {saved:.0f} % of that ({held_out:.0f} on held-out domains"
     assert words in findings
-    assert 200 / 3 <= saved <= of_drawings <= 75  # README: two thirds to three quarters
     claims = pd.read_csv(AUDIT / "photographs" / "tables" / "claims.csv").set_index("claim")
     assert "at most +0.15 points" in claims.loc["C4m", "reason"] and "the gain is at most 0.15 points" in findings
 

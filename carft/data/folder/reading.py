@@ -174,6 +174,8 @@ def _images_below(folder: Path, others: Counter[str], depth: int = 0) -> Iterato
     """Yield the images below a folder, by name, and count other files by their ending. No folder has none."""
     has_images = False
     for entry in entries_of(folder):
+        if entry.is_symlink() and not Path(entry.path).exists():
+            raise UserError(f"'{entry.path}' is a link to nothing.", "Restore its target, or remove the link.")
         if entry.is_dir():
             if depth < DEEPEST:  # a link may lead to a folder above
                 yield from _images_below(folder / entry.name, others, depth + 1)

@@ -259,6 +259,10 @@ def test_tables_above_the_limits_are_not_read(small: Store) -> None:
     assert path.stat().st_size < limits.MIB
     with pytest.raises(CorruptFile, match="300,000,000 bytes of names, and at most"):
         small.prediction_table(cell, "val")
+    lists = pa.array([["x"]] * table.num_rows, pa.list_(pa.string(), 1))
+    pq.write_table(table.drop_columns("image").append_column("image", lists), path)
+    with pytest.raises(CorruptFile, match="of a type that no table of results has"):
+        small.prediction_table(cell, "val")
     pq.write_table(pa.table({f"x{k}": [0] for k in range(limits.COLUMNS + 1)}), path)
     with pytest.raises(CorruptFile, match="257 columns, and at most 256"):
         small.prediction_table(cell, "val")
