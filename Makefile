@@ -8,9 +8,8 @@ ARCHIVES := audit audit/photographs
 PYTEST := $(BIN)/python -m pytest --durations=10
 # a third process computes while others wait for Ray or a browser
 PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
-RAY_FAULTS := tests/sweeps/faults/test_faults_of_ray.py tests/sweeps/faults/test_faults_of_clusters.py
 
-.PHONY: help demo docs test test-full test-ray test-all lint lock reference audit-report bench reliability clean
+.PHONY: help demo docs test test-full test-ray test-all lint lock reference audit-report bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,11 +33,11 @@ demo: $(BIN)/.installed  ## nine tasks, five suites, one report
 test: $(BIN)/.installed  ## every behaviour once, with real Ray and a real browser; prints its ten slowest
 	$(PYTEST) -m "not full" $(PARALLEL)
 
-test-full: $(BIN)/.installed  ## what `test` leaves out: faults, every command on every kind of task, object stores
-	$(PYTEST) -m full $(PARALLEL) $(addprefix --ignore=,$(RAY_FAULTS))
+test-full: $(BIN)/.installed  ## what `test` leaves out: faults, every command on every kind of task
+	$(PYTEST) -m "full and not ray" $(PARALLEL)
 
-test-ray: $(BIN)/.installed  ## faults of Ray's own processes and of its nodes; for an idle machine
-	$(PYTEST) $(RAY_FAULTS)
+test-ray: $(BIN)/.installed  ## faults of Ray's processes and nodes, clusters, object stores; for an idle machine
+	$(PYTEST) -m ray
 
 test-all: test test-full test-ray  ## every test
 
@@ -72,13 +71,6 @@ audit-report: $(BIN)/.installed  ## the reports of the published records, in bui
 
 bench: $(BIN)/.installed  ## ratios of speed against their targets; 15 minutes, for an idle machine
 	$(BIN)/python -m benchmarks
-
-reliability: $(BIN)/.installed  ## what faults cost, measured into docs/reliability.md; about five minutes
-	mkdir -p build
-	rm -f build/reliability.jsonl
-	CARFT_RELIABILITY=build/reliability.jsonl $(BIN)/python -m pytest tests/sweeps/faults/test_faults.py $(RAY_FAULTS)
-	cp build/reliability.jsonl tests/sweeps/faults/measured.jsonl
-	$(BIN)/python -m tests.support.reliability build/reliability.jsonl docs/reliability.md
 
 clean:  ## remove what make built
 	rm -rf $(VENV) build dist *.egg-info

@@ -54,6 +54,8 @@ LONGEST = (
 os.environ["PYTHONPATH"] = str(ROOT)
 # processes of tests share the cores: one thread each, as cells have
 os.environ["OMP_NUM_THREADS"] = "1"
+# by default Ray's workers yield to all others: beside a second process of tests a sweep takes five times as long
+os.environ |= {"RAY_worker_niceness": "0"}
 #: a file system in memory makes a small file fifty times faster than a disk, and a run makes tens of thousands
 MEMORY = Path("/dev/shm")
 #: bytes that must be free in it and in the machine; a run takes less than half

@@ -13,7 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,6 @@ SWEEP, CELLS = (*SMALL, "--trials", 4), 6
 SECONDS = 900
 #: of Ray's processes, those that look once a minute whether they are still needed
 AGENTS = {"ray::DashboardAgent", "ray::RuntimeEnvAgent"}
-#: where the suite writes what it measured, when asked to
-WANTED = "CARFT_RELIABILITY"
 
 #: what of a finished cell may not change: path -> (time of its last change in ns, digest)
 Files = Mapping[str, tuple[int, str]]
@@ -187,25 +185,20 @@ class Toll:
     """What a fault cost. finished: cells that were done when it happened; lost: of these, gone or changed in the end;
     repeated: of these, begun again; all: cells of the whole sweep in the end."""
 
-    fault: str
     finished: int
     lost: int
     repeated: int
     all: int
 
 
-def toll(fault: str, before: Mapping[str, Files], results: Path) -> Toll:
-    """Compare what was finished when a fault happened with what is there in the end; noted when asked for."""
+def toll(before: Mapping[str, Files], results: Path) -> Toll:
+    """Compare what was finished when a fault happened with what is there in the end."""
     after = finished(results)
     lost = [cell for cell, files in before.items() if _of_cell(after.get(cell, {})) != _of_cell(files)]
     repeated = [
         cell for cell, files in before.items() if not _logs(files).items() <= _logs(after.get(cell, {})).items()
     ]
-    found = Toll(fault, len(before), len(lost), len(repeated), len(after))
-    if WANTED in os.environ:
-        with Path(os.environ[WANTED]).open("a") as stream:
-            stream.write(json.dumps(asdict(found)) + "\n")
-    return found
+    return Toll(len(before), len(lost), len(repeated), len(after))
 
 
 def _of_cell(files: Files) -> Files:

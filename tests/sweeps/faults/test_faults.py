@@ -164,8 +164,8 @@ def undisturbed(results: Path) -> None:
     protocol.write_studies()
 
 
-def require_nothing_lost(story: Story, fault: str, description: str) -> None:
-    paid = toll(description, story.before[fault], story.results)
+def require_nothing_lost(story: Story, fault: str) -> None:
+    paid = toll(story.before[fault], story.results)
     assert (paid.lost, paid.repeated, paid.all) == (0, 0, CELLS)
     assert 0 < paid.finished < CELLS
 
@@ -184,7 +184,7 @@ def test_a_second_sweep_on_the_folder_is_refused_at_once_and_harms_nothing(story
     assert story.second is not None and story.second.returncode == 2
     assert f"Another sweep works in '{story.results}': process " in story.second.stderr
     assert "Traceback" not in story.second.stderr
-    require_nothing_lost(story, "second sweep", "a second sweep on the same folder")
+    require_nothing_lost(story, "second sweep")
 
 
 def test_the_cell_of_a_killed_worker_runs_again_in_the_same_sweep(story: Story) -> None:
@@ -193,7 +193,7 @@ def test_the_cell_of_a_killed_worker_runs_again_in_the_same_sweep(story: Story) 
     assert len(sweeps) == 2 and len(set(sweeps)) == 1
     assert f"{log.stem} runs again, 2 of 3 times at most: lost: " in story.said["worker killed"]
     assert "Traceback" not in story.said["worker killed"]
-    require_nothing_lost(story, "worker killed", "kill -9 of a worker process")
+    require_nothing_lost(story, "worker killed")
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
@@ -201,24 +201,24 @@ def test_a_signal_stops_a_sweep_cleanly(story: Story, name: str, code: int) -> N
     assert story.codes[name] == code, story.said[name]
     assert "the same command goes on where it stopped" in story.said[name]
     assert "Traceback" not in story.said[name]
-    require_nothing_lost(story, name, f"{name} to the sweep")
+    require_nothing_lost(story, name)
 
 
 def test_a_driver_that_is_killed_loses_nothing_that_is_finished(story: Story) -> None:
     assert story.codes["driver killed"] == -signal.SIGKILL
-    require_nothing_lost(story, "driver killed", "kill -9 of the sweep's own process")
+    require_nothing_lost(story, "driver killed")
 
 
 def test_a_folder_that_goes_away_is_waited_for(story: Story) -> None:
     assert "Traceback" not in story.said["folder away"]
-    require_nothing_lost(story, "folder away", "the results folder goes away and comes back")
+    require_nothing_lost(story, "folder away")
 
 
 def test_a_full_disk_is_waited_for(story: Story) -> None:
     if not story.own_disk:
         pytest.skip("no file system can be mounted here: it takes root")
     assert "No space left" in story.said["disk full"] and "Traceback" not in story.said["disk full"]
-    require_nothing_lost(story, "disk full", "the disk is full, then has room again")
+    require_nothing_lost(story, "disk full")
 
 
 def test_sigterm_while_ray_starts_ends_the_sweep_and_what_it_began(tmp_path: Path, gate: Gate) -> None:

@@ -1,7 +1,6 @@
 """Processes of Ray that are killed in the middle of work, as the kernel does where memory runs out.
 
-Cells compute nothing (``tests/support/dry.py``), and trials wait until they are let go (``tests/support/held.py``):
-whatever happens meets all of them half way, and nothing rests on time or on how many cells there are.
+Cells compute nothing (``tests/support/dry.py``), and trials wait at a gate: what happens meets all of them half way.
 """
 
 from __future__ import annotations
@@ -19,12 +18,13 @@ from carft.store.records import Store
 from carft.store.sweep_state import read_states
 from sweeps.ray_backend.ray_monitor import RESUME_HINT
 from sweeps.recipes.loading import load_recipe
-from tests.support import dry, held
+from tests.support import dry
 from tests.support.faults import Files, Sweep, began, below, finished, outcome, repeated_jobs, require_gone, toll
-from tests.support.helpers import ROOT, environment
+from tests.support.gates import Gate
+from tests.support.helpers import ROOT
 from tests.support.nodes import SOON, Nodes, raylet
 
-pytestmark = [pytest.mark.slow, pytest.mark.full]
+pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.ray]
 
 TASKS, METHODS, TRIALS = ["icons-3/mix-7", "icons-3/mix-9"], ["zeroshot", "ft"], 6
 ASKED = ("--tasks", ",".join(TASKS), "--methods", ",".join(METHODS), "--trials", TRIALS, "--seeds", 3)
@@ -37,20 +37,20 @@ Before = Mapping[str, Files]
 
 
 @contextlib.contextmanager
-def sweeping(results: Path, *arguments: object) -> Iterator[Sweep]:
-    env = {**environment(), **held.ENVIRONMENT}
-    sweep = Sweep(results, "miniature", *ASKED, *arguments, env=env)
+def sweeping(results: Path, gate: Gate, *arguments: object) -> Iterator[Sweep]:
+    sweep = Sweep(results, "miniature", *ASKED, *arguments, gate=gate, env=dry.ENVIRONMENT)
     try:
         yield sweep
     finally:
         sweep.kill()
 
 
-def met(sweep: Sweep, slots: int, known: Container[int] = ()) -> dict[int, str]:
+def met(sweep: Sweep, gate: Gate, slots: int, known: Container[int] = ()) -> dict[int, str]:
     """Process -> trial, once the zero-shot cells are finished and a trial waits in every slot; none of ``known``."""
 
     def waiting() -> dict[int, str]:
-        return {process: job for process, job in held.waiting(sweep).items() if process not in known}
+        there = (process for process in gate.held() if process not in known and Path(f"/proc/{process}").is_dir())
+        return {process: gate.held()[process] for process in there}
 
     sweep.until(lambda: len(finished(sweep.results)) == len(TASKS), "zero-shot is finished")
     sweep.until(lambda: len(waiting()) >= slots, "a trial waits in every slot")
@@ -63,9 +63,9 @@ def own(sweep: Sweep, title: str) -> int:
     return found
 
 
-def require_whole(sweep: Sweep, fault: str, before: Before, tmp_path: Path) -> None:
+def require_whole(sweep: Sweep, before: Before, tmp_path: Path) -> None:
     """Nothing of it shows in the results, and people read sentences only."""
-    paid = toll(fault, before, sweep.results)
+    paid = toll(before, sweep.results)
     assert (paid.finished, paid.lost, paid.repeated, paid.all) == (len(TASKS), 0, 0, CELLS)
     assert not Store(sweep.results).failed()
     if not (tmp_path / "calm").exists():
@@ -99,12 +99,14 @@ DEATHS = (
 RESUMES = "Finished cells are kept; the same command goes on where it stopped."
 
 
-def test_a_sweep_whose_own_ray_dies_ends_in_a_sentence_and_goes_on_with_the_same_command(tmp_path: Path) -> None:
+def test_a_sweep_whose_own_ray_dies_ends_in_a_sentence_and_goes_on_with_the_same_command(
+    tmp_path: Path, gate: Gate
+) -> None:
     results, seen, before = tmp_path / "results", dict[int, int](), dict[str, Before]()
     known: dict[int, str] = {}
     for fault, title, says, code in DEATHS:
-        with sweeping(results) as sweep:
-            known |= met(sweep, os.cpu_count() or 1, known)
+        with sweeping(results, gate) as sweep:
+            known |= met(sweep, gate, os.cpu_count() or 1, known)
             before[fault] = finished(results)
             seen |= {process: began(process) for process in below(sweep.process.pid)}
             os.kill(own(sweep, title), signal.SIGKILL)
@@ -114,12 +116,12 @@ def test_a_sweep_whose_own_ray_dies_ends_in_a_sentence_and_goes_on_with_the_same
         assert any(f"{words} {RESUMES}" in sweep.said for words in says), sweep.said
         require_quiet(sweep)
         assert read_states(Store(results))[-1].outcome == ("broken" if code == 2 else "stopped")
-    held.let_go(results)
-    with sweeping(results, "--json") as sweep:
+    gate.open()
+    with sweeping(results, gate, "--json") as sweep:
         assert sweep.end() == 0, sweep.said
     assert (sweep.answer["cells_done"], sweep.answer["cells_reused"]) == (CELLS - len(TASKS), len(TASKS))
-    for fault, files in before.items():
-        require_whole(sweep, fault, files, tmp_path)
+    for files in before.values():
+        require_whole(sweep, files, tmp_path)
     require_gone(seen)
 
 
@@ -141,20 +143,20 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
         found.cluster.shutdown()
 
 
-def test_all_nodes_of_a_cluster_are_killed_and_one_comes_back(workers: Workers, tmp_path: Path) -> None:
+def test_all_nodes_of_a_cluster_are_killed_and_one_comes_back(workers: Workers, tmp_path: Path, gate: Gate) -> None:
     results, there = tmp_path / "results", [workers.add(cpus=1), workers.add(cpus=1)]
-    with sweeping(results, "--gpus", 0, "--address", workers.cluster.address, "--patience", 600) as sweep:
-        first, before = met(sweep, 2), finished(results)
+    with sweeping(results, gate, "--gpus", 0, "--address", workers.cluster.address, "--patience", 600) as sweep:
+        first, before = met(sweep, gate, 2), finished(results)
         for node in there:
             workers.kill(node)
         for trial in first.values():
             sweep.until(lambda t=trial: f"{t} runs again, " in sweep.said, "the sweep knows that all are gone")
         workers.add(cpus=2)
-        assert set(met(sweep, 2, known=first).values()) == set(first.values())
-        held.let_go(results)
+        assert set(met(sweep, gate, 2, known=first).values()) == set(first.values())
+        gate.open()
         assert sweep.end() == 0, sweep.said
     assert repeated_jobs(results) == set(first.values())
-    require_whole(sweep, "kill -9 of all nodes of a cluster, one comes back", before, tmp_path)
+    require_whole(sweep, before, tmp_path)
 
 
 KILLED_RAYLET = "kill -9 of the raylet that a sweep on a cluster is attached to"
@@ -162,15 +164,15 @@ KILLED_HEAD = "kill -9 of the head of a cluster, and a new one"
 
 
 def test_a_sweep_that_loses_the_head_or_its_own_node_says_so_and_goes_on_with_a_new_one(
-    workers: Workers, tmp_path: Path
+    workers: Workers, tmp_path: Path, gate: Gate
 ) -> None:
     """Other nodes live on."""
     results, before, known = tmp_path / "results", dict[str, Before](), dict[int, str]()
     for fault in (KILLED_RAYLET, KILLED_HEAD):
         address = workers.cluster.address
         workers.add(cpus=1)
-        with sweeping(results, "--gpus", 0, "--address", address, "--patience", 600) as sweep:
-            known |= met(sweep, 1, known)
+        with sweeping(results, gate, "--gpus", 0, "--address", address, "--patience", 600) as sweep:
+            known |= met(sweep, gate, 1, known)
             before[fault] = finished(results)
             if fault == KILLED_RAYLET:
                 os.kill(raylet(workers.cluster.head_node), signal.SIGKILL)
@@ -187,8 +189,8 @@ def test_a_sweep_that_loses_the_head_or_its_own_node_says_so_and_goes_on_with_a_
         workers.cluster.shutdown()
         workers.restart()
     workers.add(cpus=1)
-    held.let_go(results)
-    with sweeping(results, "--gpus", 0, "--address", workers.cluster.address) as sweep:
+    gate.open()
+    with sweeping(results, gate, "--gpus", 0, "--address", workers.cluster.address) as sweep:
         assert sweep.end() == 0, sweep.said
-    for fault, files in before.items():
-        require_whole(sweep, fault, files, tmp_path)
+    for files in before.values():
+        require_whole(sweep, files, tmp_path)

@@ -14,7 +14,7 @@ from tests.support.faults import Sweep, began, below, records, repeated_jobs, re
 from tests.support.gates import closed_gate
 from tests.support.helpers import TASK
 
-pytestmark = [pytest.mark.slow, pytest.mark.full]
+pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.ray]
 
 TRIALS = 12
 ASKED = ("miniature", "--tasks", TASK, "--methods", "zeroshot,ft", "--sampler", "tpe", "--trials", TRIALS, "--seeds", 1)

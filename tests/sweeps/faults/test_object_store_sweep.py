@@ -24,7 +24,7 @@ from tests.support.faults import SMALL, Sweep
 from tests.support.gates import Gate, closed_gate
 from tests.support.helpers import TASK, run_cli
 
-pytestmark = [pytest.mark.slow, pytest.mark.full]
+pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.ray]
 
 PREFIX = "runs/one"
 URL = f"s3://{BUCKET}/{PREFIX}"

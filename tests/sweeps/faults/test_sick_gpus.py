@@ -17,7 +17,7 @@ from tests.support.helpers import TASK, run_cli
 from tests.support.nodes import Nodes
 from tests.support.sick import environment
 
-pytestmark = [pytest.mark.slow, pytest.mark.full]
+pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.ray]
 
 ASKED = ("miniature", "--tasks", TASK, "--methods", "zeroshot,ft", "--trials", 6, "--seeds", 3)
 #: zero-shot, six trials and three confirm cells

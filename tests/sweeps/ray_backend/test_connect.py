@@ -101,6 +101,7 @@ def planned(nodes: Nodes, folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.full
+@pytest.mark.ray
 def test_a_plan_for_a_cluster_is_of_the_slowest_card_that_its_nodes_have(nodes: Nodes, tmp_path: Path) -> None:
     """The head has no GPU, and this machine has none either."""
     nodes.add(cpus=2, gpus=8, card="H100")

@@ -110,6 +110,7 @@ def test_a_plan_knows_that_cells_on_one_gpu_slow_each_other_down() -> None:
 
 
 @pytest.mark.full
+@pytest.mark.ray
 @pytest.mark.slow
 def test_three_cells_run_at_a_time_on_the_one_gpu_of_a_cluster(nodes: Nodes, gate: Gate, tmp_path: Path) -> None:
     results = tmp_path / "results"

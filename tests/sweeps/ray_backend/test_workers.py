@@ -116,6 +116,7 @@ def without_post_hoc(store: Store, folder: Path) -> Store:
 
 
 @pytest.mark.full
+@pytest.mark.ray
 def test_workers_of_ray_train_give_the_same_bits(on_two: Store, cells: dict[str, Cell], tmp_path: Path) -> None:
     """A sweep of such cells is in tests/sweeps/faults."""
     cell = cells["car_ft"]
@@ -125,6 +126,7 @@ def test_workers_of_ray_train_give_the_same_bits(on_two: Store, cells: dict[str,
 
 
 @pytest.mark.full
+@pytest.mark.ray
 def test_workers_ask_their_own_ray_also_where_the_machine_names_another() -> None:
     run_alone(ask_own_state)
 

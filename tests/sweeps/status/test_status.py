@@ -304,6 +304,7 @@ def test_the_state_is_written_while_a_gpu_does_not_answer(store: Store, monkeypa
 
 
 @pytest.mark.full
+@pytest.mark.ray
 @pytest.mark.slow
 def test_gpus_of_every_node_are_seen_and_a_node_that_goes_is_no_error(
     nodes: Nodes, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
