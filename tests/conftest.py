@@ -26,6 +26,7 @@ from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import run_cell
 from tests.support.browsing import CHROMIUM, FLAGS, PATIENCE_MS
+from tests.support.drawn import share_drawings
 from tests.support.gates import Gate, closed_gate
 from tests.support.helpers import LR, ROOT, quick_cell
 from tests.support.processes import with_few_images
@@ -75,6 +76,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
     _SHARED = tempfile.TemporaryDirectory(prefix="carft-tests-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT"))
     os.environ["CARFT_INDEXES"] = os.environ["CARFT_PLANTED"] = _SHARED.name
+
+share_drawings()
 
 settings.register_profile(
     "carft", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]

@@ -35,7 +35,7 @@ def with_few_images(context: CellContext) -> CellContext:
 
 def run_processes(work: Callable[..., None], arguments: tuple[object, ...], count: int) -> None:
     """Call ``work(rank, *arguments)`` in so many processes: forks of one that imports and draws once for all."""
-    get_context("forkserver").set_forkserver_preload(["tests.support.drawn"])
+    get_context("forkserver").set_forkserver_preload(["tests.support.forked"])
     start_processes(work, arguments, nprocs=count, start_method="forkserver")
 
 
