@@ -30,7 +30,7 @@ from carft.models.heads import context_logits
 from carft.models.network import Network, Prompts
 from carft.store.mirror import VARIABLE
 from carft.store.records import Store
-from carft_cli.results import list_cells
+from carft_cli.ls import list_cells
 from reports.build import build_report
 from reports.evidence.views import read_evidence
 from reports.figures.figure import figures

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import wraps
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from carft_cli.console import cell_text, out, print_json, print_rows
-from carft_cli.declare import OUTPUT, option
+from carft_cli.declare import OUTPUT, option, parameters_of, settings_of
 
 AsJson = Annotated[bool, option(OUTPUT, "Print JSON on stdout, nothing else.", "--json")]
 Rows = list[dict[str, Any]]
@@ -33,15 +33,19 @@ class Answer:
 def answering(command: Callable[..., Answer]) -> Callable[..., None]:
     """Turn a command that returns an :class:`Answer` into one that prints it and exits with its code.
 
-    It has the option ``--json``, of which the command is not told.
+    The command has the options that are its parameters, or the fields of the one dataclass that it takes; and
+    ``--json``, of which it is not told.
     """
-    signature = inspect.signature(command, eval_str=True)
+    parameters = list(inspect.signature(command, eval_str=True).parameters.values())
+    settings = parameters[0].annotation if parameters else None
+    if is_dataclass(settings):
+        parameters = parameters_of(settings)
     as_json = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=AsJson)
-    parameters = [*signature.parameters.values(), as_json]
+    parameters.append(as_json)
 
     @wraps(command)
     def call(as_json: bool, **options: Any) -> None:
-        answer = command(**options)
+        answer = command(settings_of(settings, options)) if is_dataclass(settings) else command(**options)
         if as_json:
             print_json(answer.facts)
         else:
@@ -49,7 +53,7 @@ def answering(command: Callable[..., Answer]) -> Callable[..., None]:
         if answer.code:
             raise SystemExit(answer.code)
 
-    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return call
 

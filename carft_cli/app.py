@@ -1,7 +1,6 @@
 """The application: all commands under one name, and how errors end it."""
 
 import errno
-import re
 import sys
 from typing import NoReturn
 
@@ -39,19 +38,11 @@ for command in (plan, doctor, train, combine, ls):
 for group, name in ((results_group, "results"), (model_group, "model"), (data_group, "data")):
     app.add_typer(group, name=name, rich_help_panel=MORE)
 
-#: control characters that no argument may hold; tab and line feed may stand in a file's name
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 #: packages of the extra ``train``, as they are imported
 TRAINING = {"torch", "torchvision", "open_clip", "huggingface_hub", "safetensors"}
 TRAINING |= {"ray", "grpc", "optuna", "tensorboardX"}
 #: package -> the extra that brings it
 EXTRAS = dict.fromkeys(TRAINING, "train") | {"tensorboardX": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
-#: option of Ray Tune -> what takes its place here
-OF_RAY = {
-    "--search-alg": "Choose how trials are proposed with --sampler sobol, random or tpe.",
-    "--num-samples": "Give the number of trials of each search with --trials.",
-    "--scheduler": "Choose how trials are stopped early with --pruner halving or median.",
-}
 #: command of an earlier version -> what takes its place
 EARLIER = {
     "audit": "Sweep one recipe after another into one folder of results, then report (docs/protocol.md).",
@@ -105,14 +96,9 @@ def main() -> None:
 
 
 def _require_known(arguments: list[str]) -> None:
-    """Raise ``UserError`` for characters that no argument has, options of Ray Tune and commands of earlier versions."""
+    """Raise ``UserError`` for an argument that is no text, and for a command of an earlier version."""
     for argument in arguments:
         require_utf8(argument)
-        if CONTROL.search(argument):  # typer would print it as it is
-            raise UserError("An argument holds a control character.", "Rename the file, or type the argument.")
-        name = argument.partition("=")[0].replace("_", "-")
-        if name in OF_RAY:
-            raise UserError(f"There is no option {name}.", OF_RAY[name])
     for command in (arguments[:1], arguments[:2]):
         name = " ".join(command)
         if name in EARLIER:

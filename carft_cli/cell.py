@@ -14,13 +14,14 @@ from carft.config.settings import ProtocolSettings
 from carft.core.errors import UserError, unknown
 from carft_cli.answer import Answer, Shown, answering, bold
 from carft_cli.console import err, percent, split
-from carft_cli.declare import OUTPUT, RUN, Options, option, takes
+from carft_cli.declare import OUTPUT, RUN, Options, option
 from carft_cli.options import (
     Data,
     Device,
     ExecutionOptions,
     ModelOptions,
     PluginOptions,
+    ResultsOptions,
     ResultsPath,
     TaskName,
     TasksFilePath,
@@ -28,7 +29,6 @@ from carft_cli.options import (
     execution_here,
     existing,
     given,
-    known_catalog,
     named_values,
     task_of_file,
 )
@@ -86,7 +86,6 @@ class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
 
 
 @answering
-@takes(TrainSettings)
 def train(settings: TrainSettings) -> Answer:
     """Run one cell in this process, without Ray. A finished cell is not run again.
 
@@ -166,19 +165,17 @@ model_group = typer.Typer(no_args_is_help=True, help="The pretrained model befor
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckSettings(ModelOptions):
+class CheckSettings(ModelOptions, ResultsOptions):
     """Everything that `model check` is asked for."""
 
     task: TaskName = "imagenet"
     device: Device = "auto"
     data: Data = None
-    results: ResultsPath = "results"
     tasks_file: TasksFilePath = None
 
 
 @model_group.command()
 @answering
-@takes(CheckSettings)
 def check(settings: CheckSettings) -> Answer:
     """Measure the zero-shot row and the context row, and hold them against what others measured, before any training.
 
@@ -187,7 +184,7 @@ def check(settings: CheckSettings) -> Answer:
     from carft.catalog.resolve import specify
 
     model, pretrained = settings.weights()
-    task, catalog = task_of_file(known_catalog(settings.results), settings.tasks_file, settings.task)
+    task, catalog = task_of_file(settings.catalog(), settings.tasks_file, settings.task)
     precision = _precision_of_sweep(task, catalog)
     cell = specify(task, "zeroshot", {}, model=model, pretrained=pretrained, precision=precision, catalog=catalog)
     store = begin_run(settings.results, catalog, [cell.task], [], cell, settings.data)

@@ -1,9 +1,12 @@
-"""Options of a command: fields of a frozen dataclass, or made from a class of settings."""
+"""Options of a command: fields of a frozen dataclass, or made from a class of settings.
+
+Such a dataclass inherits the options that several commands share. A field is one option (``Annotated`` with
+:func:`option`), or a dict of the given ones of :class:`Options`.
+"""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
-from functools import wraps
 from typing import Annotated, Any, Optional, TypeVar, get_type_hints
 
 import typer
@@ -26,7 +29,6 @@ PANELS = (
 RUN, SEARCH, WHERE, DATA, OUTPUT, MORE_RUN, MORE_SEARCH, MORE_WHERE, MORE_DATA = PANELS
 
 Declared = TypeVar("Declared")
-Result = TypeVar("Result")
 
 
 def option(panel: str, text: str, *names: str, **more: Any) -> Any:
@@ -69,26 +71,6 @@ class Options:
                 kind = str  # so that the class of settings refuses, as everywhere
             made = option(panel, words, *flags, metavar=names)
             yield _parameter(name, Annotated[Optional[kind], made], None)  # noqa: UP045  # a type made at run time
-
-
-def takes(settings: type[Declared]) -> Callable[[Callable[[Declared], Result]], Callable[..., Result]]:
-    """Turn ``command(settings)`` into a function that Typer reads: one parameter for each option of ``settings``.
-
-    ``settings`` is a frozen dataclass, which inherits the options that several commands share. A field is an option
-    (``Annotated`` with :func:`option`), or a dict of the given ones of :class:`Options`.
-    """
-
-    def decorate(command: Callable[[Declared], Result]) -> Callable[..., Result]:
-        @wraps(command)
-        def call(**values: Any) -> Result:
-            return command(settings_of(settings, values))
-
-        parameters = parameters_of(settings)
-        call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        call.__annotations__ = {one.name: one.annotation for one in parameters}
-        return call
-
-    return decorate
 
 
 def parameters_of(settings: Any) -> list[inspect.Parameter]:

@@ -189,46 +189,36 @@ def _prompt(text: str) -> str:
 def _entry(task: str, table: ImageTable, to: Path, hold_out: Sequence[str], asks: bool) -> dict[str, Any]:
     """The entry of a tasks file in the folder ``to``. hold_out: domains; asks: whether a person can name them.
 
-    Domains that the data themselves give no image to train on are held out. Raises ``UserError`` for others that
-    nobody names, for one that is not there, and where none is left to train on.
+    Raises ``UserError`` where nobody names any of several, for one that is not there, and where none is left to train
+    on.
     """
     from carft.data.folder.named import default_prompt
 
     entry: dict[str, Any] = {"name": task, "path": Path(os.path.relpath(table.root, to.resolve())).as_posix()}
-    trained = _trained_by_table(table)
-    if not hold_out and not trained and asks:
+    if not hold_out and len(table.domains) > 1 and asks:
         asked = f"Domains: {', '.join(table.domains)}. Which are held out, with commas"
         hold_out = split(typer.prompt(asked, err=True)) or ()
-    if hold_out:
-        for domain in hold_out:
-            if domain not in table.domains:
-                raise unknown(f"domain in '{table.root}' called", domain, table.domains)
-        trained = tuple(domain for domain in table.domains if domain not in hold_out)
-        entry |= given(whole=not _names_splits(table) or None)
-    if not trained:
+    for domain in hold_out:
+        if domain not in table.domains:
+            raise unknown(f"domain in '{table.root}' called", domain, table.domains)
+    trained = [domain for domain in table.domains if domain not in hold_out]
+    if not trained or (len(trained) > 1 and not hold_out):
         first, *others = table.domains
         raise UserError(
             f"'{table.root}' has the domains {', '.join(table.domains)}: one must be trained on, others held out.",
             f"Say which are held out, such as --hold-out {shlex.quote(','.join(others))} to train on {first}.",
         )
-    if len(table.domains) > 1:
+    if hold_out:
         prompts = {}
         for domain in table.domains:
             prompts[domain] = default_prompt(domain)
             if domain[0].lower() in "aeiou":
                 prompts[domain] = f"an{prompts[domain][1:]}"
         held_out = [domain for domain in table.domains if domain not in trained]
-        entry |= {"id_domains": list(trained), "ood_domains": held_out, "prompts": prompts}
+        entry |= given(whole=not _names_splits(table) or None)
+        entry |= {"id_domains": trained, "ood_domains": held_out, "prompts": prompts}
     entry["class_names"] = {name: name.replace("_", " ") for name in table.classes}
     return entry
-
-
-def _trained_by_table(table: ImageTable) -> tuple[str, ...]:
-    """The domains to train on, where the data say them: by their splits, or as they have one; else none."""
-    if len(table.domains) == 1:
-        return table.domains
-    trained = tuple(domain for domain in table.domains if len(table.part(domain, "train")))
-    return trained if _names_splits(table) and len(trained) < len(table.domains) else ()
 
 
 def _names_splits(table: ImageTable) -> bool:

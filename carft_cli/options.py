@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -70,15 +71,36 @@ Device = Annotated[str, option(WHERE, "auto takes a GPU where there is one.", me
 
 
 @dataclass(frozen=True, kw_only=True)
-class PluginOptions:
-    """Code that is no part of this package, and the results."""
+class ResultsOptions:
+    """The results."""
 
     results: ResultsPath = "results"
+
+    @cached_property
+    def store(self) -> Store:
+        """The results folder as it is when it is first asked for."""
+        from carft.catalog.catalog import BUILT_IN
+        from carft.store.mirror import open_store
+
+        return open_store(self.results, BUILT_IN)
+
+    def catalog(self) -> Catalog:
+        """The catalog with the tasks of packages and the choice of suites that the results folder holds."""
+        from carft.catalog.catalog import BUILT_IN
+
+        held = self.store.catalog
+        return BUILT_IN.with_stored(held.stored.values()).with_suites(held.suites)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PluginOptions(ResultsOptions):
+    """Code that is no part of this package."""
+
     plugin: Annotated[list[Path], option(RUN, PLUGIN)] = field(default_factory=list)
 
     def catalog(self) -> Catalog:
-        """The catalog with the methods of the files, and with tasks of packages that the results folder knows."""
-        return known_catalog(self.results).with_plugins(self.plugin)
+        """The catalog with the methods of the files too."""
+        return super().catalog().with_plugins(self.plugin)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,16 +260,6 @@ def existing(results: str, writable: bool = False, weights: bool = False) -> Sto
     store = open_results(results, BUILT_IN, writable=writable, weights=weights)
     store.require_present()
     return store
-
-
-def known_catalog(results: str) -> Catalog:
-    """The catalog with the tasks of packages and the choice of suites that a results folder holds."""
-    from carft.catalog.catalog import BUILT_IN
-    from carft.store.mirror import open_store
-    from carft.store.stored_catalog import CARDS, SUITES
-
-    held = open_store(results, BUILT_IN, CARDS, SUITES).catalog
-    return BUILT_IN.with_stored(held.stored.values()).with_suites(held.suites)
 
 
 def begin_run(

@@ -16,8 +16,6 @@ from carft.core.errors import UserError, duration, size_words, typed_report
 from carft_cli.answer import Answer, Shown, answering, bold
 from carft_cli.console import counted, err, headed, typed_again
 from carft_cli.data import split_lines, split_rows, tables_of
-from carft_cli.declare import takes
-from carft_cli.options import open_results
 from carft_cli.status import search_words
 from carft_cli.sweep_settings import SweepSettings
 
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 
 
 @answering
-@takes(SweepSettings)
 def plan(settings: SweepSettings) -> Answer:
     """What a sweep would take, and what stands in its way: cells, steps, time, disk, data, weights. Runs no cell.
 
@@ -70,7 +67,7 @@ def accept_changes(recipe: Recipe, settings: SweepSettings) -> None:
     """
     from sweeps.search.after_opening import changes_after_opening
 
-    changes = changes_after_opening(recipe, open_results(settings.results, recipe.catalog))
+    changes = changes_after_opening(recipe, settings.store)
     for words in changes:
         err.say(f"{OPENED} {words}.", style="yellow")
     if not changes or settings.yes:
@@ -249,7 +246,6 @@ def too_few_cores(needs: Needs, cores: int) -> str:
 
 
 @answering
-@takes(SweepSettings)
 def doctor(settings: SweepSettings) -> Answer:
     """Look for what stops a sweep on this machine: driver, data, one measured step, disk, memory; then the forecast.
 
@@ -260,9 +256,12 @@ def doctor(settings: SweepSettings) -> Answer:
     if settings.cluster.get("address"):
         raise UserError("doctor looks at this machine alone.", "Run it on every node, without --address.")
 
+    from carft.store.mirror import is_url
     from sweeps.doctor.checks import Subject, examine
 
-    protocol, request = settings.prepared(writable=True)
+    protocol, request = settings.prepared()
+    if is_url(settings.results):
+        protocol.store.require_writable()
     subject = Subject(protocol, request, err.say)
     checks = list(examine(subject))
     made = subject.plan

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from carft.core.errors import UserError, recipe_beside, typed
 from carft.core.files import make_folders, write_text
-from carft_cli.answer import Answer, Rows, Shown, answering, bold
+from carft_cli.answer import Answer, Rows, Shown, answering, bold, stacked
 from carft_cli.console import counted, new_table, percent, split
 from carft_cli.declare import OUTPUT, option
 from carft_cli.options import Data, ResultsPath, existing, local_folder, open_results
@@ -114,10 +114,6 @@ def in_folder(command: str, results: str, tasks_file: str = "") -> str:
     return command
 
 
-#: words in proposed commands -> what they stand for
-STAND_INS = {"ROOT": "the folder of data sets", "FILE": "the file that you gave", "FOLDER": "a folder with a model"}
-
-
 def _built_lines(built: Built, results: str, tasks_file: str) -> Iterator[Shown]:
     """Warnings, one row a claim, what was asked and found and how sure it is, and where to open the page."""
     from reports.words.verdict_words import reason_words
@@ -131,16 +127,11 @@ def _built_lines(built: Built, results: str, tasks_file: str) -> Iterator[Shown]
     untested = [verdict for verdict in verdicts if verdict.missing]
     if untested:
         yield bold("Not run:")
-    reasons = ""
     for verdict in untested:
         reason = reason_words(verdict)
         if verdict.command:
             reason = in_folder(reason, results, tasks_file)
         yield f"  {verdict.claim} {verdict.asked.title}: {reason}"
-        reasons += f" {reason}"
-    stand_ins = [f"{word} ({meaning})" for word, meaning in STAND_INS.items() if word in reasons]
-    if stand_ins:
-        yield f"  Put your own for {', '.join(stand_ins)}."
     for what, words in built.sources.answer.summary:
         yield Text.assemble((f"{what}: ", "bold"), words)
     yield f"Open: {built.page.resolve()}"
@@ -338,16 +329,8 @@ def _chain_lines(chain: Chain, results: str, cells: bool) -> Iterator[Shown]:
     if not chain.cells:
         return
     number = counted(len(chain.cells), "cell")
-    if not cells:
+    if cells:
+        yield bold(f"\n{number}, each with the command that makes it again:")
+        yield from stacked(chain.cells, ("cell",))
+    else:
         yield f"\n{number}; --cells lists each with its numbers and its command."
-        return
-    yield bold(f"\n{number}:")
-    shown: Rows = []
-    for cell in chain.cells:
-        row = dict(cell)
-        del row["command"]
-        shown.append(row)
-    yield shown
-    yield bold("\nMade again by:")
-    for cell in chain.cells:
-        yield f"{cell['cell']}  {cell['command']}"

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from carft.core.errors import typed_report
 from carft_cli.answer import Answer, Shown, answering
 from carft_cli.console import counted, err, typed_again
-from carft_cli.declare import takes
 from carft_cli.options import begin_run
 from carft_cli.plan import accept_changes, time_line, too_few_cores
 from carft_cli.status import busy_line
@@ -28,7 +27,6 @@ FACTS = ("cells_done", "cells_failed", "cells_reused", "cells_pruned", "wall_s",
 
 
 @answering
-@takes(SweepSettings)
 def sweep(settings: SweepSettings) -> Answer:
     """Search, select on validation, confirm with fresh seeds, evaluate on the held-out sets. Runs only what is missing.
 
@@ -39,6 +37,7 @@ def sweep(settings: SweepSettings) -> Answer:
     from reports.claims.ledger import ledger
     from sweeps import sweep as run
     from sweeps.ray_backend.connect import require_resources, with_nodes
+    from sweeps.search.protocol import Protocol
 
     recipe = settings.chosen_recipe()
     request = settings.resources(recipe)
@@ -46,7 +45,8 @@ def sweep(settings: SweepSettings) -> Answer:
     accept_changes(recipe, settings)
     store = begin_sweep(recipe, settings)
     if request.gpus:
-        request = settings.choose_workers(with_nodes(request, err.say), settings.protocol_in(store, recipe))
+        left = Protocol(recipe, store, settings.retry_failed)
+        request = settings.choose_workers(with_nodes(request, err.say), left)
     done = run(
         recipe,
         store,

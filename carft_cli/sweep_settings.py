@@ -22,21 +22,43 @@ from carft_cli.options import (
     PluginOptions,
     TasksFilePath,
     named_values,
-    open_results,
+    say_left_out,
     with_tasks_file,
 )
 from sweeps.plan.resources import Resources
 
 if TYPE_CHECKING:
-    from carft.store.records import Store
     from sweeps.recipes.recipe import Recipe
     from sweeps.search.protocol import Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClusterOptions(ExecutionOptions):
-    """Where a sweep runs, how its cells are computed, and which of them."""
+class SweepSettings(ExecutionOptions, ModelOptions, PluginOptions):
+    """The settings of `sweep`, `plan` and `doctor`."""
 
+    recipe: Annotated[
+        str,
+        typer.Argument(metavar="RECIPE", help="A shipped recipe, such as downstream, or a file that ends in .yaml."),
+    ]
+    tasks: Annotated[str | None, option(RUN, "Comma-separated; default: the recipe's, or all of a tasks file.")] = None
+    methods: Annotated[str | None, option(RUN, "Comma-separated; default: the recipe's.")] = None
+    suites: Annotated[
+        str | None, option(MORE_RUN, "Comma-separated held-out suites to evaluate on; default: all of each task.")
+    ] = None
+    smoke: Annotated[bool, option(RUN, "The smallest sweep: to see that everything runs.", "--smoke")] = False
+    search: Annotated[
+        dict[str, Any],
+        Options(SearchSettings, SEARCH, ("trials", "seeds", "searches", "sampler", "pruner"), of_recipe=True),
+    ]
+    training: Annotated[dict[str, Any], Options(Training, RUN, of_recipe=True)]
+    protocol: Annotated[dict[str, Any], Options(ProtocolSettings, RUN, of_recipe=True)]
+    tasks_file: TasksFilePath = None
+    space: Annotated[
+        list[str], option(SEARCH, "NAME=LOW:HIGH of a search range, such as lr=1e-5:1e-2; default: the recipe's.")
+    ] = field(default_factory=list)
+    yes: Annotated[
+        bool, option(MORE_RUN, "Do not ask before searches change whose held-out sets are open.", "--yes")
+    ] = False
     cluster: Annotated[dict[str, Any], Options(Resources, WHERE, ("gpus", "address"))]
     workers_per_cell: Annotated[
         int | None,
@@ -49,6 +71,57 @@ class ClusterOptions(ExecutionOptions):
     log: Annotated[
         list[str], option(OUTPUT, "Tracker that shows finished cells as runs; may be repeated.", metavar=TRACKED)
     ] = field(default_factory=list)
+
+    def chosen_recipe(self) -> Recipe:
+        """The recipe as these settings change it; ``UserError`` for settings that exclude each other."""
+        from sweeps.recipes.loading import load_recipe
+        from sweeps.recipes.ranges import ranged
+
+        catalog = self.catalog()
+        recipe = load_recipe(self.recipe, catalog=catalog)
+        if self.data is None and recipe.without_data and self.tasks_file is None:
+            if self.tasks is None:
+                err.say(
+                    f"No --data: drawings are run, the built-in icons, and not the data sets of {self.recipe}. "
+                    "For those give their folder: --data ROOT"
+                )
+            recipe = load_recipe(recipe.without_data, catalog=catalog)
+        tasks, file = split(self.tasks), self.tasks_file
+        if file is None and recipe.tasks_file is not None:
+            tasks, file = tasks or recipe.tasks or None, Path(recipe.tasks_file)
+        tasks, catalog = with_tasks_file(catalog, file, tasks)
+        says = "a search range: it needs two numbers above 0, the smaller first"
+        ranges = named_values("--space", self.space, search_range, says, "lr=1e-5:1e-2")
+        model, pretrained = self.weights()
+        recipe = changed = recipe.with_catalog(catalog)
+        if self.smoke:
+            changed = recipe.smoked()
+        changed = changed.changed(
+            tasks,
+            split(self.methods),
+            model=model,
+            pretrained=pretrained,
+            suites=split(self.suites),
+            training=self.training,
+            **self.search,
+            **self.protocol,
+        )
+        return ranged(changed, recipe, ranges, err.say)
+
+    def prepared(self) -> tuple[Protocol, Resources]:
+        """What is left of the sweep in its results folder, and what it asks of Ray."""
+        from carft.store.stored_catalog import stored_catalog
+        from sweeps.ray_backend.connect import with_nodes
+        from sweeps.search.protocol import Protocol
+
+        recipe = self.chosen_recipe()
+        request = with_nodes(self.resources(recipe), err.say)
+        self.store.catalog = stored_catalog(self.store, recipe.catalog)
+        say_left_out(self.store)
+        protocol = Protocol(recipe, self.store, self.retry_failed)
+        for remark in protocol.remarks.values():
+            err.say(remark)
+        return protocol, self.choose_workers(request, protocol)
 
     @cached_property
     def gpus(self) -> int:
@@ -100,91 +173,6 @@ class ClusterOptions(ExecutionOptions):
         if chosen != request:
             err.say(f"Each cell is trained by {chosen.execution.workers} workers; others: --workers-per-cell N")
         return chosen
-
-    def protocol_in(self, store: Store, recipe: Recipe) -> Protocol:
-        """What is left of a recipe in a results folder, without the cells that failed before and do not run again."""
-        from sweeps.search.protocol import Protocol
-
-        return Protocol(recipe, store, self.retry_failed)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
-    """The settings of `sweep`, `plan` and `doctor`."""
-
-    recipe: Annotated[
-        str,
-        typer.Argument(metavar="RECIPE", help="A shipped recipe, such as downstream, or a file that ends in .yaml."),
-    ]
-    tasks: Annotated[str | None, option(RUN, "Comma-separated; default: the recipe's, or all of a tasks file.")] = None
-    methods: Annotated[str | None, option(RUN, "Comma-separated; default: the recipe's.")] = None
-    suites: Annotated[
-        str | None, option(MORE_RUN, "Comma-separated held-out suites to evaluate on; default: all of each task.")
-    ] = None
-    smoke: Annotated[bool, option(RUN, "The smallest sweep: to see that everything runs.", "--smoke")] = False
-    search: Annotated[
-        dict[str, Any],
-        Options(SearchSettings, SEARCH, ("trials", "seeds", "searches", "sampler", "pruner"), of_recipe=True),
-    ]
-    training: Annotated[dict[str, Any], Options(Training, RUN, of_recipe=True)]
-    protocol: Annotated[dict[str, Any], Options(ProtocolSettings, RUN, of_recipe=True)]
-    tasks_file: TasksFilePath = None
-    space: Annotated[
-        list[str], option(SEARCH, "NAME=LOW:HIGH of a search range, such as lr=1e-5:1e-2; default: the recipe's.")
-    ] = field(default_factory=list)
-    yes: Annotated[
-        bool, option(MORE_RUN, "Do not ask before searches change whose held-out sets are open.", "--yes")
-    ] = False
-
-    def chosen_recipe(self) -> Recipe:
-        """The recipe as these settings change it; ``UserError`` for settings that exclude each other."""
-        from sweeps.recipes.loading import load_recipe
-        from sweeps.recipes.ranges import ranged
-
-        catalog = self.catalog()
-        recipe = load_recipe(self.recipe, catalog=catalog)
-        if self.data is None and recipe.without_data and self.tasks_file is None:
-            if self.tasks is None:
-                err.say(
-                    f"No --data: drawings are run, the built-in icons, and not the data sets of {self.recipe}. "
-                    "For those give their folder: --data ROOT"
-                )
-            recipe = load_recipe(recipe.without_data, catalog=catalog)
-        tasks, file = split(self.tasks), self.tasks_file
-        if file is None and recipe.tasks_file is not None:
-            tasks, file = tasks or recipe.tasks or None, Path(recipe.tasks_file)
-        tasks, catalog = with_tasks_file(catalog, file, tasks)
-        says = "a search range: it needs two numbers above 0, the smaller first"
-        ranges = named_values("--space", self.space, search_range, says, "lr=1e-5:1e-2")
-        model, pretrained = self.weights()
-        recipe = changed = recipe.with_catalog(catalog)
-        if self.smoke:
-            changed = recipe.smoked()
-        changed = changed.changed(
-            tasks,
-            split(self.methods),
-            model=model,
-            pretrained=pretrained,
-            suites=split(self.suites),
-            training=self.training,
-            **self.search,
-            **self.protocol,
-        )
-        return ranged(changed, recipe, ranges, err.say)
-
-    def prepared(self, writable: bool = False) -> tuple[Protocol, Resources]:
-        """What is left of the sweep in its results folder, and what it asks of Ray.
-
-        writable: whether an object store must be writable.
-        """
-        from sweeps.ray_backend.connect import with_nodes
-
-        recipe = self.chosen_recipe()
-        request = with_nodes(self.resources(recipe), err.say)
-        protocol = self.protocol_in(open_results(self.results, recipe.catalog, writable=writable), recipe)
-        for remark in protocol.remarks.values():
-            err.say(remark)
-        return protocol, self.choose_workers(request, protocol)
 
 
 def search_range(text: str) -> tuple[float, float]:

@@ -91,21 +91,6 @@ def test_folders_called_like_splits_are_no_domains(tmp_path: Path) -> None:
     assert not (tmp_path / "mine").exists()
 
 
-def test_the_domain_that_the_table_trains_on_is_trained_on(tmp_path: Path) -> None:
-    rows = []
-    for domain in ("drawing", "photo"):
-        draw(tmp_path, "cat", "dog", domain=domain)
-        for number, path in enumerate(sorted((tmp_path / domain).rglob("*.png"))):
-            split = "test" if domain == "drawing" else ("train", "val", "test")[number % 3]
-            row = {"path": path.relative_to(tmp_path), "class": path.parent.name, "domain": domain, "split": split}
-            rows.append({**row, "group": f"{domain}-{number}"})
-    pd.DataFrame(rows).to_csv(tmp_path / "images.csv", index=False)
-    done = run_cli("init", tmp_path / "images.csv", "--to", tmp_path / "audit")
-    assert "Trained on: photo; held out: drawing." in done.stdout and "Add images" not in done.stdout
-    (task,) = tasks_in(tmp_path / "audit" / "carft.yaml")
-    assert (task.id_domains, task.ood_domains) == (("photo",), ("drawing",))
-
-
 def test_the_domains_that_are_held_out_are_named_and_held_out_whole(tmp_path: Path) -> None:
     draw(tmp_path / "zoo", "cat", "dog", domain="photo", count=20)
     for label, name in enumerate(("cat", "dog")):
@@ -138,18 +123,6 @@ def test_on_a_terminal_domains_and_words_are_asked_for(tmp_path: Path) -> None:
     assert (task.id_domains, task.ood_domains) == (("photo",), ("scan", "sketch"))
 
 
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (("init", "/etc/passwd"), "'/etc/passwd' is neither a folder nor a table. A folder holds"),
-        (("plan", "/dev/null"), "'/dev/null' is no recipe: a file of your own ends in .yaml."),
-    ],
-)
-def test_what_a_path_is_is_said(words: tuple[str, ...], says: str) -> None:
-    refused = run_cli(*words)
-    assert refused.returncode == 2 and says in " ".join(refused.stderr.split())
-
-
 def test_file_names_of_several_classes_are_warned_of_and_each_file_can_be_a_group(tmp_path: Path) -> None:
     for domain in ("photo", "sketch"):
         for label, name in enumerate(("cat", "dog")):
@@ -165,17 +138,6 @@ def test_file_names_of_several_classes_are_warned_of_and_each_file_can_be_a_grou
     tasks.write_text(tasks.read_text() + f"  {line}\n")
     found = run_cli("data", "check", "my-pets", "--tasks-file", tasks)
     assert "48 groups." in found.stdout and "several classes" not in found.stdout
-
-
-def test_a_wrong_path_is_refused_before_torch_is_imported(tmp_path: Path) -> None:
-    code = (
-        "import sys; from carft_cli.app import main\n"
-        "try: main()\n"
-        "except SystemExit as end: sys.exit(10 * ('torch' in sys.modules) + end.code)"
-    )
-    asked = [sys.executable, "-c", code, "init", str(tmp_path / "nowhere")]
-    done = subprocess.run(asked, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2 and "There is no folder" in done.stderr
 
 
 @pytest.mark.slow

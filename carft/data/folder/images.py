@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import subprocess
-import sys
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from carft.core.errors import UserError, first_of
-from carft.data.folder import group_search
 from carft.data.index import Index
 
 SPLITS: tuple[str, ...] = ("train", "val", "test")
@@ -96,6 +93,11 @@ class ImageTable:
             images[domain] = Index(tuple(paths), tuple(labels), tuple(groups))
         if unit == STEM:
             notes = [*notes, *_ambiguous_stems(rows)]
+        folded = {name.casefold(): name for name in classes}
+        for name in classes:
+            other = folded[name.casefold()]
+            if other != name:
+                notes = [*notes, f"The classes '{name}' and '{other}' differ only in case."]
         return ImageTable(root, images, tuple(classes), _splits_by_group(root, rows), digest, unit, tuple(notes))
 
     @property
@@ -184,33 +186,28 @@ def groups_of(paths: Sequence[Path], base: Path, pattern: str) -> list[str]:
     """Return the group of each image: what a pattern finds in the file's name, or the stem without a pattern.
 
     base: the folder that the images lie below. pattern: a regular expression. One with a slash is searched in the path
-    from ``base``. Where it has parentheses, the group is what stands in the first ones. Raises
-    ``UserError`` for a pattern that is none, finds nothing, or exceeds the limits of :mod:`group_search`.
+    from ``base``. Where it has parentheses, the group is what stands in the first ones. Raises ``UserError`` for a
+    pattern that is none or finds nothing.
     """
     if not pattern:
         return [path.stem for path in paths]
-    if "/" in pattern:
-        searched_in, names = "path", [os.path.relpath(path, base) for path in paths]
-    else:
-        searched_in, names = "name", [path.name for path in paths]
-    asked = json.dumps([pattern, names])
-    command = [sys.executable, "-I", group_search.__file__]
-    searched = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
-    if searched.returncode:
+    try:
+        compiled = re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
         raise UserError(
-            f"The group pattern '{pattern}' takes too long or too much memory on the names of the files.",
-            "Write it without a repeated part inside a repeated part, such as '(a+)+'.",
-        )
-    answer = json.loads(searched.stdout)
-    if "error" in answer:
-        raise UserError(
-            f"The group pattern '{pattern}' is no regular expression: {answer['error']}.",
+            f"The group pattern '{pattern}' is no regular expression: {error}.",
             "Write one that finds the group in a file's name, such as '^(patient[0-9]+)'.",
-        )
-    for path, group in zip(paths, answer["groups"], strict=True):
+        ) from error
+    groups = []
+    for path in paths:
+        name = os.path.relpath(path, base) if "/" in pattern else path.name
+        match = compiled.search(name)
+        group = match[min(1, compiled.groups)] if match else ""
         if not group:
+            searched_in = "path" if "/" in pattern else "name"
             raise UserError(
                 f"The group pattern '{pattern}' finds nothing in the {searched_in} of '{path}'.",
                 "Change the pattern, or take the image out of the folder.",
             )
-    return answer["groups"]
+        groups.append(group)
+    return groups

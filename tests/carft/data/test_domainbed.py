@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from carft.catalog.catalog import BUILT_IN
@@ -14,12 +12,7 @@ from carft.core.errors import UserError
 from carft.data.checking import check
 from carft.data.domainbed.family import CARDS, CLASSES, DATA_SETS
 from carft.data.sets import picture
-from carft.store.records import Store
-from carft.training.execution import Execution
-from reports.build import build_report
-from sweeps.recipes.loading import load_recipe
 from tests.support.folder import Folder, compared_pictures
-from tests.support.serial import run_jobs
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
@@ -119,6 +112,10 @@ def test_a_set_that_is_not_whole_is_refused_by_name(change, says: str, pacs: Pat
         BUILT_IN.open("pacs/photo", Folder(pacs))
 
 
+def test_a_picture_is_the_image_of_its_name(root: Path) -> None:
+    assert compared_pictures("pacs/photo", root) == 2
+
+
 def test_a_check_names_a_broken_image_and_training_leaves_it_out_on_record(pacs: Path) -> None:
     victim = sorted((pacs / "PACS" / "photo" / "dog").iterdir())[0]
     extra = victim.with_name("more.jpg")
@@ -132,32 +129,3 @@ def test_a_check_names_a_broken_image_and_training_leaves_it_out_on_record(pacs:
     assert gone == {"photo/dog/more.jpg"}
     assert without.digests["left out"] == "1: photo/dog/more.jpg"
     assert without.digests["attested"].startswith("no: ")
-
-
-@pytest.mark.slow
-@pytest.mark.full
-def test_tasks_without_test_set_suites_or_contexts_end_in_a_report(
-    root: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """pacs/sketch has no test set in distribution; pets has no shift and no known context."""
-    tasks = ["pacs/sketch", "pets"]
-    BUILT_IN.data_sets("pets")[0].fixture(root)
-    for task in tasks:
-        few = {"standard": BUILT_IN.card("vlcs/sun09").contexts}
-        monkeypatch.setitem(BUILT_IN.family(task).cards, task, replace(BUILT_IN.card(task), banks=few))
-    recipe = load_recipe("miniature").smoked().model_copy(update={"seeds": 1})
-    recipe = recipe.changed(tasks, ["zeroshot", "ft", "car_ft"], model="icons-resnet", pretrained="icons-3")
-    run_jobs(recipe, store, Execution(data=str(root)))
-    built = build_report(store, tmp_path / "report")
-    table = pd.read_csv(built.page.parent / "tables" / "tasks.csv").set_index(["task", "method"])
-    assert len(table) == 6
-    pacs, pets = table.loc["pacs/sketch"], table.loc["pets"]
-    assert pacs["test_top1"].isna().all() and pacs["ood/sketch"].notna().all() and (pacs["n_groups"] == 14).all()
-    assert pets["test_top1"].notna().all() and pets["ood/mean"].isna().all() and pets["context_top1"].isna().all()
-    differences = pd.read_csv(built.page.parent / "tables" / "differences.csv")
-    assert set(differences[differences["task"] == "pets"]["where"]) == {"ID test", "ID test, mean per class"}
-    assert set(differences[differences["task"] == "pacs/sketch"]["where"]) == {"mean OOD"}
-
-
-def test_a_picture_is_the_image_of_its_name(root: Path) -> None:
-    assert compared_pictures("pacs/photo", root) == 2

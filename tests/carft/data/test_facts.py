@@ -65,23 +65,6 @@ def test_the_standard_bank_is_that_of_open_clip() -> None:
     assert all(BUILT_IN.card(name).bank("standard") == imagenet_templates() for name in NINE)
 
 
-def test_one_template_of_the_own_bank_is_warned_about() -> None:
-    assert {name for name in NINE if BUILT_IN.card(name).warnings("own")} == {"food101", "pets", "flowers"}
-    assert not any(BUILT_IN.card(name).warnings() for name in NINE)
-
-
-def test_mean_per_class_is_the_convention_of_three() -> None:
-    assert {name for name in NINE if BUILT_IN.card(name).metric == "mean_per_class"} == {"pets", "flowers", "aircraft"}
-
-
-@pytest.mark.parametrize("name", NINE)
-def test_every_fact_has_its_source(name: str) -> None:
-    table = facts(name)
-    for key in ("classes", "templates", "labels", "counts", "digests", "archives", "licence"):
-        assert table[f"{key}_from"]
-    assert DATA_SETS[name].licence and DATA_SETS[name].source
-
-
 def attributes(module: str) -> set[str]:
     """Every string in the source of one of torchvision's data set modules."""
     source = Path(torchvision.__file__).parent / "datasets" / f"{module}.py"

@@ -81,14 +81,6 @@ def test_a_set_is_downloaded_unpacked_and_then_left_alone(served: tuple[Path, st
     assert not fetch(chosen, root)
 
 
-def test_a_whole_archive_is_not_downloaded_again(served: tuple[Path, str], tmp_path: Path) -> None:
-    folder, address = served
-    chosen, root = of(address, packed(folder, tmp_path / "scratch")), tmp_path / "data"
-    (root / "dtd").mkdir(parents=True)
-    shutil.move(folder / "dtd.tar.gz", root / "dtd" / "dtd.tar.gz")
-    assert fetch(chosen, root)
-
-
 def test_another_file_than_that_on_record_is_thrown_away(served: tuple[Path, str], tmp_path: Path) -> None:
     folder, address = served
     packed(folder, tmp_path / "scratch")
@@ -145,27 +137,12 @@ def test_an_archive_cannot_leave_its_folder(info: tarfile.TarInfo, served: tuple
     assert not any(path.is_symlink() for path in tmp_path.rglob("*"))
 
 
-def test_half_an_archive_is_refused(served: tuple[Path, str], tmp_path: Path) -> None:
-    folder, address = served
-    packed(folder, tmp_path / "scratch")
-    content = (folder / "dtd.tar.gz").read_bytes()
-    (folder / "dtd.tar.gz").write_bytes(content[: len(content) // 2])
-    with pytest.raises(UserError, match="cannot be unpacked"):
-        fetch(of(address), tmp_path / "data")
-
-
 def test_a_single_file_is_put_in_its_place(served: tuple[Path, str], tmp_path: Path) -> None:
     folder, address = served
     (folder / "setid.mat").write_bytes(b"table")
     chosen = replace(DATA_SETS["flowers"], archives=(Download(f"{address}/setid.mat", "", "flowers-102"),))
     assert fetch(chosen, tmp_path / "data")
     assert (tmp_path / "data" / "flowers-102" / "setid.mat").read_bytes() == b"table"
-
-
-def test_what_may_not_be_downloaded_is_said_with_its_source(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be downloaded from here") as caught:
-        fetch(DATA_SETS["cars"], tmp_path)
-    assert str(tmp_path / "stanford_cars") in caught.value.hint and "local copy" in caught.value.hint
 
 
 def test_a_fixture_is_not_mixed_with_a_download(tmp_path: Path) -> None:

@@ -79,15 +79,6 @@ def test_a_choice_of_domains_that_cannot_be_is_refused(
         domains_of(tree, inside, outside)
 
 
-def test_what_names_no_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no folder"):
-        named_task("zoo/pets", tmp_path / "nothing")
-    for name in ("folder:pets", "zoo/pets=pets"):
-        with pytest.raises(UserError, match="does not name a task") as refused:
-            BUILT_IN.card(name)
-        assert "init PATH" in (refused.value.hint or "")
-
-
 # splits
 
 
@@ -295,13 +286,6 @@ def test_of_a_large_data_set_a_sample_is_decoded_unless_its_index_knows_more(
     assert not find_unreadable(data_set, Path(), log.append) and not decoded
 
 
-def test_a_class_that_is_left_without_an_image_is_refused(tree: Path) -> None:
-    for path in (tree / "photo" / "cat").iterdir():
-        path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(UserError, match="no image to train on of the class 'cat'"):
-        catalog_of(tree).open(PETS, Folder(skip_unreadable=True))
-
-
 # the whole way
 
 
@@ -316,3 +300,16 @@ def test_a_picture_is_the_image_of_its_name_as_long_as_the_folder_is_the_same(tr
     picture(7).save(name.with_name("another.png"))
     with pytest.raises(UserError, match="changed"):
         catalog.own.picture(card, "test", name.relative_to(tree).as_posix())
+
+
+def test_a_class_that_is_left_without_an_image_is_refused(tree: Path) -> None:
+    for path in (tree / "photo" / "cat").iterdir():
+        path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(UserError, match="no image to train on of the class 'cat'"):
+        catalog_of(tree).open(PETS, Folder(skip_unreadable=True))
+
+
+def test_classes_that_differ_only_in_case_are_named(tree: Path) -> None:
+    for domain in DOMAINS:
+        shutil.copytree(tree / domain / "cat", tree / domain / "Cat")
+    assert "The classes 'Cat' and 'cat' differ only in case." in read(tree).notes

@@ -10,10 +10,8 @@ No file may take ten seconds of processor time, and all of one kind together no 
 from __future__ import annotations
 
 import io
-import json
 import os
 import resource
-import shutil
 import signal
 import struct
 import zlib
@@ -23,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from carft.catalog.catalog import BUILT_IN
@@ -31,13 +28,10 @@ from carft.config.registry import METHODS
 from carft.core.errors import UserError
 from carft.data.decoding import MOST_PIXELS
 from carft.data.folder.named import tasks_in
-from carft.data.folder.reading import read
-from carft.data.image_files import decode, jpeg_pixels
+from carft.data.image_files import decode
 from carft.data.indexing import unreadable
 from carft.data.sets import picture
 from carft.data.trees import IMAGES
-from carft.store.records import Store
-from carft.store.stored_catalog import CATALOG, adopt_catalog, stored_catalog
 from reports.claims.own import read_claims
 from sweeps.recipes.loading import parse_recipe
 from tests.support.folder import draw_pets, write_tasks
@@ -108,16 +102,6 @@ def test_a_postscript_file_starts_no_program_whatever_it_is_called(started: Path
     with suppress(Exception), Image.open(path) as image:
         image.load()
     assert started.exists(), "the test cannot fail: Pillow alone starts no program"
-
-
-def test_commands_that_read_pictures_start_no_program(started: Path, tmp_path: Path) -> None:
-    shutil.copytree(draw_pets(tmp_path), root := tmp_path / "own")
-    (victim := next(root.glob("photo/cat/*"))).write_bytes(POSTSCRIPT)
-    write_tasks(tmp_path, {"name": "zoo", "path": "own"})
-    checked = run_cli("data", "check", "zoo", "--tasks-file", tmp_path)
-    assert checked.returncode == 1 and victim.name in checked.stdout
-    assert run_cli("init", root, "--hold-out", "sketch", "--to", tmp_path / "project").returncode == 0
-    assert not started.exists()
 
 
 @pytest.mark.parametrize("ending", IMAGES)
@@ -200,16 +184,6 @@ def test_a_named_pipe_is_named_and_never_opened(tmp_path: Path) -> None:
         done = run_cli(*arguments, timeout=300)  # in a process of its own, which a hang would keep
         assert done.returncode == code, done.stderr
         assert says in " ".join(f"{done.stdout} {done.stderr}".split())
-
-
-def test_the_docs_name_the_limit() -> None:
-    assert f"{MOST_PIXELS:,} pixels" in (ROOT / "docs" / "data.md").read_text()
-
-
-def test_a_jpeg_within_the_limit_is_decoded_as_before(tmp_path: Path) -> None:
-    path = tmp_path / "photo.jpg"
-    picture(1, side=40).save(path, exif=b"Exif\0\0" + bytes(3000), comment=b"c" * 60_000, progressive=True)
-    assert (pixels := jpeg_pixels(path)) is not None and torch.equal(pixels, decode(path))
 
 
 def seeds_of_pictures() -> list[bytes]:
@@ -300,12 +274,12 @@ tasks:
     private: true
   - {name: zoo/dogs, path: pets, leave_one_out: true}
 """
-#: what YAML, pydantic, regular expressions and terminals take for more than text
+#: what YAML, pydantic and terminals take for more than text
 YAML_TOKENS = [
     b"!!python/object/apply:os.system [exit]", b"!!binary x", b"!!set", b"&a ", b"*a", b"<<: *a", b"? ", b"- " * 400,
     b"[" * 2000, b"{" * 300, b"|", b">", b"%YAML 9.9\n---\n", b"\n---\n", b"\t", b"\0", b"\xff", b"\xe2\x80\xae",
     b"\x1b]0;x\x07", b": ", b"#", b"'", b'"', b"9" * 5000, b"1e999", b".nan", b"-.inf", b"2026-99-99", b"0x",
-    b"1:60:99", b"~", b"null", b"(a|aa)+$", b"((((a{1000}){1000}){1000}){1000})", b"(?P<n>", b"{}", b"..",
+    b"1:60:99", b"~", b"null", b"(?P<n>", b"{}", b"..",
     b"/etc/passwd", b"a" * 5000, b"\n  ", b"tasks:\n",
 ]  # fmt: skip
 
@@ -348,49 +322,4 @@ def test_many_keys_are_compared_in_linear_time(tmp_path: Path) -> None:
         tasks_in(path)
 
 
-def test_a_group_pattern_that_takes_for_ever_is_refused(tmp_path: Path) -> None:
-    for label in ("cat", "dog"):
-        (tmp_path / "own" / label).mkdir(parents=True)
-        picture(1).save(tmp_path / "own" / label / f"{'a' * 60}-{label}.png")
-    with pytest.raises(UserError, match="takes too long or too much memory"):
-        read(tmp_path / "own", "^(a+)+$")
-
-
-def test_a_group_pattern_finds_what_python_finds(tmp_path: Path) -> None:
-    for label in ("cat", "dog"):
-        (tmp_path / "own" / label).mkdir(parents=True)
-        for number in range(3):
-            picture(number).save(tmp_path / "own" / label / f"é{number}-{label}.png")
-    for pattern, groups in ((r"^(?=é)(\w+)-", {"é0", "é1", "é2"}), (r"\w\d(?!x)", {"é0", "é1", "é2"})):
-        assert set(read(tmp_path / "own", pattern).splits) == groups
-
-
 # cards of a results folder
-
-
-def test_spoiled_cards_are_read_or_refused(pets: Path, tmp_path: Path) -> None:
-    store = Store(tmp_path / "results")
-    tasks = tasks_in(
-        write_tasks(pets.parent, {"name": "zoo/cats", "path": "pets", "prompts": {"scan": "a scan of {}"}})
-    )
-    adopt_catalog(store, BUILT_IN.with_tasks(tasks), ["zoo/cats"])
-    files = [path for name in CATALOG for path in (store.root / name).glob("*.json")] + [store.root / "folders.json"]
-    rng = np.random.default_rng(SEED)
-    tokens = [
-        *YAML_TOKENS,
-        b"[" * 100_000,
-        b'{"a":' * 5000,
-        b"NaN",
-        b"null",
-        b"true",
-        b'"',
-        json.dumps("\ud800").encode(),
-    ]
-    with little_memory():
-        for number in range(COUNT):
-            path = files[number % len(files)]
-            own = path.read_bytes()
-            path.write_bytes(spoiled(own, rng, tokens))
-            with no_hang(), suppress(UserError):
-                stored_catalog(store, BUILT_IN)
-            path.write_bytes(own)

@@ -18,14 +18,11 @@ from carft.catalog.families import DATA_SETS
 from carft.core.errors import UserError
 from carft.core.heartbeat import on_heartbeat
 from carft.data import indexing
-from carft.data.checking import attest, check
-from carft.data.folder import reading
-from carft.data.folder.reading import own_files, read
+from carft.data.folder.reading import own_files
 from carft.data.index import Index
 from carft.data.index_file import read_index
 from carft.data.indexing import VARIABLE, indexed
 from carft.data.sets import DataSet
-from tests.support.folder import Folder, draw_pets, named_task
 from tests.support.helpers import environment
 
 PLAIN = list(DATA_SETS)
@@ -136,15 +133,6 @@ def test_a_folder_that_changed_in_the_moment_of_listing_is_listed_again(root: Pa
     assert [makes(DTD, root) for _ in range(2)] == [True, False]
 
 
-def test_of_a_large_data_set_some_images_are_compared(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(indexing, "SPOT", 2)  # the first and the last
-    indexed(DTD, root)
-    for number, is_compared in ((5, False), (-1, True)):
-        with image(root, number).open("ab") as stream:
-            stream.write(b"\0")
-        assert makes(DTD, root) == is_compared
-
-
 @pytest.mark.parametrize("spoil", ["truncated", "flipped", "garbage", "empty"])
 def test_a_corrupt_index_is_made_again(root: Path, spoil: str) -> None:
     indexed(DTD, root)
@@ -174,19 +162,6 @@ def test_unreadable_images_are_found_once_and_stay_known(
     assert indexed(DTD, root).unreadable == {}  # nobody asked
     Image.new("RGB", (8, 8)).save(broken)
     assert indexed(DTD, root, decoded=True).unreadable == {} and len(decodes) == 2 * count
-
-
-def test_an_index_made_without_decoding_is_completed(root: Path, decodes: list[str]) -> None:
-    assert makes(DTD, root) and decodes == []
-    assert makes(DTD, root, decoded=True) and len(decodes) > 1
-    assert not makes(DTD, root)
-
-
-def test_check_lists_and_decodes_whatever_the_index_holds(root: Path, decodes: list[str]) -> None:
-    indexed(DTD, root, decoded=True)
-    count = len(decodes)
-    found = check(DTD, root)
-    assert len(decodes) == 2 * count and found == attest(DTD, root, indexed(DTD, root, decoded=True))
 
 
 def test_a_data_folder_that_cannot_be_written_has_its_index_elsewhere(
@@ -226,14 +201,6 @@ def test_of_two_processes_one_makes_the_index(root: Path, tmp_path: Path) -> Non
     made, digests, counts = zip(*(process.communicate()[0].split() for process in both), strict=True)
     assert sorted(made) == ["False", "True"] and len(set(digests)) == 1 and set(counts) == {"1"}
     assert [path.name for path in (root / "carft-index").iterdir()] == ["dtd.arrow"]
-
-
-def test_a_root_under_another_path_has_the_same_index(root: Path, tmp_path: Path) -> None:
-    indexed(DTD, root)
-    elsewhere = tmp_path / "mounted elsewhere"
-    root.rename(elsewhere)
-    found = indexed(DTD, elsewhere)
-    assert not makes(DTD, elsewhere) and all(path.is_file() for path in found.splits["train"].paths)
 
 
 def own_tree(base: Path) -> Path:
@@ -291,49 +258,3 @@ def test_a_file_that_vanishes_while_it_is_listed_is_refused(root: Path, monkeypa
     with pytest.raises(UserError, match="changed while it was listed") as caught:
         indexed(DTD, root)
     assert gone.name in str(caught.value)
-
-
-@pytest.fixture
-def pets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The example tree, an hour old."""
-    draw_pets(tmp_path)
-    age(tmp_path / "pets")
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "indexes"))
-    return tmp_path / "pets"
-
-
-def age(root: Path, hours: float = 1) -> None:
-    """Make every folder look as if nothing had changed in it for a while."""
-    for folder, _, _ in os.walk(root):
-        when = Path(folder).stat().st_mtime - 3600 * hours
-        os.utime(folder, (when, when))
-
-
-def as_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget what was read, and fail where the folder would be listed again."""
-    reading.read_cached.cache_clear()
-
-    monkeypatch.setattr(reading, "list_folder", None)
-
-
-def test_other_processes_read_the_index_and_find_the_same(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = read(pets)
-    assert read(pets, "^([a-z_]+)").splits.keys() == {"cat", "dog", "guinea_pig"}
-    as_another_process(monkeypatch)
-    again = read(pets)
-    assert again == plain and again.part("photo", "test") == plain.part("photo", "test")
-    catalog = BUILT_IN.with_tasks([named_task("zoo/pets", pets)])
-    sealed = catalog.unseal("zoo/pets", Folder()).sets()
-    assert {name.split("/")[0] for name in sealed["test"].names} == {"photo"}
-
-
-def test_a_new_image_and_a_new_class_are_noticed(pets: Path) -> None:
-    first = read(pets).digest
-    shutil.copy(next((pets / "photo" / "cat").iterdir()), pets / "photo" / "cat" / "cat-new.jpg")
-    reading.read_cached.cache_clear()
-    second = read(pets)
-    assert second.digest != first and "cat-new" in second.splits
-    for domain in ("photo", "scan", "sketch"):
-        shutil.copytree(pets / domain / "cat", pets / domain / "ant")
-    reading.read_cached.cache_clear()
-    assert read(pets).classes == ("ant", "cat", "dog", "guinea_pig")

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from carft.catalog.catalog import BUILT_IN
-from carft.catalog.resolve import command, specify
+from carft.catalog.resolve import specify
 from carft.core.errors import UserError
 from carft.data.folder.named import NamedTask, tasks_in
 from carft.store.failures import write_failure
@@ -61,25 +57,10 @@ def test_name_and_content_identify_a_task_and_its_place_does_not(pets: Path, tmp
     assert cell_id(named_task("zoo/cats", tmp_path / "elsewhere")) != first
 
 
-def test_card_and_commands_of_a_task_leave_its_place_open(pets: Path) -> None:
-    catalog = BUILT_IN.with_tasks([task := named_task("zoo/cats", pets, ["photo", "scan"])])
-    assert str(pets.parent) not in repr(catalog.card(task.name))
-    assert catalog.own.table(task.name).root == pets.resolve()
-    again = command(specify(task.name, "ft", FT, catalog=catalog), "again", catalog=catalog)
-    assert "--task zoo/cats" in again and "--tasks-file FILE" in again and str(pets) not in again
-
-
 def test_a_name_of_the_catalog_is_refused() -> None:
     for name, taken in (("icons-3/mine", "icons-3"), ("pets", "pets")):
         with pytest.raises(UserError, match=f"'{taken}' is a name of the catalog"):
             BUILT_IN.with_tasks([NamedTask(name, "v", ("a",), ("b",), ("c", "d"), ("{}", "{}"))])
-
-
-def test_a_task_whose_folder_is_not_known_here_is_refused_with_the_way_to_name_it() -> None:
-    catalog = BUILT_IN.with_tasks([NamedTask("zoo/away", "v", ("a",), ("b",), ("c", "d"), ("{}", "{}"))])
-    with pytest.raises(UserError) as refused:
-        catalog.own.table("zoo/away")
-    assert "model check --task zoo/away --tasks-file FILE" in (refused.value.hint or "")
 
 
 def test_a_results_folder_keeps_its_tasks_and_their_places_apart(pets: Path, store: Store) -> None:
@@ -231,39 +212,3 @@ def test_a_mistake_in_a_tasks_file_is_named_with_its_place(text: str, says: str,
     with pytest.raises(UserError) as refused:
         tasks_in(tasks_file(pets.parent, text))
     assert says in str(refused.value)
-
-
-fields = (
-    "id_domains",
-    "ood_domains",
-    "leave_one_out",
-    "class_names",
-    "prompts",
-    "templates",
-    "group",
-    "metric",
-    "private",
-    "colour",
-)
-strange = st.text(max_size=5) | st.sampled_from(
-    ["pets", "photo", "cat", "..", "~nobody-here", "a\0b", "\ud800", "(", "{}"]
-)
-anything = st.none() | st.integers() | strange | st.lists(strange, max_size=2) | st.dictionaries(strange, strange)
-entries = st.fixed_dictionaries(
-    {"name": st.just("a") | strange, "path": st.just("pets") | strange}, optional=dict.fromkeys(fields, anything)
-)
-
-
-@given(st.lists(entries, max_size=2))
-def test_any_entries_are_tasks_or_refused_in_words(pets: Path, content: list[dict[str, object]]) -> None:
-    path = tasks_file(pets.parent, json.dumps({"tasks": content}))
-    with suppress(UserError):
-        assert tasks_in(path)
-
-
-@given(st.text(max_size=200))
-def test_any_text_is_a_tasks_file_or_refused_in_words(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
-    path = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
-    path.write_text(text, encoding="utf-8", errors="replace")
-    with pytest.raises(UserError):
-        tasks_in(path)

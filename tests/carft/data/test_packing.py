@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 
-from carft.catalog.catalog import BUILT_IN
 from carft.catalog.families import DATA_SETS
 from carft.catalog.resolve import specify
 from carft.config.cell import Training
@@ -30,7 +29,7 @@ from carft.data.sets import MARKER
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from tests.support.folder import Folder, draw_pets, write_tasks
+from tests.support.folder import draw_pets, write_tasks
 from tests.support.helpers import LR, run_cli
 
 PETS = DATA_SETS["pets"]
@@ -121,16 +120,6 @@ def test_a_packed_copy_of_your_own_table_is_the_same_version(tmp_path: Path) -> 
     write_tasks(tmp_path, {"name": "zoo", "path": str(copy)})
     checked = run_cli("data", "check", "zoo", "--tasks-file", tmp_path)
     assert checked.returncode == 0 and "every image can be read" in checked.stdout
-
-
-def test_a_packed_copy_of_your_own_data_is_the_same_version(tmp_path: Path) -> None:
-    root = draw_pets(tmp_path)
-    shutil.copy(next(root.glob("photo/cat/*")), root / "photo" / "dog" / "copy.jpg")
-    (root / "photo" / "cat" / "notes.txt").write_text("not read")
-    pack(own_files(root.resolve()), Path(), tmp_path / "packed")
-    one, other = read(root), read(tmp_path / "packed" / "pets")
-    for fact in ("classes", "splits", "version", "unit", "notes", "domains"):
-        assert getattr(one, fact) == getattr(other, fact)
 
 
 def test_other_programs_read_the_shards_as_they_read_those_of_webdataset(files: Path, packed: Path) -> None:
@@ -229,17 +218,6 @@ def test_packing_goes_on_where_it_was_interrupted(files: Path, packed: Path, tmp
     assert len(written) == 1 and check(PETS, to) == check(PETS, files)
 
 
-def test_an_image_that_changed_is_packed_again(files: Path, tmp_path: Path) -> None:
-    root, to, written = tmp_path / "root", tmp_path / "to", list[str]()
-    shutil.copytree(files / PETS.folder, root / PETS.folder)
-    pack(PETS, root, to, shard_bytes=SMALL)
-    image = indexed(PETS, root).splits["test"].paths[0]
-    image.write_bytes(image.read_bytes()[:-2] + b"ab")
-    pack(PETS, root, to, written.append, SMALL)
-    assert len(written) == 1
-    assert packing.read_image_file(indexed(PETS, to).splits["test"].paths[0]).endswith(b"ab")
-
-
 def test_files_that_change_places_are_packed_again(files: Path, tmp_path: Path) -> None:
     """Images of one size, none of them newer than the shards."""
     root, to, written = tmp_path / "root", tmp_path / "to", list[str]()
@@ -292,15 +270,6 @@ def test_a_label_that_was_corrected_is_in_the_shards_and_no_former_shard_stays(t
     assert "mine.tar" in after and after - {"mine.tar"} < before and written
 
 
-def test_domains_whose_letters_have_no_place_in_a_name_are_packed(tmp_path: Path) -> None:
-    root = draw_pets(tmp_path)
-    for before, after in (("photo", "写真"), ("scan", "素描"), ("sketch", "線画")):
-        (root / before).rename(root / after)
-    pack(own_files(root.resolve()), Path(), tmp_path / "to")
-    one, other = read(root), read(tmp_path / "to" / "pets")
-    assert one.version == other.version and len(list((tmp_path / "to" / "pets").glob("*.tar"))) == 3
-
-
 def test_another_table_of_one_folder_needs_a_folder_of_its_own(tmp_path: Path) -> None:
     root, to = tables_of_pets(tmp_path), tmp_path / "to"
     pack(own_files(root / "table.csv"), Path(), to)
@@ -327,13 +296,3 @@ def test_what_cannot_be_packed_is_refused_in_a_sentence(files: Path, packed: Pat
 def test_a_packed_copy_is_not_downloaded_into(packed: Path) -> None:
     (packed / PETS.folder / MARKER).unlink()
     assert not fetch(PETS, packed)
-
-
-def test_commands_know_a_packed_copy(files: Path, tmp_path: Path) -> None:
-    made = run_cli("data", "pack", "pets", "--data", files, "--to", tmp_path / "packed", "--json")
-    assert made.returncode == 0 and json.loads(made.stdout)[0]["shards"] == 2
-    (row,) = json.loads(run_cli("ls", "data", "pets", "--data", tmp_path / "packed", "--json").stdout)
-    assert row["there"] == "fixture"
-    paths = list(indexed(PETS, tmp_path / "packed").splits["test"].paths)
-    assert all(packing.read_image_file(path) for path in paths)
-    BUILT_IN.require_present("pets", Folder(tmp_path / "packed"))

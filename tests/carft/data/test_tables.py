@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -13,8 +10,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from carft.catalog.catalog import BUILT_IN
 from carft.catalog.resolve import specify
@@ -187,28 +182,6 @@ def test_a_table_that_cannot_be_is_refused_with_its_row(says: str, tmp_path: Pat
     assert says in said and "t.csv" in said
 
 
-def test_a_table_that_is_none_is_refused(tmp_path: Path) -> None:
-    assert "There is no folder and no table" in refusal(tmp_path / "t.csv")
-    (tmp_path / "t.parquet").write_bytes(b"nothing")
-    assert "is corrupt" in refusal(tmp_path / "t.parquet")
-    (tmp_path / "t.csv").write_bytes("path,class\nköln.png,a\n".encode("latin-1"))
-    assert "is corrupt" in refusal(tmp_path / "t.csv") and "in UTF-8" in refusal(tmp_path / "t.csv")
-
-
-words = st.text(max_size=12)
-
-
-@given(rows=st.lists(st.lists(words, min_size=2, max_size=5), max_size=6), head=st.permutations(["path", "class"]))
-def test_any_table_is_read_or_refused_in_words(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]], head: list[str]
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "fuzzed.csv"
-    text = io.StringIO()
-    csv.writer(text).writerows([[*head, "domain", "group", "split"], *rows])
-    path.write_text(text.getvalue(), encoding="utf-8", errors="replace")
-    refusal(path)
-
-
 # groups
 
 
@@ -245,16 +218,6 @@ def test_a_pattern_that_cannot_be_is_refused(drawn: Path, pattern: str, says: st
         named_task("vet/x", drawn / "plain.csv", group=pattern)
     with pytest.raises(UserError, match="Leave one of the two out"):
         named_task("vet/x", drawn / "images.csv", group="^(cat|dog)")
-
-
-def test_data_check_takes_a_name_with_its_file(drawn: Path) -> None:
-    (drawn / "named.yaml").write_text("tasks:\n  - {name: vet/one, path: images.csv}\n")
-    said = run_cli("data", "check", "vet/one", "--tasks-file", drawn / "named.yaml", "--json")
-    assert said.returncode == 0, said.stdout + said.stderr
-    (found,) = json.loads(said.stdout)
-    assert (found["data_set"], found["counts"]) == ("vet/one", {"clinic": 36, "home": 36})
-    unknown = run_cli("data", "check", "vet/on", "--tasks-file", drawn / "named.yaml")
-    assert unknown.returncode == 2 and "Did you mean vet/one?" in unknown.stderr
 
 
 def test_data_check_and_init_say_which_classes_a_sweep_cannot_use(drawn: Path, tmp_path: Path) -> None:
@@ -313,24 +276,6 @@ def test_every_command_before_a_sweep_counts_groups_of_each_domain(drawn: Path, 
     plain = run_cli("plan", tmp_path / "audit" / "recipe.yaml", "--results", tmp_path / "results").stdout
     assert "Warning: ood/home of starved has 1 image of 1 group" in plain and "column split" in plain
     assert re.search(r"home +train +35 +35 +no\b", plain) and re.search(r"home +test +1 +1 +yes\b", plain), plain
-
-
-def test_the_index_of_a_table_says_the_same_to_other_processes(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, left in LAYOUTS.items():
-        table(drawn, name, **left)
-    for path in (drawn / "scans", *(drawn / name for name in LAYOUTS)):
-        os.utime(path, (0, 0))  # an index does not trust what changed just before it was made
-    made = {name: read(drawn / name) for name in LAYOUTS}
-    monkeypatch.setattr("carft.data.folder.reading.list_table", None)  # it must not be asked again
-    read_cached.cache_clear()
-    for name, tree in made.items():
-        again = read(drawn / name)
-        assert tree == again
-        for domain in tree.domains:
-            assert all(tree.part(domain, split) == again.part(domain, split) for split in SPLITS)
-
-
-LAYOUTS = {"whole.csv": {}, "whole.parquet": {}, "no-group.csv": {"group": None}, "alone.csv": {"domain": None}}
 
 
 def test_an_index_of_a_table_is_made_again_after_a_change(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from carft.store.mirror import DOWNLOADED, MirroredStore, Seen, checked_url, ope
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog, named_tasks
 from carft.store.sweep_state import Counts, SweepState, read_states, write_state
-from carft_cli.options import known_catalog
+from carft_cli.options import ResultsOptions
 from sweeps.faults import storage
 from sweeps.faults.storage import sweep_lock
 from sweeps.recipes.loading import load_recipe
@@ -68,7 +68,9 @@ def test_what_one_machine_writes_another_one_reads(machines: Machines) -> None:
     adopt_catalog(first, BUILT_IN.with_suites(["hands"]), [TASK])
     second.refresh(*DOWNLOADED)
     assert second.read(CELL.id) == first.read(CELL.id) and named_tasks(second) == [task]
-    assert second.metrics(CELL.id)["test/top1"] == 0.25 and known_catalog(machines.url).suites == ("hands",)
+    assert second.metrics(CELL.id)["test/top1"] == 0.25 and ResultsOptions(results=machines.url).catalog().suites == (
+        "hands",
+    )
     assert second.studies() == first.studies() and second.failed() == [OTHER.id]
     assert machines.names().keys() == {name for name in first._local("") if not name.startswith("pending/")} - {
         "sweep.lock"
