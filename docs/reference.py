@@ -51,10 +51,14 @@ SETTINGS: tuple[tuple[str, str, Any], ...] = (
 #: type of a setting, and bound of a number -> how the table of settings shows it
 TYPES = {int: "integer", float: "number", str: "text"}
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+#: commands with fewer options of their own are shown by their usage alone
+MANY = 4
 #: headings of the tables of options, and of the fields of a file
 OPTIONS, OF_FIELDS = ("option", "meaning"), ("field", "type", "meaning")
 #: files that the program keeps for itself: they may change at any time, and no page describes them
 INTERNAL = ("sweeps/", "folders.json", "suites/", "documents.jsonl", "manifest.json", "failures/")
+#: parts of files whose fields explain themselves
+SELF_EXPLAINING = ("RecordedExecution", "StoredFeatures", "TrainingSettings", "Extension")
 #: kind of family that a claim is asked of -> words
 KINDS = {"several": "nine tasks", "single": "single tasks", "imagenet": "ImageNet", "domainbed": "DomainBed"}
 #: modules whose classes are files of a results folder or an archive
@@ -88,20 +92,25 @@ def commands() -> str:
     shared = dict(sorted(item for item, count in counts.items() if count > 1))
     parts = [
         "# Commands\n\nEvery command of `python cli.py` with its options; installed as a package, the program is "
-        f"`carft`. {MADE}\n\nAfter `make demo`, activate `.venv` or write `.venv/bin/python`. Brackets mark an "
-        "argument that may be left out, parentheses hold a default.\n\n"
+        f"`carft`. {MADE}\n\nAfter `make demo`, activate `.venv` or write `.venv/bin/python`. Brackets mark what may "
+        "be left out, parentheses hold a default. `--help` of a command explains each of its options.\n\n"
         "Exit codes: 0 when all is done, 1 when a cell failed, a check found a difference or something stands in the "
         "way of a plan, 2 with one sentence when a request is refused, 130 after Ctrl-C, 143 after SIGTERM.\n",
-        "## Shared options\n\n`--help` of a command says which of these it has.\n",
+        "## Shared options\n",
         table(OPTIONS, shared.values()),
     ]
     for name, command in found.items():
         arguments = [_row_of(parameter) for parameter in command.params if parameter.param_type_name == "argument"]
         own = [row for option, row in options[name].items() if shared.get(option) != row]
-        rows = own if name in like_sweep else [*arguments, *own]
-        settings_too = "All options of [sweep](#sweep)." if name in like_sweep else _settings_of(command)
-        blocks = [f"## {name}", _usage(name, command.help or ""), table(OPTIONS, rows).strip(), settings_too]
-        parts.append("\n\n".join(filter(None, blocks)) + "\n")
+        if name in like_sweep:
+            told = "All options of [sweep](#sweep)."
+        elif own and len(own) < MANY:
+            usage = " ".join(_in_usage(p) for p in command.params if _is_own(p, shared))
+            told = f"Usage: `{usage}`"
+        else:
+            told = table(OPTIONS, [*arguments, *own]).strip() if own or len(arguments) > 1 else ""
+        blocks = [f"## {name}", _usage(name, command.help or ""), told, _settings_of(command)]
+        parts.append("\n\n".join(filter(None, blocks if name not in like_sweep else blocks[:3])) + "\n")
     return "\n".join(parts)
 
 
@@ -109,6 +118,20 @@ def _options_of(command: Any) -> dict[str, tuple[str, str]]:
     """Name -> row of each option that is no setting."""
     options = (p for p in command.params if p.param_type_name == "option" and p.opts[0] != "--help")
     return {p.opts[0]: _row_of(p) for p in options if not _is_setting(p)}
+
+
+def _is_own(parameter: Any, shared: Mapping[str, tuple[str, str]]) -> bool:
+    """Whether a parameter is an argument, or an option of this command alone."""
+    return parameter.opts[0] not in {*shared, "--help"}
+
+
+def _in_usage(parameter: Any) -> str:
+    """An argument or option as a line of usage shows it."""
+    kind = parameter.metavar or parameter.name
+    if parameter.param_type_name == "argument":
+        return _row_of(parameter)[0].strip("`")
+    word = parameter.opts[0] if getattr(parameter, "is_flag", False) else f"{parameter.opts[0]} {kind.upper()}"
+    return word if parameter.required else f"[{word}]"
 
 
 def _row_of(parameter: Any) -> tuple[str, str]:
@@ -236,6 +259,7 @@ def files() -> str:
     kinds = [kind for kind in kinds if not (kind.__doc__ or "").strip("`").startswith(INTERNAL)]
     fields = {kind: _fields_of(kind) for kind in kinds}
     named = " ".join(field.row[1] for of_kind in fields.values() for field in of_kind).split()
+    parts_shown = set(named) - set(SELF_EXPLAINING)
     counts = Counter(field.row for of_kind in fields.values() for field in of_kind if not field.is_setting)
     shared = sorted(row for row, count in counts.items() if count > 1)
     parts = [
@@ -246,7 +270,7 @@ def files() -> str:
         f"## Shared fields\n\n{table(OF_FIELDS, ((f'`{name}`', kind, words) for name, kind, words in shared))}",
     ]
     for title, are_files in (("Files", True), ("Parts of files", False)):
-        chosen = [kind for kind in kinds if _is_file(kind) == are_files and (are_files or kind.__name__ in named)]
+        chosen = [kind for kind in kinds if _is_file(kind) == are_files and (are_files or kind.__name__ in parts_shown)]
         parts += [f"## {title}\n", *(_section_of(kind, fields[kind], shared, are_files) for kind in chosen)]
     parts += [
         f"## Metrics\n\n{_metrics()}",
