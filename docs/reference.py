@@ -1,8 +1,8 @@
 """Writes the reference pages from the code: ``python docs/reference.py``.
 
 commands.md from the command line, settings.md and recipes.md from the declarations of settings and the shipped recipes,
-files.md from the classes of stored files, the metrics and the tables of a report, and the table of claims.md from the
-ledger.
+files.md from the classes of stored files, the metrics and the tables of a report, glossary.md from the glossary of a
+report, and the table of claims.md from the ledger.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from carft.training.execution import Execution
 from carft_cli.app import app
 from reports.claims.ledger import ledger
 from reports.tables.table import TableCard, table_cards
+from reports.words.glossary import TERMS
 from sweeps.recipes.loading import load_recipe, recipe_names
 from sweeps.recipes.recipe import Recipe
 
@@ -50,6 +51,14 @@ SETTINGS: tuple[tuple[str, str, Any], ...] = (
 #: type of a setting, and bound of a number -> how the table of settings shows it
 TYPES = {int: "integer", float: "number", str: "text"}
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+#: commands with fewer options of their own are shown by their usage alone
+MANY = 4
+#: headings of the tables of options, and of the fields of a file
+OPTIONS, OF_FIELDS = ("option", "meaning"), ("field", "type", "meaning")
+#: files that the program keeps for itself: they may change at any time, and no page describes them
+INTERNAL = ("sweeps/", "folders.json", "suites/", "documents.jsonl", "manifest.json", "failures/")
+#: parts of files whose fields explain themselves
+SELF_EXPLAINING = ("RecordedExecution", "StoredFeatures", "TrainingSettings", "Extension")
 #: kind of family that a claim is asked of -> words
 KINDS = {"several": "nine tasks", "single": "single tasks", "imagenet": "ImageNet", "domainbed": "DomainBed"}
 #: modules whose classes are files of a results folder or an archive
@@ -58,8 +67,8 @@ STORED = [import_module(f"carft.store.{module.name}") for module in pkgutil.iter
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown; an empty string without rows."""
-    lines = ["| " + " | ".join(shown(text).replace("|", r"\|") for text in row) + " |" for row in rows]
-    head = [f"| {' | '.join(headings)} |", "|" + "---|" * len(headings)]
+    lines = ["|" + "|".join(shown(text).replace("|", r"\|") for text in row) + "|" for row in rows]
+    head = [f"|{'|'.join(headings)}|", "|" + "---|" * len(headings)]
     return "\n".join([*head, *lines]) + "\n" if lines else ""
 
 
@@ -83,33 +92,50 @@ def commands() -> str:
     shared = dict(sorted(item for item, count in counts.items() if count > 1))
     parts = [
         "# Commands\n\nEvery command of `python cli.py` with its options; installed as a package, the program is "
-        f"`carft`. {MADE}\n\nAfter `make demo`, activate `.venv` or write `.venv/bin/python`. A request that cannot "
-        "work is refused in one sentence with exit code 2. Brackets mark an argument that may be left out, parentheses "
-        "hold a default.\n",
-        "\n".join(["## Shared options\n", *shared.values(), ""]),
+        f"`carft`. {MADE}\n\nAfter `make demo`, activate `.venv` or write `.venv/bin/python`. Brackets mark what may "
+        "be left out, parentheses hold a default. `--help` of a command explains each of its options.\n\n"
+        "Exit codes: 0 when all is done, 1 when a cell failed, a check found a difference or something stands in the "
+        "way of a plan, 2 with one sentence when a request is refused, 130 after Ctrl-C, 143 after SIGTERM.\n",
+        "## Shared options\n",
+        table(OPTIONS, shared.values()),
     ]
     for name, command in found.items():
-        arguments = [_line_of(parameter) for parameter in command.params if parameter.param_type_name == "argument"]
-        own = [line for option, line in options[name].items() if shared.get(option) != line]
-        also = [f"`{option}`" for option, line in options[name].items() if shared.get(option) == line]
-        blocks = [f"## {name}", _usage(name, command.help or ""), "\n".join([*arguments, *own])]
+        arguments = [_row_of(parameter) for parameter in command.params if parameter.param_type_name == "argument"]
+        own = [row for option, row in options[name].items() if shared.get(option) != row]
         if name in like_sweep:
-            blocks.append("All options of [sweep](#sweep).")
+            told = "All options of [sweep](#sweep)."
+        elif own and len(own) < MANY:
+            usage = " ".join(_in_usage(p) for p in command.params if _is_own(p, shared))
+            told = f"Usage: `{usage}`"
         else:
-            shown_elsewhere = f"[Shared](#shared-options): {', '.join(also)}." if also else ""
-            blocks.append(f"{shown_elsewhere} {_settings_of(command)}".strip())
-        parts.append("\n\n".join(filter(None, blocks)) + "\n")
+            told = table(OPTIONS, [*arguments, *own]).strip() if own or len(arguments) > 1 else ""
+        blocks = [f"## {name}", _usage(name, command.help or ""), told, _settings_of(command)]
+        parts.append("\n\n".join(filter(None, blocks if name not in like_sweep else blocks[:3])) + "\n")
     return "\n".join(parts)
 
 
-def _options_of(command: Any) -> dict[str, str]:
-    """Name -> line of each option that is no setting."""
+def _options_of(command: Any) -> dict[str, tuple[str, str]]:
+    """Name -> row of each option that is no setting."""
     options = (p for p in command.params if p.param_type_name == "option" and p.opts[0] != "--help")
-    return {p.opts[0]: _line_of(p) for p in options if not _is_setting(p)}
+    return {p.opts[0]: _row_of(p) for p in options if not _is_setting(p)}
 
 
-def _line_of(parameter: Any) -> str:
-    """An argument or option with its default and its meaning, as an item of a list."""
+def _is_own(parameter: Any, shared: Mapping[str, tuple[str, str]]) -> bool:
+    """Whether a parameter is an argument, or an option of this command alone."""
+    return parameter.opts[0] not in {*shared, "--help"}
+
+
+def _in_usage(parameter: Any) -> str:
+    """An argument or option as a line of usage shows it."""
+    kind = parameter.metavar or parameter.name
+    if parameter.param_type_name == "argument":
+        return _row_of(parameter)[0].strip("`")
+    word = parameter.opts[0] if getattr(parameter, "is_flag", False) else f"{parameter.opts[0]} {kind.upper()}"
+    return word if parameter.required else f"[{word}]"
+
+
+def _row_of(parameter: Any) -> tuple[str, str]:
+    """An argument or option with its default, and its meaning."""
     kind, default = parameter.metavar, _default_of(parameter)
     if parameter.param_type_name == "option":
         names = ", ".join((*parameter.opts, *parameter.secondary_opts)).replace(", ", "`, `")
@@ -117,7 +143,7 @@ def _line_of(parameter: Any) -> str:
     else:
         word = (kind or parameter.name).upper().strip("[]")
         name = word if parameter.required else f"[{word}]"
-    return f"- `{name}`{f' ({default})' if default else ''}: {shown(parameter.help or '')}"
+    return f"`{name}`{f' ({default})' if default else ''}", parameter.help or ""
 
 
 def _is_setting(parameter: Any) -> bool:
@@ -142,7 +168,8 @@ def _usage(name: str, text: str) -> str:
     """The help of a command, with its example unless that is the name of the command alone."""
     words, _, example = text.partition("Example: ")
     shows_more = example.strip("`\n ") != f"python cli.py {name}"
-    return f"{_prose(words)} {example.strip() if shows_more else ''}".strip()
+    told = re.sub(r"\s*Exit code[^.]*\.", "", _prose(words))
+    return f"{told} {example.strip() if shows_more else ''}".strip()
 
 
 def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -194,13 +221,13 @@ def _values_of(field: Any) -> str:
         return f"`{str(default).lower()}`"
     first = "required" if field.is_required() else "" if default in (None, "", [], {}) else f"`{default}`"
     bounds = [
-        f"{sign} {getattr(bound, name):g}"
+        f"{sign}{getattr(bound, name):g}"
         for bound in field.metadata
         for name, sign in BOUNDS.items()
         if hasattr(bound, name)
     ]
-    kind = TYPES.get(plain_type(field.annotation), "")
-    return ", ".join(filter(None, [first, f"{kind} {' and '.join(bounds)}".rstrip()]))
+    kind = "" if first.startswith("`") else TYPES.get(plain_type(field.annotation), "")
+    return ", ".join(filter(None, [first, kind, *bounds]))
 
 
 def recipes() -> str:
@@ -229,27 +256,33 @@ def files() -> str:
         if kind is Line or (isinstance(kind, type) and issubclass(kind, Document) and kind is not Document)
         if kind.__module__ == module.__name__
     ]
+    kinds = [kind for kind in kinds if not (kind.__doc__ or "").strip("`").startswith(INTERNAL)]
     fields = {kind: _fields_of(kind) for kind in kinds}
+    named = " ".join(field.row[1] for of_kind in fields.values() for field in of_kind).split()
+    parts_shown = set(named) - set(SELF_EXPLAINING)
     counts = Counter(field.row for of_kind in fields.values() for field in of_kind if not field.is_setting)
     shared = sorted(row for row, count in counts.items() if count > 1)
     parts = [
-        "# Files, metrics and tables\n\nEvery field of the JSON files of results folders and archives, every metric, "
-        "every table of a report. The [protocol](protocol.md#the-records-folder) has the layout of a results folder. "
-        f"{MADE}\n\nA field without a type is text. `?` marks one that may be missing.\n",
-        "\n".join(["## Shared fields\n", *(_field_line(f"`{row[0]}`", row) for row in shared), ""]),
+        "# Files, metrics and tables\n\nThe fields of the JSON files of results folders and archives, the metrics, and "
+        "the tables of a report. The [protocol](protocol.md#the-records-folder) has the layout of a results folder. "
+        f"Files that are not listed may change with any version. {MADE}\n\n"
+        "A field without a type is text. `?` marks one that may be missing.\n",
+        f"## Shared fields\n\n{table(OF_FIELDS, ((f'`{name}`', kind, words) for name, kind, words in shared))}",
     ]
     for title, are_files in (("Files", True), ("Parts of files", False)):
-        chosen = [kind for kind in kinds if (".json" in (kind.__doc__ or "").split(":")[0]) == are_files]
+        chosen = [kind for kind in kinds if _is_file(kind) == are_files and (are_files or kind.__name__ in parts_shown)]
         parts += [f"## {title}\n", *(_section_of(kind, fields[kind], shared, are_files) for kind in chosen)]
     parts += [
         f"## Metrics\n\n{_metrics()}",
         "## Tables of a report\n\nEach is a file `tables/NAME.csv`. Parentheses hold the columns that name a row. An "
-        "apostrophe stands before a text that a spreadsheet would take for a formula (one that begins with `=`, `+`, "
-        "`-`, `@` or a tab and is no number), here and in the CSV files that the page "
-        "saves. The page says more of each.\n",
+        "apostrophe stands before a text that a spreadsheet would take for a formula. The page explains each table.\n",
         "\n".join([*map(_table_line, table_cards().values()), ""]),
     ]
     return "\n".join(parts)
+
+
+def _is_file(kind: type[Document] | type[Line]) -> bool:
+    return ".json" in (kind.__doc__ or "").split(":")[0]
 
 
 def _table_line(card: TableCard) -> str:
@@ -293,7 +326,7 @@ def _section_of(
     """A class of stored files under its first sentence, with a line for each field that has no other place."""
     first, _, rest = _prose(inspect.getdoc(kind) or "").partition(". ")
     title = first.removesuffix(".")
-    lines = [_field_line(field.name, field.row) for field in fields if not (field.is_setting or field.row in shared)]
+    own = [field for field in fields if not (field.is_setting or field.row in shared)]
     links = {
         "[Shared](#shared-fields)": [field.name for field in fields if field.row in shared],
         "[Settings](settings.md)": [field.name for field in fields if field.is_setting],
@@ -301,15 +334,10 @@ def _section_of(
     blocks = [
         f"### {title if is_file else f'{kind.__name__}: {title[0].lower()}{title[1:]}'}",
         rest,
-        "\n".join(lines),
+        table(OF_FIELDS, ((field.name, *field.row[1:]) for field in own)).strip(),
         " ".join(f"{link}: {', '.join(names)}." for link, names in links.items() if names),
     ]
     return "\n\n".join(filter(None, blocks)) + "\n"
-
-
-def _field_line(name: str, row: tuple[str, str, str]) -> str:
-    _, kind, meaning = row
-    return f"- {name}{kind and f' ({kind})'}: {_prose(meaning)}"
 
 
 def _type_words(schema: Mapping[str, Any]) -> str:
@@ -349,11 +377,22 @@ def _metrics() -> str:
 
 def claims() -> str:
     """The table of the ledger."""
-    headings = ["id", "claim", "reproduced if", "asked of"]
-    return table(
-        headings,
-        ([c.id, c.title, c.rule, ", ".join(map(KINDS.__getitem__, c.asked_of))] for c in ledger().values()),
-    )
+    rows = [[claim.id, claim.title, claim.rule, _asked_of(claim.asked_of)] for claim in ledger().values()]
+    return table(["id", "claim", "reproduced if", "asked of"], rows)
+
+
+def _asked_of(kinds: Sequence[str]) -> str:
+    """The kinds of family that a claim is asked of, in words."""
+    left_out = [words for kind, words in KINDS.items() if kind not in kinds]
+    if len(left_out) > 1:
+        return ", ".join(KINDS[kind] for kind in kinds)
+    return f"all but {left_out[0]}" if left_out else "all"
+
+
+def glossary() -> str:
+    """The text of docs/glossary.md."""
+    opening = f"# Glossary\n\nThe words of these pages and of a report, which explains them where they stand. {MADE}\n"
+    return "\n".join([opening, *(f"- **{term}**: {shown(meaning)}" for term, meaning in TERMS.items()), ""])
 
 
 def pages() -> dict[str, str]:
@@ -363,6 +402,7 @@ def pages() -> dict[str, str]:
     after = rest.split("<!-- claims: end -->")[1]
     ledger_page = f"{before}<!-- claims: begin -->\n\n{claims()}\n<!-- claims: end -->{after}"
     made = {"commands": commands(), "settings": settings(), "recipes": recipes(), "files": files()}
+    made["glossary"] = glossary()
     return {f"{name}.md": text for name, text in (made | {"claims": ledger_page}).items()}
 
 

@@ -17,6 +17,7 @@ TERMS: Mapping[str, str] = {
     "contexts. Guessing among K contexts recognises one in K: that is chance.",
     "FT": "Plain fine-tuning: all weights of the image encoder, cross-entropy alone.",
     "group": "Images that are not independent of each other, such as those of one drawing. A group is one observation.",
+    "head": "The class head gives the logits of the classes, the context head those of the contexts.",
     "Holm's correction": "Makes it harder to decide when several parts are tested at once, so that chance does not.",
     "ID test": "The test set of the distribution that was trained on (in distribution).",
     "interval": "95 % interval: in 95 of 100 repetitions such an interval holds the true value.",
@@ -27,6 +28,7 @@ TERMS: Mapping[str, str] = {
     "power": "How often a claim would be decided if the truth were what others report, or "
     f"{100 * ASSUMED:g} points beyond each margin where nothing is on record.",
     "points": "Percentage points of accuracy.",
+    "reading": "One interpretation of what the paper's abstract leaves open, such as the direction of the KL term.",
     "scale": "What was run: miniature (drawings, a tiny CLIP), paper (the paper's data sets) or own (your images). "
     "Scales are never pooled.",
     "study": "The search for the hyperparameters of one method on one task.",
@@ -41,6 +43,7 @@ TERMS: Mapping[str, str] = {
     "visible from": "The smallest true difference that the experiment would show in 80 % of repetitions. That all "
     "deciding parts of a claim show theirs at once is less likely.",
     "WiSE-FT": "The mean of the weights of the pretrained and the fine-tuned model, weighted by alpha.",
+    "world": "Images, tasks, suites and a pretrained model that belong together: drawings or photographs.",
     "worst": "Of several parts that all must hold, the one whose interval lies least on the claim's side.",
     "zero-shot": "The pretrained model as it is, with classes given as prompts.",
 }

@@ -154,6 +154,9 @@ def test_every_step_of_the_page_on_your_data_runs(tmp_path: Path) -> None:
         asked = [sys.executable, str(ROOT / "cli.py"), *shlex.split(line)]
         done = subprocess.run(asked, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=900)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+    (block,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    shown = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert shown.returncode == 0 and "car_ft" in shown.stdout, shown.stderr
     assert (tmp_path / "my-audit" / "report" / "index.html").is_file()
     verdicts = pd.read_csv(tmp_path / "my-audit" / "report" / "tables" / "verdicts.csv")
     assert {"C3", "C4"} <= set(verdicts["claim"])

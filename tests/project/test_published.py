@@ -67,7 +67,7 @@ def test_counts_in_the_findings_are_those_of_their_tables() -> None:
     for method in ("car_ft", "car_ft_random"):
         for column in means:
             gaps = (f"{gap:+.1f}".replace("-", "−") for gap in means.loc[method, column] - means.loc["ft", column])
-            assert f"| {' | '.join(gaps)} |" in detail
+            assert f"|{'|'.join(gaps)}|" in detail
     trials = rows_of("trials")
     winners = trials[(trials["method"] == "car_ft") & (trials["won"].astype(str) == "True")]
     edges = winners["at_edge"].str.contains("kl_weight", na=False)
@@ -100,7 +100,7 @@ def test_what_the_findings_say_of_all_settings_and_of_independent_tasks_is_in_th
     assert len(vectors) == len(ours) and words in findings
     behind, bands = (control["effect"] < 0).sum(), (control["band_high"] < 0).sum()
     assert f"CAR-FT is behind random vectors in {behind} ({bands} bands below 0)" in findings
-    assert f"it is ahead of CAR-FT at {behind} of {len(control)} equal settings" in findings
+    assert f"with them is ahead of CAR-FT at {behind} of {len(control)} equal settings" in findings
     inside = [everywhere.loc[(f"{name} - FT", "ID test")] for name in ("CAR-FT", "CAR-FT, random")]
     (lost, bands), (lost_too, bands_too) = [((r["effect"] < 0).sum(), (r["band_high"] < 0).sum()) for r in inside]
     words = f"In distribution CAR-FT is behind FT in {lost} ({bands} bands below 0), random vectors in {lost_too}"

@@ -1,8 +1,7 @@
-"""Packages that are installed as pip would, in a folder on the path, and the family of docs/extending.md."""
+"""Packages that are installed as pip would, in a folder on the path, and the family of examples/shapes."""
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,28 +16,21 @@ from tests.support.helpers import ROOT
 
 #: what is looked up once a process
 CACHES = (installed, installed_method, installed_card, installed_family)
-PAGE = ROOT / "docs" / "extending.md"
+SHAPES = ROOT / "examples" / "shapes" / "family.py"
 
 
 def install_shapes(site: Path) -> None:
-    """Install the family of the page as the package ``shapes-tasks``, into a folder for PYTHONPATH."""
+    """Install the family of the example as the package ``shapes-tasks``, into a folder for PYTHONPATH."""
     site.mkdir(parents=True)
-    (site / "shapes_tasks.py").write_text(shapes_family(), encoding="utf-8")
+    (site / "shapes_tasks.py").write_text(SHAPES.read_text(encoding="utf-8"), encoding="utf-8")
     install_entry_points(site, "shapes-tasks", "[carft.data]\nshapes = shapes_tasks:FAMILY\n")
 
 
 def write_shapes_family(data: Path) -> None:
-    """Write the folder ``shapes`` of the page into a folder that stands for carft/data."""
+    """Write the folder ``shapes`` of the example into a folder that stands for carft/data."""
     (data / "shapes").mkdir()
-    (data / "shapes" / "family.py").write_text(shapes_family(), encoding="utf-8")
+    (data / "shapes" / "family.py").write_text(SHAPES.read_text(encoding="utf-8"), encoding="utf-8")
     (data / "shapes" / "__init__.py").touch()
-
-
-def shapes_family() -> str:
-    """Return the text of ``family.py`` on the page."""
-    blocks = re.findall(r"^```py\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    (family,) = [block for block in blocks if "FAMILY = " in block]
-    return str(family)
 
 
 def install_entry_points(site: Path, name: str, entry_points: str) -> None:

@@ -1,4 +1,4 @@
-"""A family of this package is one folder, as docs/extending.md shows."""
+"""A family of this package is one folder, as examples/shapes shows."""
 
 from __future__ import annotations
 
