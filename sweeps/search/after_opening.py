@@ -10,11 +10,11 @@ from sweeps.recipes.recipe import Recipe
 from sweeps.search.study import Study, studies_of
 
 #: what a person changes to search the same question again
-HOW = ("space", "sampler", "pruner")
+HOW = ("space", "sampler", "pruner", "search", "search_seed")
 
 
 def changes_after_opening(recipe: Recipe, store: Store) -> list[str]:
-    """Each search that would get more trials or seeds, or other ranges, after its held-out sets were opened."""
+    """Each search that would begin, or get more trials or seeds, after held-out sets of its question were opened."""
     on_disk = {study.id: study for study in store.readable_studies()}
     opened = []
     for before in on_disk.values():
@@ -31,9 +31,17 @@ def changes_after_opening(recipe: Recipe, store: Store) -> list[str]:
         else:
             asked = _question(study.content)
             alike = [before for before in opened if _question(before.content()) == asked]
-            more = [f"ranges or sampler other than those of study {before.id[:8]}" for before in alike[:1]]
+            more = [_new(study, alike)] if alike else []
         changes += [f"{study.method.label} on {study.task}: {words}" for words in more if words]
     return changes
+
+
+def _new(study: Study, alike: list[StudyFile]) -> str:
+    """What a study adds to those of the same question that were opened, in words."""
+    for before in alike:
+        if before.search == study.search:
+            return f"ranges or sampler other than those of study {before.id[:8]}"
+    return f"search {study.search} after an earlier one was opened"
 
 
 def _more(study: Study, before: StudyFile) -> str:

@@ -72,8 +72,8 @@ class Protocol:
         """Keys of jobs with a damaged cell that was evaluated on held-out sets -> what is wrong and what to do."""
         self.remarks: dict[str, str] = {}
         """Damaged cell or study -> what is wrong and what the sweep does about it."""
-        self.tasks: dict[str, str] = {}
-        """Cells that are done, and keys of jobs that failed -> their task."""
+        self.jobs: dict[str, Job] = {}
+        """Cells that are done, and keys of jobs that failed -> the job."""
         self.running: dict[str, Job] = {}
         untrained: list[MethodCard] = []
         trained: list[MethodCard] = []
@@ -378,11 +378,11 @@ class Protocol:
         if job.kind == "oracle":
             self.state.opened.add(job.cell.id)
             return
-        self.tasks.update(dict.fromkeys(metrics, job.cell.task))  # first: another thread looks them up
+        self.jobs.update(dict.fromkeys(metrics, job))  # first: another thread looks them up
         self.state.done.update(metrics)
 
     def _note_failure(self, job: Job, reason: str) -> None:
-        self.tasks[job.key] = job.cell.task
+        self.jobs[job.key] = job
         self.state.failed[job.key] = reason
         try:
             failure = read_failure(self.store, job.cell.id)

@@ -3,7 +3,8 @@
 The journal is written anew by each process, from studies and records; nothing reads it.
 """
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -18,8 +19,6 @@ from carft.store.study_file import StudyFile, Trial
 from carft.store.sweep_state import read_states
 
 JOURNAL = "optuna.journal"
-#: status of a trial that ended without a record
-ENDED = {"failed": TrialState.FAIL, "pruned": TrialState.PRUNED}
 
 
 class OptunaJournal:
@@ -32,54 +31,59 @@ class OptunaJournal:
         for left in (path, path.with_name(f"{JOURNAL}.lock")):
             left.unlink(missing_ok=True)
         self.storage = JournalStorage(JournalFileBackend(str(path)))
-        self.finished: set[str] = set()
         self.studies: dict[str, tuple[int, StudyFile]] = {}  # id -> when its file changed, its content
-        self.names: dict[str, int] = {}  # name of a study -> its number in the journal
-        self.trials: dict[str, list[int]] = {}  # id of a study -> numbers of its trials in the journal
-        self.running: dict[int, tuple[str, int]] = {}  # such a number -> study and trial
+        self.names: dict[str, int] = {}  # id of a study -> its number in the journal
+        self.trials: dict[str, dict[int, int]] = defaultdict(dict)  # id of a study -> trial -> its number there
+        self.running: set[int] = set()  # such numbers
 
-    def update(self, cells: list[str]) -> None:
-        """Append what is new. cells: ids of those that have just finished."""
-        self.finished.update(cells)
+    def update(self) -> None:
+        """Append what is new: the trials of each study up to the first one that has not begun."""
         since: dict[str, float] = {}  # running cell -> Unix time of its start
         for state in read_states(self.store):
             if state.is_alive():
                 since |= {job.cell: job.since for job in state.running}
-        self._read()
-        for number, (name, trial) in list(self.running.items()):
-            _, study = self.studies[name]
-            found = self._found(study, study.trials[trial], since)
-            if found is not None and found.state is not TrialState.RUNNING:
-                for epoch, value in found.intermediate_values.items():
-                    self.storage.set_trial_intermediate_value(number, epoch, value)
-                self.storage.set_trial_state_values(number, found.state, found.values)
-                del self.running[number]
-        for _, study in self.studies.values():
-            self._append(study, since)
+        for study in self._read():
+            numbers = self.trials[study.id]
+            for trial in study.trials:
+                number = numbers.get(trial.number)
+                if number is not None and number not in self.running:
+                    continue
+                found = self._found(study, trial, since)
+                if number is not None:
+                    self._end(number, found)
+                elif found is None:
+                    break
+                else:
+                    numbers[trial.number] = self._begin(study, found)
 
-    def _read(self) -> None:
-        """Read the studies whose files changed."""
+    def _read(self) -> Iterator[StudyFile]:
+        """All studies; those are read whose files changed."""
         for name in self.store.study_names():
             changed = self.store.study_path(name).stat().st_mtime_ns
             before, _ = self.studies.get(name, (0, None))
-            if changed == before:
-                continue
-            content = self.store.readable(self.store.study_path(name), StudyFile)
-            if content is not None:
-                self.studies[name] = changed, content
+            if changed != before:
+                content = self.store.readable(self.store.study_path(name), StudyFile)
+                if content is not None:
+                    self.studies[name] = changed, content
+        for _, study in self.studies.values():
+            yield study
 
-    def _append(self, study: StudyFile, since: Mapping[str, float]) -> None:
-        """Append the trials that have begun, up to the first one that has not."""
-        numbers = self.trials.setdefault(study.id, [])
-        for trial in study.trials[len(numbers) :]:
-            found = self._found(study, trial, since)
-            if found is None:
-                return
-            if not numbers:
-                self.names[study.id] = self._new_study(study)
-            numbers.append(self.storage.create_new_trial(self.names[study.id], found))
-            if found.state is TrialState.RUNNING:
-                self.running[numbers[-1]] = study.id, trial.number
+    def _begin(self, study: StudyFile, found: FrozenTrial) -> int:
+        """Append a trial; returns its number in the journal."""
+        if study.id not in self.names:
+            self.names[study.id] = self._new_study(study)
+        number = self.storage.create_new_trial(self.names[study.id], found)
+        if found.state is TrialState.RUNNING:
+            self.running.add(number)
+        return number
+
+    def _end(self, number: int, found: FrozenTrial | None) -> None:
+        """Append how a trial ended, if it has."""
+        if found is not None and found.state is not TrialState.RUNNING:
+            for epoch, value in found.intermediate_values.items():
+                self.storage.set_trial_intermediate_value(number, epoch, value)
+            self.storage.set_trial_state_values(number, found.state, found.values)
+            self.running.discard(number)
 
     def _new_study(self, study: StudyFile) -> int:
         """Create a study under a name that people read; returns its number in the journal."""
@@ -95,12 +99,11 @@ class OptunaJournal:
 
     def _found(self, study: StudyFile, trial: Trial, since: Mapping[str, float]) -> FrozenTrial | None:
         """The trial as it is now; None before it begins. Epochs count from 1."""
-        ranges: dict[str, BaseDistribution] = {}
-        for name, tried in trial.parameters.items():
-            low, high, _ = study.space[name]
-            ranges[name] = FloatDistribution(min(low, tried), max(high, tried), log=True)
-        state, value, validated, began, ended = TrialState.RUNNING, None, {}, None, None
-        if trial.cell in self.finished or (trial.status == "done" and self.store.is_done(trial.cell)):
+        value, validated, began, ended = None, dict[int, float](), None, None
+        if trial.status == "pruned":
+            state, value = TrialState.PRUNED, trial.validated[-1]
+            validated = dict(enumerate(trial.validated, start=1))
+        elif self.store.is_done(trial.cell):
             record, history = self.store.read(trial.cell), self.store.history(trial.cell)
             state, value = TrialState.COMPLETE, record.metrics["val/top1"]
             if "val/top1" in history:
@@ -111,12 +114,15 @@ class OptunaJournal:
             seconds = record.durations.get("train", 0.0) + record.durations.get("validate", 0.0)
             began = ended - timedelta(seconds=seconds)
         elif trial.cell in since:
-            began = datetime.fromtimestamp(since[trial.cell], UTC)
-        elif trial.status in ENDED:
-            state, validated = ENDED[trial.status], dict(enumerate(trial.validated, start=1))
-            value = trial.validated[-1] if trial.validated else None
+            state, began = TrialState.RUNNING, datetime.fromtimestamp(since[trial.cell], UTC)
+        elif trial.status == "failed":
+            state = TrialState.FAIL
         else:
             return None
+        ranges: dict[str, BaseDistribution] = {}
+        for name, tried in trial.parameters.items():
+            low, high, _ = study.space[name]
+            ranges[name] = FloatDistribution(min(low, tried), max(high, tried), log=True)
         found = create_trial(
             state=state,
             value=value,
@@ -126,6 +132,5 @@ class OptunaJournal:
             user_attrs={"cell": trial.cell},
         )
         if began is not None:
-            found.datetime_start = began
-            found.datetime_complete = ended
+            found.datetime_start, found.datetime_complete = began, ended
         return found

@@ -1,14 +1,14 @@
-"""Shows a sweep in experiment trackers: one process for all of them, which reads records.
+"""Shows a sweep in experiment trackers: a process for each, which reads records.
 
     events/tensorboard/<task>/<method>/<cell>/    event files of TensorBoard
     events/wandb/                                 runs of Weights & Biases
     events/mlflow.db                              runs of MLflow, unless MLFLOW_TRACKING_URI names another place
-    events/<tracker>.sent                         the cells that a tracker has
-    events/lock                                   held by the process
+    events/<tracker>.log, .lock                   what its process prints; held by the process
+    events/<tracker>*.sent                        cells that a tracker has, a file for each place that variables name
     optuna.journal                                see sweeps.status.optuna_journal
 
-All of it can be removed at any time. ``python -m sweeps.status.trackers FOLDER SWEEP TRACKER...`` reads ids of finished
-cells, a line each, until its input is closed. SWEEP names the sweep; runs are grouped by it.
+All of it can be removed at any time. ``python -m sweeps.status.trackers FOLDER SWEEP TRACKER`` reads finished cells, a
+line with id and kind of job each, until its input is closed. SWEEP names the sweep; runs are grouped by it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import json
 import math
 import os
 import re
+import select
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -28,12 +28,12 @@ from typing import Any
 
 from carft.config.cell import Cell
 from carft.core.errors import unknown
-from carft.core.failure_kinds import reason_of
 from carft.core.files import locked, new_folder
+from carft.core.source import text_digest
 from carft.store.records import Store
 
 EVENTS = "events"
-#: seconds between two looks at the input, and those that a process waits for that of an earlier sweep
+#: seconds between two looks at studies, and those that a process waits for that of an earlier sweep
 POLL_S, PATIENCE_S = 0.5, 60.0
 #: what MLflow takes in one request, and what no name in it may hold
 MLFLOW_BATCH, MLFLOW_NAME = 1000, re.compile(r"[^\w./ :-]")
@@ -46,7 +46,7 @@ class Run:
     cell: Cell
     sweep: str
     stage: str
-    """``search``, ``grid`` or ``confirm``; ``other`` for a cell that no study has."""
+    """Kind of the job that made it, such as ``search`` or ``confirm``."""
     rows: list[tuple[int, dict[str, float]]]
     """(step, name -> value) of its training, and last ``final/<metric>``; of held-out sets only where they are open."""
 
@@ -86,16 +86,6 @@ def run_of(store: Store, cell: str, sweep: str, stage: str) -> Run:
 
 def _finite(values: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in values.items() if math.isfinite(value)}
-
-
-def stages(store: Store) -> dict[str, str]:
-    """Cell of a study -> its :attr:`Run.stage`."""
-    found: dict[str, str] = {}
-    for study in store.readable_studies():
-        found |= dict.fromkeys(study.trial_cells, "search")
-        found |= dict.fromkeys(study.grid, "grid")
-        found |= dict.fromkeys(study.confirm, "confirm")
-    return found
 
 
 def to_tensorboard(run: Run, folder: Path) -> None:
@@ -159,20 +149,42 @@ def to_mlflow(run: Run, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Tracker:
-    """What a tracker needs. shown_by: the command that shows its runs, with ``{results}`` for the folder."""
+    """What a tracker needs."""
 
     module: str
     """What it imports."""
     shown_by: str
+    """The command that shows its runs, with ``{results}`` for the folder."""
     send: Callable[[Run, Path], None] | None = None
+    """None for the journal of Optuna."""
+    place: tuple[str, ...] = ()
+    """Environment variables that say where the runs go."""
 
 
 TRACKERS: Mapping[str, Tracker] = {
     "tensorboard": Tracker("tensorboardX", "tensorboard --logdir {results}/events/tensorboard", to_tensorboard),
-    "wandb": Tracker("wandb", "the page of your project, or wandb sync {results}/events/wandb/offline-run-*", to_wandb),
-    "mlflow": Tracker("mlflow", "mlflow ui --backend-store-uri sqlite:///{results}/events/mlflow.db", to_mlflow),
+    "wandb": Tracker(
+        "wandb",
+        "the page of your project, or wandb sync {results}/events/wandb/offline-run-*",
+        to_wandb,
+        ("WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_PROJECT"),
+    ),
+    "mlflow": Tracker(
+        "mlflow",
+        "mlflow ui --backend-store-uri sqlite:///{results}/events/mlflow.db",
+        to_mlflow,
+        ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"),
+    ),
     "optuna": Tracker("optuna", "optuna-dashboard {results}/optuna.journal"),
 }
+
+
+def shown_by(name: str, results: Path) -> str:
+    """What a person does to see the runs of a tracker."""
+    place = os.environ.get("MLFLOW_TRACKING_URI")
+    if name == "mlflow" and place:
+        return place if place.startswith("http") else f"mlflow ui --backend-store-uri {place}"
+    return TRACKERS[name].shown_by.format(results=results)
 
 
 def require_trackers(names: Iterable[str]) -> None:
@@ -186,62 +198,49 @@ def require_trackers(names: Iterable[str]) -> None:
             raise ModuleNotFoundError(f"No module named '{module}'", name=module)
 
 
-def updater(name: str, store: Store, sweep: str) -> Callable[[list[str]], None]:
-    """What shows finished cells, whose ids it gets, in a tracker."""
-    send = TRACKERS[name].send
-    if send is None:
-        from sweeps.status.optuna_journal import OptunaJournal
+def sent_to(name: str, folder: Path) -> Path:
+    """The file of the cells that a tracker has at the place that its variables name."""
+    place = [f"{variable}={os.environ[variable]}" for variable in TRACKERS[name].place if os.environ.get(variable)]
+    mark = f"-{text_digest(' '.join(place))}" if place else ""  # a place may hold a password
+    return folder / f"{name}{mark}.sent"
 
-        return OptunaJournal(store).update
-    folder = store.root / EVENTS
-    sent = folder / f"{name}.sent"
+
+def show(name: str, store: Store, sweep: str, lines: Iterable[str]) -> None:
+    """Send finished cells to a tracker as they come, each once. lines: id and kind of job."""
+    send, folder = TRACKERS[name].send, store.root / EVENTS
+    assert send is not None
+    sent = sent_to(name, folder)
     has = set(sent.read_text(encoding="utf-8").split()) if sent.is_file() else set()
-
-    def update(cells: list[str]) -> None:
-        new = [cell for cell in cells if cell not in has]
-        stage_of = stages(store) if new else {}
-        for cell in new:
-            send(run_of(store, cell, sweep, stage_of.get(cell, "other")), folder)
+    for line in lines:
+        cell, stage = line.split()
+        if cell not in has:
+            send(run_of(store, cell, sweep, stage), folder)
             with sent.open("a", encoding="utf-8") as file:
                 file.write(f"{cell}\n")
 
-    return update
 
-
-def batches(descriptor: int) -> Iterator[list[str]]:
-    """Yield the lines that arrived, every :data:`POLL_S` seconds until the end of the input."""
-    os.set_blocking(descriptor, False)
-    is_open, rest = True, ""
+def ticks(stream: int) -> Iterator[None]:
+    """Yield every :data:`POLL_S` seconds until the end of the input, and once after it."""
+    is_open = True
     while is_open:
         time.sleep(POLL_S)
-        try:
-            while is_open:
-                read = os.read(descriptor, 2**16)
-                is_open, rest = bool(read), rest + read.decode()
-        except BlockingIOError:
-            pass
-        *lines, rest = rest.split("\n")
-        yield lines
+        readable, _, _ = select.select([stream], [], [], 0)
+        is_open = not readable or bool(os.read(stream, 2**16))
+        yield
 
 
-def main(folder: str, sweep: str, *names: str) -> None:
-    """Show what finishes. A tracker that fails gets no more cells; the exit code is then 1, and stderr says why."""
-    store, failed = Store(folder), False
-    with locked(store.root / EVENTS / "lock", PATIENCE_S):
-        updates = {name: updater(name, store, sweep) for name in names}
-        for cells in batches(sys.stdin.fileno()):
-            for name, update in list(updates.items()):
-                try:
-                    update(cells)
-                except Exception as error:  # of a client or its service, which may raise anything
-                    traceback.print_exc()
-                    print(f"{name} does not take cells: {' '.join(reason_of(error).split())}", file=sys.stderr)
-                    del updates[name]
-                    failed = True
-            if not updates:
-                break
-    if failed:
-        raise SystemExit(1)
+def main(folder: str, sweep: str, name: str) -> None:
+    """Show what finishes in one tracker, until the input is closed. What its client raises ends the process."""
+    store = Store(folder)
+    with locked(store.root / EVENTS / f"{name}.lock", PATIENCE_S):
+        if TRACKERS[name].send is not None:
+            show(name, store, sweep, sys.stdin)
+            return
+        from sweeps.status.optuna_journal import OptunaJournal
+
+        journal = OptunaJournal(store)
+        for _ in ticks(sys.stdin.fileno()):
+            journal.update()
 
 
 if __name__ == "__main__":

@@ -250,12 +250,12 @@ class StatusWriter:
     ) -> dict[str, Counts]:
         tasks, protocol = self.protocol.recipe.tasks, self.protocol
         total = protocol.total() // len(tasks)  # every task has the same studies
-        ended = Counter(protocol.tasks[cell] for cell in done)
-        before = Counter(protocol.tasks[cell] for cell in reused)
+        ended = Counter(protocol.jobs[cell].cell.task for cell in done)
+        before = Counter(protocol.jobs[cell].cell.task for cell in reused)
         running = Counter(job.cell.task for _, job in self._since.values())
         lost: Counter[str] = Counter()
         for key in failed:
-            lost[protocol.tasks[key]] += protocol.cells_of(key)
+            lost[protocol.jobs[key].cell.task] += protocol.cells_of(key)
         by_task = {}
         for task in tasks:
             by_task[task] = Counts(

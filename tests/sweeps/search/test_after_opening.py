@@ -18,7 +18,7 @@ from tests.sweeps.search.test_protocol import Crew
 ASKED = ("miniature", "--smoke", "--tasks", "icons-3/mix-7", "--methods", "zeroshot,ft", "--seeds", 1)
 
 
-def test_more_trials_more_seeds_and_other_ranges_are_named_once_sets_are_open(store: Store) -> None:
+def test_more_trials_seeds_searches_and_other_ranges_are_named_once_sets_are_open(store: Store) -> None:
     recipe = load_recipe("miniature").changed(["icons-3/mix-7"], ["zeroshot", "ft", "car_ft"], 2, 1)
     larger = recipe.model_copy(update={"trials": 4, "seeds": 2})
     wider = recipe.with_ranges({"lr": (1e-6, 1.0)})
@@ -32,6 +32,10 @@ def test_more_trials_more_seeds_and_other_ranges_are_named_once_sets_are_open(st
     ]
     named = changes_after_opening(wider, store)
     assert len(named) == 2 and all("ranges or sampler other than those of study" in words for words in named)
+    repeated = recipe.model_copy(update={"searches": 2})
+    assert changes_after_opening(repeated, store) == [
+        f"{method} on icons-3/mix-7: search 2 after an earlier one was opened" for method in ("FT", "CAR-FT")
+    ]
     again = Protocol(larger, store)
     Crew(store).work(again)
     again.write_studies()  # study.json says from now on that it grew

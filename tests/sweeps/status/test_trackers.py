@@ -6,8 +6,9 @@ import os
 import shutil
 import struct
 import sys
+import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +16,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -30,7 +30,7 @@ from sweeps.recipes.loading import load_recipe
 from sweeps.search.protocol import Protocol
 from sweeps.status import live, trackers
 from sweeps.status.optuna_journal import JOURNAL, OptunaJournal
-from sweeps.status.trackers import EVENTS, main, run_of, updater
+from sweeps.status.trackers import EVENTS, main, run_of, shown_by
 from tests.support.helpers import ROOT, run_cli
 from tests.support.serial import run_jobs, run_serially
 from tests.support.tracking import HANGS, REFUSES, told, write_client
@@ -94,11 +94,11 @@ def parameters(folder: Path) -> dict[str, Any]:
     return found
 
 
-def show(store: Store, *names: str, cells: list[str] | None = None) -> None:
-    """What the process of the trackers does with these cells, by default all of the folder."""
+def show(store: Store, *names: str, lines: Iterable[str] = ()) -> None:
+    """What the processes of the trackers do with these cells, by default all of the folder."""
     (store.root / EVENTS).mkdir(exist_ok=True)
     for name in names:
-        updater(name, store, store.root.name)(store.ids() if cells is None else cells)
+        trackers.show(name, store, store.root.name, lines or [f"{cell} confirm\n" for cell in store.ids()])
 
 
 def test_tensorboard_has_history_final_metrics_and_settings(results: Store, cells: dict[str, Cell]) -> None:
@@ -129,7 +129,7 @@ def test_wandb_gets_one_run_a_cell(results: Store, cells: dict[str, Cell], clien
     cell = cells["car_ft"]
     (_, given), *rows, (_, finals), (last,) = runs[f"icons-3/mix-7 car_ft {cell.id[:8]}"]
     assert len(runs) == 3 and last == "finish"
-    assert given["group"] == "results" and given["project"] == "carft" and given["job_type"] == "other"
+    assert given["group"] == "results" and given["project"] == "carft" and given["job_type"] == "confirm"
     assert given["config"]["hyperparameters.lr"] == cell.hyperparameters["lr"]
     history = results.history(cell.id)
     assert [step for _, _, step in rows] == [int(step) for step in history["step"]]
@@ -155,13 +155,18 @@ def test_mlflow_gets_one_run_a_cell(
     losses = [value for name, value, _, _ in metrics if name == "train/loss"]
     assert losses == pytest.approx(list(history["train/loss"]))
     assert ["final/test/top1", results.metrics(cell.id)["test/top1"], 5, int(history["step"][-1])] in metrics
+    for place, runs in (("http://tracked", 3), ("http://other", 6), ("http://other", 6)):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", place)
+        show(results, "mlflow")  # a place gets every cell once
+        assert sum(kind == "run" for kind, *_ in told(tmp_path / "told")) == runs
+        assert shown_by("mlflow", results.root) == place
 
 
 def test_a_held_out_set_is_shown_only_where_it_is_open(store: Store) -> None:
     protocol = Protocol(small(methods=["zeroshot", "ft", "wise_ft"]), store)
     crew = Crew(store).work(protocol)
     protocol.write_studies()
-    show(store, "tensorboard")
+    show(store, "tensorboard", lines=[f"{cell} {protocol.jobs[cell].kind}" for cell in protocol.done])
     stages = set()
     for job in crew.finished:
         for cell in job.cells():
@@ -170,11 +175,11 @@ def test_a_held_out_set_is_shown_only_where_it_is_open(store: Store) -> None:
             shown = {name for name, _ in scalars(folder)}
             assert (stage == "search") == (job.kind == "search") == ("final/test/top1" not in shown)
             stages.add((job.kind, stage))
-    assert stages == {("search", "search"), ("confirm", "other"), ("confirm", "confirm"), ("curve", "other")}
+    assert stages == {("search", "search"), ("confirm", "confirm"), ("curve", "curve")}
 
 
 def test_a_run_names_no_path_of_weights(results: Store, cells: dict[str, Cell]) -> None:
-    run = run_of(results, cells["ft"].id, "mine", "other")
+    run = run_of(results, cells["ft"].id, "mine", "confirm")
     assert run.settings["pretrained"] == run.cell.record_form()["pretrained"]
 
 
@@ -210,26 +215,32 @@ def test_a_tracker_that_fails_stops_no_sweep(tmp_path: Path, clients: Path) -> N
     assert len([name for kind, name, *_ in told(tmp_path / "told") if kind == "finish"]) == len(store.ids())
 
 
-def test_a_tracker_that_hangs_blocks_nothing(
-    store: Store, clients: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_tracker_that_hangs_blocks_neither_the_sweep_nor_another_tracker(
+    store: Store, clients: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_client(clients, "wandb", HANGS)
-    monkeypatch.setattr(live, "WAIT_S", 0.5)
-    Crew(store).work(Protocol(small(), store))
-    done = dict.fromkeys([store.ids()[0], *map(str, range(20000))])  # more than a pipe holds
+    monkeypatch.setattr(live, "WAIT_S", 5.0)
+    protocol = Protocol(small(), store)
+    Crew(store).work(protocol)
+    protocol.write_studies()
+    kinds = SimpleNamespace(kind="search")
+    made_up = dict.fromkeys([*store.ids(), *map(str, range(20000))], kinds)  # more than a pipe holds
     said: list[str] = []
-    started = live.LiveTrackers(["wandb"], store, said.append)
-    started.update(SimpleNamespace(done=done))  # type: ignore[arg-type]
-    assert started.process is not None and psutil.pid_exists(started.process.pid)
+    started = live.LiveTrackers(["wandb", "optuna"], store, said.append)
+    while started.told["optuna"] < len(made_up):
+        started.update(SimpleNamespace(done=made_up, jobs=made_up))  # type: ignore[arg-type]
+        time.sleep(0.1)
+    hanging, healthy = started.running["wandb"], started.running["optuna"]
     started.close(stopped=False)
-    assert started.process.returncode and len(said) == 1 and "did not take all cells in time" in said[0]
+    assert hanging.returncode and healthy.returncode == 0 and len(journal_of(store)) == len(protocol.studies)
+    assert len(said) == 1 and said[0].startswith("Warning: wandb: it did not take all cells in time")
 
 
 def test_two_processes_do_not_show_cells_at_a_time(results: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """As that of a sweep that was killed, and that of the next one."""
     (results.root / EVENTS).mkdir()
     monkeypatch.setattr(trackers, "PATIENCE_S", 0.3)
-    with locked(results.root / EVENTS / "lock"), pytest.raises(TimeoutError):
+    with locked(results.root / EVENTS / "tensorboard.lock"), pytest.raises(TimeoutError):
         main(str(results.root), "mine", "tensorboard")
 
 
@@ -243,11 +254,11 @@ def test_optuna_sees_trials_begin_and_end(store: Store) -> None:
     sweep = Watched(store, small(methods=["ft"], tasks=TASKS[:1], trials=3))
     sweep.protocol.write_studies()
     journal = OptunaJournal(store)
-    journal.update([])
+    journal.update()
     assert journal_of(store) == {}
     first = sweep.start()
     sweep.reporter.write()
-    journal.update([])
+    journal.update()
     name = f"{TASKS[0]} · FT · search 1"
     (running,) = journal_of(store)[name]
     assert running.state is TrialState.RUNNING and running.params == dict(first.cell.hyperparameters)
@@ -258,7 +269,7 @@ def test_optuna_sees_trials_begin_and_end(store: Store) -> None:
     sweep.finish()
     sweep.protocol.write_studies()
     for _ in range(2):  # the second process writes the journal anew
-        journal.update(list(sweep.protocol.done))
+        journal.update()
         states = [trial.state for trial in journal_of(store)[name]]
         assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
         done = journal_of(store)[name][0]
@@ -270,8 +281,8 @@ def test_optuna_sees_trials_begin_and_end(store: Store) -> None:
 def test_optuna_has_the_validation_metric_of_each_epoch_and_true_times(tmp_path: Path) -> None:
     recipe = load_recipe("miniature").smoked().changed(["icons-3/mix-7"], ["ft"], 2, 1, training={"epochs": 3})
     store = Store(tmp_path / "results")
-    protocol = run_jobs(recipe, store)
-    OptunaJournal(store).update(list(protocol.done))
+    run_jobs(recipe, store)
+    OptunaJournal(store).update()
     ((_, trials),) = journal_of(store).items()
     assert len(trials) == 2
     for trial in trials:
