@@ -226,8 +226,9 @@ def needs_lines(needs: Needs, device: str) -> list[str]:
     )
     if needs.gpu_bytes:
         lines.append(
-            f"GPU memory of a training, an upper estimate: {size_words(needs.gpu_bytes)} with a batch of {needs.batch} "
-            "images in one part. On a GPU with less the batch is computed in parts."
+            f"GPU memory of a training, an estimate: {size_words(needs.gpu_bytes)} with a batch of {needs.batch} "
+            "images in one part, up to half more where the text tower is trained too. On a GPU with less the batch is "
+            "computed in parts."
         )
     return lines
 

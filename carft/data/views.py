@@ -177,4 +177,6 @@ class Feed(Iterator[torch.Tensor]):
 
 def to_device(values: torch.Tensor, device: torch.device) -> torch.Tensor:
     """A small tensor of the host on the device; neither waits for the other."""
-    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
+    if device.type == "cuda":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)

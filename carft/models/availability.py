@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,13 +33,15 @@ class ModelSize:
     """Floating-point operations of a forward pass on one image."""
     parameters: int
     kept_bytes: int = 0
-    """Bytes that a forward pass in float32 keeps for the backward pass, for one image; 0 where unknown.
+    """Bytes that a forward pass in float32 keeps for the backward pass, for one image; 0 where unknown."""
 
-    Attention counts with its matrix of weights, which fused kernels do not keep.
-    """
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Bytes of a checkpoint: of each trained number the weight, and what the optimiser keeps."""
+        return 4 * (1 + OF_OPTIMIZER) * self.parameters
 
     def training_bytes(self, images: int, precision: str) -> int:
-        """Bytes on a GPU that trains on so many images at a time, an upper estimate; 0 where unknown."""
+        """Bytes on a GPU that trains on so many images at a time, an estimate; 0 where unknown."""
         if not self.kept_bytes:
             return 0
         kept = self.kept_bytes
@@ -49,7 +52,7 @@ class ModelSize:
 
 #: sizes of models that ship with this package, so that a plan for them needs no torch
 BUILT_IN_SIZES = {
-    "icons-resnet": ModelSize(36_931_584, 1_362_200, 1_102_624),
+    "icons-resnet": ModelSize(36_931_584, 1_362_200, 1_101_984),
 }
 
 
@@ -98,35 +101,60 @@ def find_weights(model: str, pretrained: str) -> str:
 
 
 @cache
-def size_of(model: str) -> ModelSize | None:
-    """Return the size of a model; None if it cannot be built or counted on this machine."""
+def size_of(model: str, pretrained: str = "") -> ModelSize | None:
+    """Return the size of a model with these weights; None if it cannot be built or counted on this machine."""
     if model in BUILT_IN_SIZES:
         return BUILT_IN_SIZES[model]
     with suppress(Exception):  # open_clip and timm raise many kinds of errors
-        return counted(model)
+        return counted(model, pretrained)
     return None
 
 
-def counted(model: str) -> ModelSize:
-    """Count what a pass of the image encoder takes, on the meta device, without weights or computation."""
+def counted(model: str, pretrained: str = "") -> ModelSize:
+    """Count what a pass of the image encoder takes, on the meta device, without weights or computation.
+
+    pretrained: the tag of weights that need QuickGELU, which keeps more than GELU, or any other.
+    """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     from carft.models.clip import open_clip  # with the built-in architectures
 
+    quick = open_clip.get_pretrained_cfg(model, pretrained).get("quick_gelu", False)
     logging.disable(logging.WARNING)  # open_clip warns that the model has no weights
     try:
         with torch.device("meta"):
-            encoder = open_clip.create_model(model, load_weights=False, device="meta").visual
+            made = open_clip.create_model(model, load_weights=False, device="meta", force_quick_gelu=quick)
     finally:
         logging.disable(logging.NOTSET)
+    encoder = made.visual
     side = encoder.image_size if isinstance(encoder.image_size, int) else encoder.image_size[0]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         encoder.eval()(torch.empty(1, 3, side, side, device="meta"))
     parameters = sum(p.numel() for p in encoder.parameters())
-    # two images minus one: some layers keep tensors of their own size
-    kept = _kept(encoder, side, 2) - _kept(encoder, side, 1)
+    with fused_attention():
+        # two images minus one: some layers keep tensors of their own size
+        kept = _kept(encoder, side, 2) - _kept(encoder, side, 1)
     return ModelSize(counter.get_total_flops(), parameters, kept)
+
+
+@contextmanager
+def fused_attention() -> Iterator[None]:
+    """Within the block attention keeps what fused kernels of a GPU keep, without its matrix of weights.
+
+    On tensors without values torch would choose the kernel that keeps it.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    before = F.scaled_dot_product_attention
+    F.scaled_dot_product_attention = lambda query, key, value, *_, **__: (
+        torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]
+    )
+    try:
+        yield
+    finally:
+        F.scaled_dot_product_attention = before
 
 
 def _kept(encoder: nn.Module, side: int, images: int) -> int:

@@ -38,9 +38,9 @@ class TrainingProgress:
 class Checkpoints:
     """The checkpoint file of one cell. The first worker reads it for all, and writes it beside the steps, in a thread.
 
-    The file holds the network's tensors, AdamW's moments, and progress as JSON in its header. It is written atomically
-    and read without pickle. Order and augmentation are functions of (seed, epoch, index), so a training resumes with
-    the same bits.
+    The file holds the network's tensors, what the optimiser keeps of each, and progress as JSON. It is written
+    atomically and read without pickle. Order and augmentation are functions of (seed, epoch, index), so a training
+    resumes with the same bits.
     """
 
     path: Path
@@ -157,7 +157,7 @@ class Checkpoints:
 
 
 def _laid_out(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
-    """A moment in the memory layout of its parameter, as the fused kernel of AdamW expects it."""
+    """What the optimiser keeps of a parameter, in its memory layout, as fused kernels expect it."""
     if value.shape != parameter.shape:
         return value
     return torch.empty_like(parameter).copy_(value)

@@ -115,11 +115,11 @@ def run_until_it_fits(
 
 
 def estimated_execution(cell: Cell, execution: Execution, method: MethodCard, memory: float) -> Execution:
-    """The execution whose parts fit into ``memory`` bytes by the upper estimate of ``plan``.
+    """The execution whose parts fit into ``memory`` bytes by the estimate of ``plan``.
 
     It has parts of :data:`SMALL` images at least, and is unchanged where the model's size is not known.
     """
-    size = size_of(cell.model)
+    size = size_of(cell.model, cell.pretrained)
     while size is not None:
         images = -(-cell.training.batch_size // (execution.workers * execution.accumulation))
         parts = 2 * execution.accumulation

@@ -36,8 +36,6 @@ AUGMENTATION_COST = {"crop": 1.0, "clipood": 2.0, "domainbed": 3.9}
 PROCESS_BYTES = 4 * 2**30
 #: bytes of a gradient for each trained number
 GRADIENT = 4
-#: bytes in a checkpoint for each trained number: the weight, and two numbers that an optimiser keeps at most
-IN_CHECKPOINT = 12
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,8 @@ class Needs:
     batch: int
     """Images of a batch for one worker."""
     gpu_bytes: int
-    """Bytes of GPU memory of a worker that computes its batch in one part; 0 where unknown. An upper estimate."""
+    """Bytes of GPU memory of a worker that computes its batch in one part; 0 where unknown. An estimate,
+    which a method that trains the text tower too exceeds by up to a half."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ class Plan:
         recipe, execution, size = self.recipe, self.request.execution, self.size
         checkpoint = 0
         if size and execution.checkpoint_minutes:
-            checkpoint = IN_CHECKPOINT * size.parameters
+            checkpoint = size.checkpoint_bytes
         batch = math.ceil(recipe.training.batch_size / execution.workers)
         decode_s = 0.0
         if not all(recipe.catalog.card(task).scale == "miniature" for task in recipe.tasks):  # drawn, and in memory
@@ -180,7 +179,7 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, rates: Rates | N
     rates: by default those of records of the model on this hardware, else of the model's size.
     """
     recipe, store, model = protocol.recipe, protocol.store, protocol.recipe.starting_weights()[0][0]
-    hardware, size = hardware_of(request, recipe.precision), size_of(model)
+    hardware, size = hardware_of(request, recipe.precision), size_of(*recipe.starting_weights()[0])
     costs = Costs(store.catalog, request.execution)
     pass_rates = rates or recorded(newest(store, model, costs), hardware, costs) or estimated(size, hardware)
     left, total, done = tuple(pending_work(protocol, size, costs)), protocol.total(), len(protocol.done)
@@ -238,7 +237,7 @@ def choose_workers_per_cell(request: Resources, protocol: Protocol) -> Resources
         if not all(method.allows_parts(workers, request.execution.accumulation) for method in methods):
             break
         wider = _with(request, workers)
-        rates = estimated(size_of(recipe.starting_weights()[0][0]), hardware_of(wider, recipe.precision))
+        rates = estimated(size_of(*recipe.starting_weights()[0]), hardware_of(wider, recipe.precision))
         plan = plan_of(protocol, wider, request.gpus // workers, rates)
         if best_s >= MIN_SPEEDUP * plan.wall_s:
             request, best_s = wider, plan.wall_s

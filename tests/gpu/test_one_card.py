@@ -69,7 +69,8 @@ def test_what_a_card_is_rented_for_has_the_same_bits_and_fits_into_the_memory_th
     torch.cuda.reset_peak_memory_stats()
     require_repeatable(cell, context, tmp_path)
     size = counted(RENTED_FOR[0])
-    assert torch.cuda.max_memory_allocated() <= size.training_bytes(RENTED_FOR[2], RENTED_FOR[1])
+    forecast = size.training_bytes(RENTED_FOR[2], RENTED_FOR[1])
+    assert torch.cuda.max_memory_allocated() == pytest.approx(forecast, rel=0.2)
 
 
 def test_a_sweep_of_tiny_cells_leaves_no_gpu_idle(tmp_path: Path, gate: Gate) -> None:

@@ -1,0 +1,48 @@
+"""A step of each method on a card that torch simulates: where tensors are, how many bytes and operations they take."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import pytest
+
+from carft.config.registry import METHODS
+from carft.models.availability import size_of
+from tests.support.cards import TINY_VIT
+from tests.support.helpers import ROOT, environment
+
+TRAINED = [name for name, card in METHODS.items() if card.epoch_passes]
+IMAGES = 128
+
+
+def steps(methods: Sequence[str], model: str, precision: str, workers: int = 1) -> dict[str, dict[str, float]]:
+    """Method -> ``bytes`` and ``flop`` of a step of a worker with :data:`IMAGES` images."""
+    asked = {"methods": methods, "model": model, "precision": precision, "images": IMAGES, "workers": workers}
+    command = [sys.executable, "-m", "tests.support.simulated", json.dumps(asked)]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-5000:]
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 8])
+def test_a_step_of_every_method_leaves_its_tensors_on_the_card(workers: int) -> None:
+    """A tensor of the host in a sum with one of the card is an error there, as on a GPU."""
+    allowed = [name for name in TRAINED if METHODS[name].allows_parts(workers, 1)]
+    assert list(steps(allowed, TINY_VIT, "bfloat16", workers)) == allowed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bfloat16", pytest.param("float32", marks=pytest.mark.full)])
+def test_bytes_and_operations_of_a_step_are_those_of_the_forecast(precision: str) -> None:
+    """CLIP's own weights need QuickGELU, with which 128 images take 1.9 GB more."""
+    size = size_of("ViT-B-16", "openai")
+    assert size is not None
+    for method, found in steps(["ft", "car_ft", "flyp"], "ViT-B-16-quickgelu", precision).items():
+        passes = METHODS[method].epoch_passes
+        assert found["flop"] == pytest.approx(passes * IMAGES * size.flop, rel=0.15), method
+        more = 1.2 if method == "flyp" else 1.0  # its text tower is trained too
+        assert found["bytes"] == pytest.approx(more * size.training_bytes(IMAGES, precision), rel=0.2), method
