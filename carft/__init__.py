@@ -16,8 +16,11 @@ SCHEMA_VERSION = 1
 #: name -> the module that defines it
 _DEFINED_IN = {
     "Card": "carft.data.card",
+    "Execution": "carft.training.execution",
     "Predictions": "carft.core.metrics",
     "Pretrained": "carft.models.clip",
+    "Reading": "carft.config.settings",
+    "Training": "carft.config.settings",
     "class_head": "carft.models.heads",
     "context_divergence": "carft.methods.car_ft",
     "context_head": "carft.models.heads",
@@ -25,6 +28,7 @@ _DEFINED_IN = {
     "load_pretrained": "carft.models.clip",
     "method": "carft.catalog.plugins",
     "score": "carft.core.metrics",
+    "train": "carft.training.train",
 }
 __all__ = [*_DEFINED_IN]
 

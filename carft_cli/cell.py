@@ -30,6 +30,7 @@ from carft_cli.options import (
     existing,
     given,
     named_values,
+    print_run_header,
     task_of_file,
 )
 
@@ -59,9 +60,8 @@ class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
     unseal: Annotated[bool, option(OUTPUT, "Evaluate on the held-out sets too: test set, suites.", "--unseal")] = False
     keep_weights: Annotated[bool, option(OUTPUT, "Keep the trained weights.", "--keep-weights")] = False
 
-    def cell(self) -> tuple[Cell, Catalog]:
-        """The cell that is asked for, and the catalog that knows it."""
-        from carft.catalog.resolve import specify
+    def asked(self) -> tuple[dict[str, Any], Catalog]:
+        """What :func:`carft.train` is given of the cell, and the catalog that knows it."""
         from carft.config.registry import METHODS
 
         if self.plugin and self.method in METHODS:
@@ -78,11 +78,20 @@ class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
         for name in card.own_training:
             if name in self.training:
                 raise UserError(f"'{self.method}' has no --{name}: it never uses one.", "Leave the option out.")
-        weights = self.weights()
+        model, pretrained = self.weights()
         task, catalog = task_of_file(catalog, self.tasks_file, self.task)
-        training, reading = Training(**self.training), Reading(**self.reading)
-        asked = (self.seed, training, reading, *weights)
-        return specify(task, self.method, named | more, *asked, catalog=catalog, **self.protocol), catalog
+        asked = {
+            "task": task,
+            "method": self.method,
+            "hyperparameters": named | more,
+            "seed": self.seed,
+            "training": Training(**self.training),
+            "reading": Reading(**self.reading),
+            "model": model,
+            "pretrained": pretrained,
+            **self.protocol,
+        }
+        return asked, catalog
 
 
 @answering
@@ -91,14 +100,18 @@ def train(settings: TrainSettings) -> Answer:
 
     Example: `python cli.py train --task icons-3/mix-7 --method car_ft --lr 3e-4 --kl-weight 1`
     """
-    cell, catalog = settings.cell()
-    store = begin_run(settings.results, catalog, [cell.task], [cell.method], cell, settings.data)
+    from carft import train as run
 
-    from carft.training.run import run_cell
-
-    execution = settings.execution(device=settings.device).on_this_machine()
-    result = run_cell(
-        cell, store, execution, settings.unseal, settings.keep_weights, lambda line: err.print(line, style="dim")
+    asked, catalog = settings.asked()
+    result = run(
+        **asked,
+        results=settings.results,
+        execution=settings.execution(device=settings.device),
+        catalog=catalog,
+        unseal=settings.unseal,
+        keep_weights=settings.keep_weights,
+        log=lambda line: err.print(line, style="dim"),
+        announce=lambda cell: print_run_header(catalog, [cell.task], cell, settings.data),
     )
     return Answer(asdict(result))
 

@@ -279,12 +279,10 @@ def begin_run(
     for package in ("torch", "ray"):
         if find_spec(package) is None:
             raise ModuleNotFoundError(f"No module named '{package}'", name=package)
-    from carft.store.stored_catalog import adopt_catalog, weights_place_of
+    from carft.store.mirror import open_for_runs
 
-    store = open_results(results, catalog, writable=True)
-    store.require_writable()
-    adopt_catalog(store, catalog.with_weights(weights_place_of(cell)), tasks, methods)
-    store.left_out.clear()  # they were named
+    store = open_for_runs(results, catalog, tasks, methods, cell)
+    say_left_out(store)
     print_run_header(catalog, tasks, cell, data, where)
     return store
 

@@ -20,7 +20,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -32,13 +32,14 @@ import pyarrow as pa
 from pyarrow import fs
 
 from carft.catalog.catalog import Catalog
+from carft.config.cell import Cell
 from carft.core.errors import StorageUnavailable, UserError
 from carft.core.files import files_below, given_path, write_atomic
 from carft.store.journal import JOURNAL
 from carft.store.record_files import Record
 from carft.store.records import Store
 from carft.store.results_folder import FOLDERS, RESULT_FILE
-from carft.store.stored_catalog import stored_catalog
+from carft.store.stored_catalog import adopt_catalog, stored_catalog, weights_place_of
 
 #: folder of all mirrors of a machine, and the environment variable that overrides it
 MIRRORS, VARIABLE = "~/.cache/carft/mirrors", "CARFT_MIRRORS"
@@ -117,6 +118,19 @@ def open_store(
             store.flush()
         store.refresh(*(prefixes or DOWNLOADED), weights=weights)
     store.catalog = stored_catalog(store, catalog)
+    return store
+
+
+def open_for_runs(
+    results: str | Path, catalog: Catalog, tasks: Iterable[str], methods: Iterable[str], cell: Cell
+) -> Store:
+    """A results folder to write to, as of :func:`open_store`, with what a report needs of the runs.
+
+    cell: one of the runs, for its weights. Raises ``UserError`` for a folder that cannot be written.
+    """
+    store = open_store(results, catalog, writable=True)
+    store.require_writable()
+    adopt_catalog(store, catalog.with_weights(weights_place_of(cell)), tasks, methods)
     return store
 
 
