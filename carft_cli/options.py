@@ -207,7 +207,7 @@ def task_of_file(catalog: Catalog, file: Path | None, task: str) -> tuple[str, C
 
 def execution_here(data: Path | None, device: Any = "auto") -> Execution:
     """The execution of a command with nothing to choose but the data folder and the device."""
-    return Execution(device, data=None if data is None else str(data)).on_this_machine()
+    return Execution(device=device, data=None if data is None else str(data)).on_this_machine()
 
 
 def given(**values: Any) -> dict[str, Any]:

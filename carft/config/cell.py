@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property, lru_cache
 from pathlib import PurePath
 from sys import intern
 from typing import Any, TypeVar
+
+from pydantic.dataclasses import dataclass
 
 from carft.config.settings import PROTOCOL, ProtocolSettings, Reading, Training
 from carft.core.declaration import Settings, without_defaults
@@ -44,7 +46,6 @@ class Cell(Settings, ProtocolSettings):
     """Digests of the source of method and task, as far as they are no part of this package; else empty."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.target_split != "all" and self.holdout != "domainbed":
             raise UserError(
                 f"--target-split {self.target_split} needs --holdout domainbed, not '{self.holdout}'.",
@@ -91,10 +92,10 @@ class Cell(Settings, ProtocolSettings):
             training = _shared(Training, json.dumps(spec.get("training", {})))
             reading = _shared(Reading, json.dumps(spec.get("reading", {})))
             parents = tuple(spec.get("parents", ()))
-            texts = {name: intern(value) for name, value in spec.items() if isinstance(value, str)}
-            return Cell(**{**spec, **texts, "training": training, "reading": reading, "parents": parents})
         except TypeError as error:
             raise UserError(f"A cell cannot be read: {error}.") from error
+        texts = {name: intern(value) for name, value in spec.items() if isinstance(value, str)}
+        return Cell(**{**spec, **texts, "training": training, "reading": reading, "parents": parents})
 
 
 @lru_cache(maxsize=4096)

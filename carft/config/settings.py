@@ -1,13 +1,14 @@
 """The settings of a cell, a search and an execution, each declared once (docs/extending.md). No torch."""
 
+import dataclasses
 import math
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field
+from pydantic.dataclasses import dataclass
 
 from carft.core.declaration import STRICT, Settings, without_defaults
-from carft.core.errors import UserError
 
 #: a global norm of gradients that nothing reaches: no clipping
 NO_CLIP = 1e9
@@ -33,7 +34,7 @@ ClassHead = Literal["trained", "scale-outside", "frozen", "random"]
 HALF_PRECISIONS = ("bfloat16", "float16")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ProtocolSettings:
     """What cell, recipe and study have in common beside training and reading: each of them inherits these settings."""
 
@@ -100,11 +101,10 @@ class Training(Settings):
     ] = "cosine"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.steps is not None and self.steps < self.epochs:
-            raise UserError(
-                f"{self.steps} steps cannot be divided into {self.epochs} parts with a validation each.",
-                "Give at least as many steps as epochs.",
+            raise ValueError(
+                f"{self.steps} steps cannot be divided into {self.epochs} parts with a validation each: give at least "
+                "as many steps as epochs"
             )
 
     @property

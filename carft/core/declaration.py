@@ -1,29 +1,35 @@
 """Settings that are declared once: options, checks of YAML files, refusals and the docs' tables are made from them.
 
-A class of settings is a frozen dataclass whose fields are ``name: Annotated[type, Field(ge=..., description=...)]``.
+A class of settings is a frozen dataclass of pydantic, with fields ``name: Annotated[type, Field(ge=...,
+description=...)]``.
 A field with a description is an option of the command line and a row of docs/settings.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import MISSING, Field, fields
-from functools import cache
+from dataclasses import fields
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Union, cast, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, create_model
+from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, core_schema
 
 from carft.core.errors import UserError
 
-#: unknown keys are refused, and no value is converted; a model is built when it is first used
-STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True)
+#: unknown keys are refused, and no value is converted but whole numbers; a validator is built when it is first used
+CHECKED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
+#: the same of a model
+STRICT = ConfigDict(**CHECKED, frozen=True)
+#: what pydantic writes before the message of a check of one's own
+RAISED = "Value error, "
 #: error of pydantic for a value of another type -> what the value must be
 EXPECTED = {
     "model_type": "keys with values",
     "dict_type": "keys with values",
+    "dataclass_type": "keys with values",
     "list_type": "a list",
     "string_type": "text",
     "int_type": "a whole number",
@@ -32,11 +38,20 @@ EXPECTED = {
 }
 
 
-class Settings:
+class _Refusing(type):
+    """Makes objects as usual, with ``UserError`` in place of pydantic's error."""
+
+    def __call__(cls, *args: Any, **values: Any) -> Any:
+        try:
+            return super().__call__(*args, **values)
+        except ValidationError as error:
+            raise refusal(error) from None
+
+
+class Settings(metaclass=_Refusing):
     """Base of a class of settings. A value that the declaration does not allow raises ``UserError``."""
 
-    def __post_init__(self) -> None:
-        require_allowed(type(self), vars(self))
+    __pydantic_config__: ClassVar[ConfigDict] = CHECKED
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as values of JSON."""
@@ -45,43 +60,14 @@ class Settings:
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         """In a YAML file the settings are a section with their names as keys."""
-        kind: Any = cls
-
-        def read(value: Any, validate: core_schema.ValidatorFunctionWrapHandler) -> Settings:
-            if isinstance(value, cls):
-                return value
-            checked = validate(value)
-            try:
-                return cls(**{name: getattr(checked, name) for name in checked.model_fields_set})
-            except UserError as error:
-                raise ValueError(str(error).removesuffix(".")) from error
-
-        return core_schema.no_info_wrap_validator_function(
-            read,
-            handler.generate_schema(settings_model(kind)),
-            serialization=core_schema.plain_serializer_function_ser_schema(lambda settings: settings.as_dict()),
-        )
-
-
-@cache
-def settings_model(kind: Any) -> type[BaseModel]:
-    """The pydantic model of a class of settings; of a pydantic model itself."""
-    if issubclass(kind, BaseModel):
-        return kind
-    hints = get_type_hints(kind, include_extras=True)
-    members: dict[str, Any] = {f.name: (hints[f.name], _default(f)) for f in fields(kind)}
-    return create_model(kind.__name__, __config__=STRICT, **members)
-
-
-def _default(field: Field) -> Any:
-    if field.default_factory is not MISSING:
-        return field.default_factory()
-    return ... if field.default is MISSING else field.default
+        values = core_schema.plain_serializer_function_ser_schema(lambda settings: settings.as_dict())
+        return cast(core_schema.CoreSchema, {**handler(source), "strict": False, "serialization": values})
 
 
 def described(kind: Any) -> dict[str, FieldInfo]:
     """Name -> declaration of the settings that are options of the command line."""
-    return {name: field for name, field in settings_model(kind).model_fields.items() if field.description}
+    declared = getattr(kind, "__pydantic_fields__", None) or dataclass(frozen=True)(kind).__pydantic_fields__
+    return {name: field for name, field in declared.items() if field.description}
 
 
 def plain_type(annotation: Any) -> Any:
@@ -107,15 +93,25 @@ def requirement(error: ErrorDetails) -> str:
     return error["msg"].replace("Input should", "it must")
 
 
+def refusal(error: ValidationError) -> UserError:
+    """The first of the values that pydantic refused, in words."""
+    first = error.errors()[0]
+    if first["type"] == "value_error":
+        return UserError(f"{first['msg'].removeprefix(RAISED)}.")
+    name = str(first["loc"][0]).replace("_", " ")
+    if first["type"] == "missing":
+        return UserError(f"The {name} is missing.")
+    if first["type"] == "unexpected_keyword_argument":
+        return UserError(f"There is no setting '{name}'.")
+    return UserError(f"The {name} {requirement(first).removeprefix('it ')}, not {first['input']!r}.")
+
+
 def require_allowed(kind: Any, values: Mapping[str, Any]) -> None:
     """Raise ``UserError`` for the first of these values that its declaration in the class ``kind`` does not allow."""
     try:
-        settings_model(kind).model_validate(values)
+        TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]).replace("_", " ")
-        words = requirement(first).removeprefix("it ")
-        raise UserError(f"The {name} {words}, not {first['input']!r}.") from None
+        raise refusal(error) from None
 
 
 def without_defaults(settings: Any, optional: Collection[str]) -> dict[str, Any]:

@@ -7,16 +7,14 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from carft.core.declaration import requirement
+from carft.core.declaration import RAISED, requirement
 from carft.core.errors import UserError, unknown
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
-#: what pydantic calls a key that a model does not have
-UNKNOWN = "extra_forbidden"
+#: what pydantic calls a key that a model or a class of settings does not have
+UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 #: how pydantic's names of the members of a union begin, which it adds to the path of a value
 UNION = ("literal[", "dict[")
-#: what pydantic writes before the message of a check of one's own
-RAISED = "Value error, "
 
 
 def parse_yaml(
@@ -90,12 +88,12 @@ def yaml_of(content: Mapping[str, Any]) -> str:
 def _invalid(error: ValidationError, model: type[BaseModel], text: str, source: str, what: str) -> UserError:
     """What is wrong first, with its line: a key that does not exist before one that is missing for it."""
     errors = error.errors()
-    first = next((one for one in errors if one["type"] == UNKNOWN), errors[0])
+    first = next((one for one in errors if one["type"] in UNKNOWN), errors[0])
     path = [str(part) for part in first["loc"] if not str(part).startswith(UNION)]
     place = f"{source}, line {line_of(text, path)}: {'.'.join(path) or what}"
     if first["type"] == "missing":
         return UserError(f"{place}: this key is missing.")
-    if first["type"] == UNKNOWN:
+    if first["type"] in UNKNOWN:
         schema = model.model_json_schema()
         keys = set(schema.get("properties", {}))
         for section in schema.get("$defs", {}).values():

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from carft.config.settings import CHECKPOINT_MINUTES, MOST_CELLS_PER_GPU, CheckpointMinutes
 from carft.core.allocator import keep_freed_memory

@@ -1,9 +1,10 @@
 """What a sweep asks of the machines that run it. No Ray."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated
 
 from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from carft.core.declaration import Settings
 from carft.core.errors import UserError

@@ -6,12 +6,13 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
 import pytest
 from pydantic import BaseModel, Field
+from pydantic.dataclasses import dataclass
 
 from carft.config.cell import Cell
 from carft.config.settings import ProtocolSettings, Training
