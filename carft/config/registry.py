@@ -55,8 +55,6 @@ class MethodCard:
     """What a method of the command ``combine`` is made of; empty for other methods."""
     of_several: bool = False
     """Whether a method of ``combine`` takes two cells or more, and not one."""
-    command: str = "train"
-    """Command of ``cli.py`` that runs the method, with the arguments that choose its parents."""
     space: Mapping[str, Range] = field(default_factory=dict)
     """Hyperparameter -> range. A cell names exactly these."""
     shares: Mapping[str, str] = field(default_factory=dict)
@@ -114,7 +112,7 @@ class MethodCard:
         """Raise ``UserError`` for a post-hoc method, and unless ``given`` names exactly the hyperparameters, with
         sensible values."""
         if self.kind == "post-hoc":
-            raise UserError(f"'{self.name}' works on finished cells.", f"Use: {PROGRAM} {self.command}")
+            raise UserError(f"'{self.name}' works on finished cells.", f"Use: {PROGRAM} combine {self.name} --cells ID")
         for name in given:
             if name not in self.space:
                 known = ", ".join(map(hyperparameter_words, self.space)) or "none"
@@ -290,7 +288,6 @@ METHODS: Mapping[str, MethodCard] = {
             kind="post-hoc",
             summary="Weights interpolated between the pretrained (alpha 0) and a fine-tuned model (alpha 1).",
             implementation="carft.models.network:interpolate",
-            command="combine wise_ft --cells ID",
             space={"alpha": Range(0.0, 1.0, first_guess=0.5, zero_allowed=True)},
         ),
         MethodCard(
@@ -299,7 +296,6 @@ METHODS: Mapping[str, MethodCard] = {
             kind="post-hoc",
             summary="Average of the weights of a study's search cells: all (greedy 0), or those that help (greedy 1).",
             implementation="carft.posthoc.soup:uniform_soup",
-            command="combine soup --cells ID,ID,...",
             space={"greedy": Range(0.0, 1.0, first_guess=0.0, zero_allowed=True)},
         ),
         MethodCard(
@@ -310,7 +306,6 @@ METHODS: Mapping[str, MethodCard] = {
             implementation="carft.posthoc.model_stock:model_stock",
             combines="weights",
             of_several=True,
-            command="combine model_stock --cells ID,ID,...",
         ),
         MethodCard(
             name="lines",
@@ -319,7 +314,6 @@ METHODS: Mapping[str, MethodCard] = {
             summary="A fine-tuned model whose update is scaled down towards the first layer.",
             implementation="carft.posthoc.lines:scaled_by_depth",
             combines="weights",
-            command="combine lines --cells ID",
             space={"alpha": Range(0.0, 1.0, first_guess=0.0, zero_allowed=True)},
         ),
         MethodCard(
@@ -329,7 +323,6 @@ METHODS: Mapping[str, MethodCard] = {
             summary="The average of the class distributions of the zero-shot and a fine-tuned model.",
             implementation="carft.posthoc.output_average:averaged",
             combines="outputs",
-            command="combine output_average --cells ID",
         ),
         MethodCard(
             name="dawin",
@@ -338,7 +331,6 @@ METHODS: Mapping[str, MethodCard] = {
             summary="Outputs of the zero-shot and a fine-tuned model, weighted for each image by their entropies.",
             implementation="carft.posthoc.dawin:by_entropy",
             combines="outputs",
-            command="combine dawin --cells ID",
         ),
     )
 }

@@ -23,7 +23,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 from pydantic import Field
@@ -31,7 +31,7 @@ from pydantic import Field
 from carft import NUMERICS, __version__
 from carft.catalog.catalog import Catalog
 from carft.core.errors import UserError, typed
-from carft.core.files import files_below, new_folder, write_atomic, write_json
+from carft.core.files import file_digest, files_below, new_folder, write_atomic, write_json
 from carft.core.private import absolute_paths
 from carft.store import limits
 from carft.store.document import Document, parse_document
@@ -43,7 +43,6 @@ from carft.store.results_folder import ARCHIVED, FOLDERS
 #: version of the format
 SCHEMA = 2
 MANIFEST, JOINED = "manifest.json", "documents.jsonl"
-CHUNK = 2**20
 #: bytes unpacked above which a person is asked
 LARGE = 10**9
 
@@ -132,19 +131,11 @@ def _write(part: Path, sources: Mapping[str, Path], data: list[DataLicence]) -> 
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as stream:
         for name, path in sorted(sources.items()):
             with path.open("rb") as source, stream.open(_entry(name), "w", force_zip64=True) as target:
-                files[name] = copy_with_digest(source, target)
+                shutil.copyfileobj(source, target)
+            files[name] = ArchivedFile(sha256=file_digest(path), size=path.stat().st_size)
         manifest = ArchiveManifest(version=SCHEMA, carft=__version__, numerics=NUMERICS, data=data, files=files)
         stream.writestr(_entry(MANIFEST), json.dumps(manifest.content(), indent=0, sort_keys=True))
     return manifest
-
-
-def copy_with_digest(source: IO[bytes], target: IO[bytes]) -> ArchivedFile:
-    """Copy a file, and return the digest and size of what was copied."""
-    digest, size = hashlib.sha256(), 0
-    while chunk := source.read(CHUNK):
-        digest.update(chunk)
-        size += target.write(chunk)
-    return ArchivedFile(sha256=digest.hexdigest(), size=size)
 
 
 def _sources(store: Store, weights: bool) -> dict[str, Path]:
@@ -309,8 +300,8 @@ def _unpacked(stream: zipfile.ZipFile, folder: Path, accept: Callable[[int], boo
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with stream.open(name) as source, path.open("xb") as target:
-            copied = copy_with_digest(source, target)
-        if copied.sha256 != facts.sha256:
+            shutil.copyfileobj(source, target)
+        if file_digest(path) != facts.sha256:
             raise UserError(f"'{name}' is not what its manifest says: its digest differs.")
     _split_joined(folder)
     (folder / "cells").mkdir(exist_ok=True)

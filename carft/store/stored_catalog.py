@@ -32,7 +32,7 @@ from carft.store.records import Store
 CATALOG = TASKS, CARDS, METHODS = "tasks", "cards", "methods"
 FOLDERS, WEIGHTS, SUITES, CHOSEN = "folders.json", "weights.json", "suites", "suites/chosen.json"
 #: fields of a method's card that no file holds: only trained methods come from outside, and code is not stored
-_OF_CODE = ("kind", "implementation", "command", "combines", "of_several", "removed_at")
+_OF_CODE = ("kind", "implementation", "combines", "of_several", "removed_at")
 
 
 class PathsFile(Document):

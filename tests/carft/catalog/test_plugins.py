@@ -12,8 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from carft.catalog.catalog import BUILT_IN
 from carft.catalog.plugins import check_card, methods_in
@@ -95,13 +93,10 @@ def test_records_bring_the_card_without_the_code(plugin: Path, store: Store) -> 
     ("old", "new", "says"),
     [
         ("first_guess=1.0", "first_guess=1000.0", "the range of weight is not"),
-        ("Range(0.1,", "Range(0.0,", "the range of weight is not"),
         ("shares=FINE_TUNING", "shares={'l2': 'x'}", "it shares l2"),
         ("reads=HEAD_FACTORS", "reads=('colour',)", "no reading factor colour"),
-        ('name="near"', 'name="ft"', "there is a method 'ft' already"),
         ('name="near"', 'name="Near it"', "small letters"),
         ("    whole_batch=False,\n", "", "near.py, line 10: TypeError"),
-        ("@method(", "@method((", "Fix the error in near.py, line"),
         ("import torch\n", "import torchh\n", "near.py, line 3: ModuleNotFoundError"),
         ("@method", "@(lambda **k: lambda c: c)", "has no method"),
     ],
@@ -119,7 +114,6 @@ def test_a_plugin_that_cannot_be_is_refused_with_its_line(plugin: Path, old: str
     ("old", "new", "says"),
     [
         ("return loss +", "return loss.nothing +", "near.py, line 27: AttributeError"),
-        ("return loss +", "raise LookupError\n        return loss +", "near.py, line 27: LookupError."),
         ("return loss +", "raise MemoryError\n        return loss +", "out of memory: MemoryError"),
         ("return loss + weight * distance, {**parts", "return {**parts", "near.py (met in loop.py, line"),
     ],
@@ -135,12 +129,6 @@ def test_an_error_in_its_loss_is_one_sentence_with_its_line(
     done = run_cli(*asked, "--results", tmp_path / "results")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert says in done.stderr
-
-
-@given(st.text(alphabet="abc=()[]:@\n 1'\"", max_size=60))
-def test_any_text_is_refused_in_words(text: str) -> None:
-    with pytest.raises(UserError):
-        methods_in("fuzzed.py", text)
 
 
 def test_the_cards_of_the_package_pass_the_same_checks() -> None:

@@ -82,11 +82,6 @@ def test_the_order_of_keys_does_not_matter(values: dict[str, float], random: Any
     assert Cell.from_dict(dict(spec)).id == CELL.id
 
 
-@given(cells, cells)
-def test_two_cells_have_one_id_only_when_they_are_equal(first: Cell, second: Cell) -> None:
-    assert (first.id == second.id) == (first == second)
-
-
 CHANGES: dict[str, Any] = {
     "task": "icons/weather",
     "data_version": "icons-2",
@@ -139,12 +134,13 @@ def test_a_kl_weight_may_be_zero_but_not_negative_or_endless(value: float) -> No
 @pytest.mark.parametrize(
     "wrong",
     [
-        *({"epochs": value} for value in (0, -1)),
-        *({"batch_size": value} for value in (0, -1)),
-        *({"weight_decay": value} for value in (float("nan"), -0.1)),
-        *({"warmup": value} for value in (float("nan"), -0.1, 1.0)),
-        *({"clip": value} for value in (*BAD_NUMBERS, 0.0)),
-        *({"crop": value} for value in (*BAD_NUMBERS, 0.0, 1.1)),
+        {"epochs": 0},
+        {"batch_size": -1},
+        {"weight_decay": float("nan")},
+        {"warmup": 1.0},
+        {"clip": float("inf")},
+        {"crop": 1.1},
+        {"epochs": 5, "steps": 4},
     ],
     ids=str,
 )

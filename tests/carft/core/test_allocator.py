@@ -5,8 +5,6 @@ from subprocess import run
 
 import pytest
 
-from carft.core.allocator import keep_freed_memory
-
 COUNTED = """
 import resource
 
@@ -30,11 +28,6 @@ def test_a_training_process_does_not_fetch_the_same_memory_again() -> None:
     """64 MB are 16,000 pages, each of which the system would hand out anew."""
     prepared = _pages(before='Execution(device="cpu").prepare()')
     assert prepared < 1_000 < 3 * 10_000 < _pages(before="")
-
-
-def test_another_c_library_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
-    assert not keep_freed_memory()
 
 
 def _pages(before: str) -> int:

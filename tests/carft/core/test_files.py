@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from carft.core.array_cache import ArrayCache
 from carft.core.errors import UserError
 from carft.core.files import files_below, locked, make_folders, new_folder, try_lock, write_text
 from carft.store.records import Store
@@ -88,16 +86,3 @@ def test_a_lock_is_held_on_a_file_that_is_open_for_writing(tmp_path: Path) -> No
         assert flags_of(path) == [os.O_RDWR]
         with path.open("rb+") as other:
             assert not try_lock(other.fileno())
-
-
-def test_a_cache_locks_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    modes: list[list[int]] = []
-    free = ArrayCache.free_space  # the lock is held while space is looked for
-
-    def looked(cache: ArrayCache, wanted: int, limit: int) -> bool:
-        modes.append(flags_of(tmp_path / "cache.lock"))
-        return free(cache, wanted, limit)
-
-    monkeypatch.setattr(ArrayCache, "free_space", looked)
-    ArrayCache(tmp_path).get("x", 1, 1, np.dtype("f4"), lambda: np.zeros((1, 1), "f4"))
-    assert modes == [[os.O_RDWR]]

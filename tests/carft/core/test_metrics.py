@@ -7,10 +7,6 @@ import tracemalloc
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
-from scipy.special import log_softmax
 
 from carft.core.metrics import (
     KEPT,
@@ -30,10 +26,6 @@ from carft.store.records import Store
 LABELS = np.array([0, 0, 0, 1])
 PREDICTED = np.array([0, 0, 1, 1])
 
-pairs = st.integers(1, 40).flatmap(
-    lambda n: st.tuples(*(arrays.arrays(np.int64, n, elements=st.integers(0, 5)) for _ in range(2)))
-)
-
 
 def top1(predicted: np.ndarray, labels: np.ndarray) -> float:
     frame = Frame(pa.nulls(len(labels)), labels, labels, labels, np.full(len(labels), -1))
@@ -48,27 +40,6 @@ def test_top1_counts_images_and_macro_counts_classes() -> None:
 
 def test_macro_ignores_classes_that_do_not_occur() -> None:
     assert macro_accuracy(np.array([7, 7]), np.array([7, 3])) == 0.5
-
-
-def test_macro_of_nothing_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no images"):
-        macro_accuracy(np.array([], int), np.array([], int))
-
-
-@given(pairs)
-def test_macro_and_top1_lie_between_none_and_all(pair: tuple[np.ndarray, np.ndarray]) -> None:
-    predicted, labels = pair
-    for metric in (top1, macro_accuracy):
-        assert 0 <= metric(predicted, labels) <= 1
-        assert metric(labels, labels) == 1
-        assert metric(labels + 1, labels) == 0
-
-
-@given(arrays.arrays(np.float32, (6, 4), elements=st.floats(-1e4, 1e4, width=32)))
-def test_cross_entropy_agrees_with_scipy(logits: np.ndarray) -> None:
-    labels = np.array([0, 1, 2, 3, 0, 1])
-    expected = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(6), labels].mean()
-    assert negative_log_likelihood(logits, labels).mean() == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
 def test_cross_entropy_has_the_value_worked_out_by_hand() -> None:
@@ -142,7 +113,7 @@ def at_once(p: Predictions) -> tuple[np.ndarray, ...]:
 
 
 @pytest.mark.parametrize("subset", [None, tuple(range(0, 700, 3))])
-@pytest.mark.parametrize("images", [1, 2, 3, 749, 750, 1001])
+@pytest.mark.parametrize("images", [1, 750, 1001])
 def test_rows_in_parts_have_the_bits_of_all_rows_at_once(images: int, subset: tuple[int, ...] | None) -> None:
     """Two parts are of 375 rows of 700 logits."""
     p = spread(images, 700, subset)

@@ -51,12 +51,6 @@ def test_tasks_that_share_a_setting_select_by_their_means() -> None:
     assert best(first) == first[3] and best(second) == second[2]
 
 
-def test_nothing_is_chosen_from_nothing() -> None:
-    assert best([]) is None
-    with pytest.raises(ValueError, match="empty"):
-        best_alpha({})
-
-
 @given(candidate_lists(), st.randoms(use_true_random=False))
 def test_the_order_of_candidates_never_matters(candidates: list[Candidate], random: Any) -> None:
     shuffled = list(candidates)
@@ -149,19 +143,3 @@ def test_every_four_points_lie_in_four_quarters_with_the_learning_rate(seed: int
             pairs = list(zip(points["lr"], points[name], strict=True))[start : start + 4]
             assert len({(x > 0.5, y > 0.5) for x, y in pairs}) == 4
     assert all(sorted(int(16 * x) for x in values) == list(range(16)) for values in points.values())
-
-
-@given(seeds, st.integers(1, 20))
-def test_another_trial_or_search_tries_something_else(seed: int, trial: int) -> None:
-    assert trial_parameters(seed, trial, SPACE) != trial_parameters(seed, trial + 1, SPACE)
-    assert trial_parameters(seed, trial, SPACE) != trial_parameters(seed + 1, trial, SPACE)
-
-
-def test_each_point_is_uniform_over_searches() -> None:
-    """Each trial of many searches, and each pair of hyperparameters of it, is spread over the whole range."""
-    for trial in (1, 2, 5):
-        found = [trial_parameters(seed, trial, {"lr": UNIT, "kl_weight": UNIT}) for seed in range(800)]
-        for quarter in range(4):
-            inside = sum(4**0.5**quarter <= values["lr"] < 4**0.5 ** (quarter + 1) for values in found)
-        low = [(values["lr"] < 4, values["kl_weight"] < 4) for values in found]
-        assert all(150 <= low.count(pair) <= 250 for pair in set(low)) and len(set(low)) == 4, inside

@@ -8,7 +8,6 @@ import shutil
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,10 +21,8 @@ from carft.store import limits
 from carft.store.archive import JOINED, MANIFEST, ArchiveManifest, pack, unpack
 from carft.store.failures import write_failure
 from carft.store.journal import JOURNAL
-from carft.store.predictions import write_predictions
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, SweepState, write_state
-from reports.evidence.results import Results
 from reports.evidence.views import read_evidence
 from tests.support.folder import draw_pets, keep_tasks, named_task
 from tests.support.helpers import LR, made_up_predictions, made_up_record, quick_cell, run_cli
@@ -114,13 +111,6 @@ def test_a_wrong_record_is_a_problem_and_the_others_are_reported(planted: Store,
     assert {row["cell"] for row in json.loads(done.stdout)} == {*planted.ids()} - {cell}
 
 
-def test_a_record_without_packages_is_reported(planted: Store) -> None:
-    for cell in planted.ids():
-        edit(planted.folder(cell) / "record.json", lambda record: record["provenance"].pop("packages"))
-    done = run_cli("report", "--no-images", "--results", planted.root, "--out", planted.root.parent / "report")
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -162,31 +152,6 @@ def test_wrong_predictions_are_a_problem(planted: Store, wrong: str) -> None:
     assert not evidence.archive.is_open(cell, TASK, ["test"])
     problems = [(p.kind, p.where) for p in evidence.archive.problems]
     assert problems == [("corrupt predictions", cell)]
-
-
-def test_classes_that_the_task_does_not_have_are_reported(planted: Store) -> None:
-    """Records of other data under the name of a task: every cell has the same labels, beyond those of its card."""
-    for cell in planted.ids():
-        for name in planted.evaluated(cell):
-            path = planted.predictions_path(cell, name)
-            table = pq.read_table(path)
-            labels = [label + 100_000 for label in table["label"].to_pylist()]
-            pq.write_table(with_column(table, "label", pa.array(labels, table.schema.field("label").type)), path)
-    out = planted.root.parent / "report"
-    done = run_cli("report", "--no-images", "--results", planted.root, "--out", out)
-    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
-
-
-def test_classes_above_the_range_of_int16_are_kept(tmp_path: Path) -> None:
-    store, cell = Store(tmp_path), quick_cell("ft", lr=LR)
-    store.write(made_up_record(cell), [], made_up_predictions())
-    path = store.predictions_path(cell.id, "val")
-    table = pq.read_table(path)
-    pq.write_table(
-        with_column(with_column(table, "pred", [40_000, 1, 2]), "label", [40_000, 1, -(2**15) + 2**16]), path
-    )
-    (outcome,) = Results.of(store).outcomes(cell.id, cell.task, ["val"])
-    assert outcome.predicted.tolist() == [40_000, 1, 2] and outcome.frame.labels.tolist() == [40_000, 1, 2**15]
 
 
 @pytest.fixture
@@ -298,10 +263,3 @@ def test_a_journal_above_the_limits_is_refused(small: Store, monkeypatch: pytest
     monkeypatch.setattr(limits, "LINES", 100)
     with pytest.raises(CorruptFile, match="bytes in a line"):
         small.journal()
-
-
-def test_a_set_of_200_000_images_is_read(small: Store) -> None:
-    cell, count = small.ids()[0], 200_000
-    many = made_up_predictions(count, classes=20, contexts=5)
-    write_predictions(replace(many, groups=many.images), small.predictions_path(cell, "val"))
-    assert len(small.predictions(cell, "val").labels) == count

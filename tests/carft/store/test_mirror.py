@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from carft.core.errors import StorageUnavailable, UserError
 from carft.data.folder.named import NamedTask
 from carft.store import mirror
 from carft.store.failures import write_failure
-from carft.store.gc import Leftover, leftovers, remove
+from carft.store.gc import Leftover, remove
 from carft.store.journal import chain_files
 from carft.store.mirror import DOWNLOADED, MirroredStore, Seen, checked_url, open_store
 from carft.store.records import Store
@@ -29,8 +28,6 @@ from carft.store.sweep_state import Counts, SweepState, read_states, write_state
 from carft_cli.options import ResultsOptions
 from sweeps.faults import storage
 from sweeps.faults.storage import sweep_lock
-from sweeps.recipes.loading import load_recipe
-from sweeps.search.protocol import Protocol
 from tests.support.buckets import BUCKET, KEY, SECRET, Bucket, Machines, Server, serving
 from tests.support.folder import keep_tasks
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, made_up_study, quick_cell, run_cli
@@ -165,35 +162,6 @@ def test_lines_of_the_journal_that_a_killed_worker_left_pending_are_sent_with_th
     assert [opened.set for opened in elsewhere.unsealings()] == ["test"]
 
 
-def test_a_sweep_sends_bytes_in_proportion_to_its_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """2,000 trials: no line sends all lines before it, and no trial that ends sends all trials."""
-    monkeypatch.setattr("os.fsync", lambda descriptor: None)
-    monkeypatch.setattr(Store, "metrics", lambda store, cell: {"val/top1": 0.5, "val/loss": 1.0})
-    sent = {}
-    for trials in (500, 2000):
-        monkeypatch.setenv("CARFT_MIRRORS", str(tmp_path / f"sweep of {trials}"))
-        store = Bucket()
-        protocol = Protocol(load_recipe("miniature").changed([TASK], ["ft"], trials, seeds=1), store)
-        protocol.commit({})
-        while (job := protocol.next_job()) is not None:
-            store.note("finished", cell=job.cell.id, task=job.cell.task, files={"record.json": 64 * "0"})
-            protocol.end(job)
-            protocol.write_studies(at_once=False)
-        protocol.write_studies()
-        sent[trials] = store.sent
-        monkeypatch.setenv("CARFT_MIRRORS", str(tmp_path / f"reader of {trials}"))
-        reader = Bucket(store)
-        reader.refresh(*DOWNLOADED)
-        journal = reader.journal()
-        assert not journal.problems and len({chain for chain, _ in journal.places.values()}) == 1
-        assert journal.lines.keys() == store.journal().lines.keys()
-        assert len(journal.of("finished")) == trials + 1 and len(journal.of("selected")) == 1
-        size = sum(path.stat().st_size for path in (reader.root / "journal").iterdir())
-        assert store.sent["journal"] < 40 * size  # with the lines before it in a file of 16 KiB
-    for folder in ("journal", "studies"):
-        assert sent[2000][folder] < 4**1.1 * sent[500][folder]
-
-
 def test_a_chain_goes_on_from_file_to_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes on in the next file, so a file that is removed is missed."""
     monkeypatch.setenv("CARFT_MIRRORS", str(tmp_path))
@@ -262,14 +230,6 @@ def test_nothing_is_brought_twice_and_weights_only_when_asked_for(
     assert not second.find_weights(OTHER.id).exists()
 
 
-def test_weights_of_a_network_that_was_trained_again_stay_in_the_mirror(machines: Machines) -> None:
-    store = machines.store("first")
-    put(store)
-    store.weights_path(CELL.id).write_bytes(b"again")
-    time.sleep(0.01)
-    assert store.find_weights(CELL.id).read_bytes() == b"again"
-
-
 def test_a_record_of_older_numerics_is_set_aside_there(machines: Machines) -> None:
     first, second, third = map(machines.store, ("first", "second", "third"))
     put(first, numerics=NUMERICS - 1, weights=b"old")
@@ -283,17 +243,6 @@ def test_a_record_of_older_numerics_is_set_aside_there(machines: Machines) -> No
     put(second)
     third.refresh(*DOWNLOADED)
     assert third.is_current(CELL.id) and not third.find_weights(CELL.id).exists()
-
-
-def test_weights_of_superseded_cells_are_tidied_away_there(machines: Machines) -> None:
-    first, second = machines.store("first"), machines.store("second")
-    put(first, numerics=NUMERICS - 1, weights=b"old")
-    assert first.set_aside_stale(CELL.id)
-    second.refresh(*DOWNLOADED)
-    (leftover,) = leftovers(second)
-    assert (leftover.path.name, leftover.size) == ("model.safetensors", 3)
-    remove(second, [leftover])
-    assert not any(name.endswith("model.safetensors") for name in machines.names())
 
 
 def test_no_opening_is_lost_or_told_twice(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,9 +264,8 @@ def test_no_opening_is_lost_or_told_twice(machines: Machines, monkeypatch: pytes
 
 @pytest.mark.parametrize(
     "name",
-    ["../../evil.json", "cells/x/../../../evil.json", "/evil.json", "cells//evil.json", "cells/.x/record.json",
-     "cells/" + 150 * "\u00e9" + "/record.json", "cells/x\\..\\evil/record.json", "notes.txt"],
-)  # fmt: skip
+    ["cells/x/../../../evil.json", "/evil.json", "cells/" + 150 * "\u00e9" + "/record.json", "notes.txt"],
+)
 def test_no_name_leaves_the_mirror_and_only_files_of_results_are_brought(machines: Machines, name: str) -> None:
     """What lies under a prefix may come from anybody."""
     machines.server.put(f"{machines.prefix}/{name}", b"{}")
@@ -348,11 +296,8 @@ def test_a_sweep_elsewhere_that_keeps_writing_its_state_there_holds_the_folder(
     ("url", "says"),
     [
         ("ftp://lab/runs", "is not s3://BUCKET"),
-        ("s3://", "is not s3://BUCKET"),
         (f"s3://{KEY}:{SECRET}@lab/runs", "may hold no credentials"),
-        (f"s3://{KEY}@lab/runs", "may hold no credentials"),
         (f"s3://lab/runs?secret_key={SECRET}", "no query"),
-        ("s3://lab//runs", "is not s3://BUCKET"),
         ("s3://lab/../runs", "'..'"),
     ],
 )
@@ -393,17 +338,6 @@ def test_a_request_that_is_denied_is_refused_in_a_sentence(machines: Machines, m
         open_store(machines.url, BUILT_IN, writable=True)
     assert KEY not in str(raised.value)
     assert open_store(machines.url, BUILT_IN).name == machines.url  # reading is another matter
-
-
-def test_a_server_that_is_back_soon_is_not_noticed(machines: Machines) -> None:
-    store = machines.store("first")
-    store.refresh(*DOWNLOADED)
-    machines.server.stop()
-    back = threading.Timer(0.5, machines.server.start)
-    back.start()
-    put(store)
-    back.join()
-    assert f"cells/{CELL.id}/record.json" in machines.names()
 
 
 @pytest.mark.full

@@ -17,7 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from ray.exceptions import ActorDiedError, NodeDiedError, OutOfMemoryError, WorkerCrashedError
+from ray.exceptions import ActorDiedError, OutOfMemoryError
 from ray.train import WorkerGroupError
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 from safetensors import SafetensorError
@@ -121,21 +121,18 @@ def test_a_metric_that_is_no_number_is_not_recorded(store: Store) -> None:
 TEARS: list[tuple[str, Callable[[Store], object]]] = [
     ("record.json", lambda store: store.read(CELL.id)),
     ("spec.json", lambda store: store.read(CELL.id)),
-    ("record.json", lambda store: store.is_current(CELL.id)),
     ("predictions.parquet", lambda store: store.predictions(CELL.id, "val")),
-    ("predictions.parquet", lambda store: store.prediction_table(CELL.id, "val")),
     ("history.parquet", lambda store: store.history(CELL.id)),
     ("evaluations/test.parquet", lambda store: store.predictions(CELL.id, "test")),
     ("evaluations/test.json", lambda store: store.metrics(CELL.id)),
 ]
 
 
-@pytest.mark.parametrize("keep", [0, 0.5, 0.95])
 @pytest.mark.parametrize(("name", "read"), TEARS)
-def test_a_torn_file_is_refused_by_name(written: Store, name: str, read: Callable, keep: float) -> None:
+def test_a_torn_file_is_refused_by_name(written: Store, name: str, read: Callable) -> None:
     path = written.folder(CELL.id) / name
     content = path.read_bytes()
-    path.write_bytes(content[: int(keep * len(content))])
+    path.write_bytes(content[: len(content) // 2])
     with pytest.raises(UserError) as refused:
         read(written)
     assert str(path) in refused.value.message
@@ -290,27 +287,18 @@ def test_the_digest_of_the_journal_is_that_of_usual_tools(store: Store) -> None:
 CASES = [
     (Diverged("the loss became nan"), "diverged"),
     (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "out of memory"),
-    (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), "out of memory"),
     (MemoryError(), "out of memory"),
-    (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory"),
-    (RuntimeError("CUDA error: out of memory"), "out of memory"),
     (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"), "out of memory"),
     (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), "device"),
-    (RuntimeError("CUDA error: uncorrectable ECC error encountered"), "device"),
-    (RuntimeError("CUDA error: unspecified launch failure"), "device"),
     (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), "device"),
     (RuntimeError("NCCL error in: ProcessGroupNCCL.cpp, unhandled cuda error"), "device"),
-    (RuntimeError("No CUDA GPUs are available"), "device"),
     (DeviceFailed("a small product is wrong", "GPU-1"), "device"),
     (RuntimeError("CUDA error: device-side assert triggered"), "error"),
-    (RuntimeError("CUDA error: no kernel image is available for execution on the device"), "error"),
     (UnreadableImage("The image 'a.jpg' cannot be read."), "unreadable image"),
     (UserError("There is no GPU on this machine."), "refused"),
     (OSError(errno.ENOSPC, "No space left on device"), "storage"),
     (SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"), "storage"),
-    (WorkerCrashedError(), "lost"),
     (ActorDiedError(), "lost"),
-    (NodeDiedError("a node died"), "lost"),
     (OutOfMemoryError("the node runs low on memory"), "lost"),
     (ValueError("nobody expected this"), "error"),
 ]
@@ -371,20 +359,6 @@ def whole(tmp_path: Path) -> Store:
     store = Store(tmp_path / "results")
     plant(store, [TASK], QUICK)
     return store
-
-
-def test_every_file_is_read_and_written_back_unchanged(whole: Store, tmp_path: Path) -> None:
-    for name in whole.study_names():
-        path = whole.root / "studies" / name / "study.json"
-        before = path.read_bytes()
-        study = whole.study(name)
-        assert study is not None
-        whole.write_study(name, study)
-        assert path.read_bytes() == before
-    for cell in whole.ids():
-        for path, found in zip(whole.evaluation_paths(cell), whole.evaluations(cell).values(), strict=True):
-            write_json(tmp_path / "again.json", found.content())
-            assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
 
 
 def test_a_key_of_a_later_version_is_kept_and_a_missing_one_gets_its_default(whole: Store) -> None:
