@@ -32,7 +32,6 @@ from carft import NUMERICS, __version__
 from carft.catalog.catalog import Catalog
 from carft.core.errors import UserError, typed
 from carft.core.files import file_digest, files_below, new_folder, write_atomic, write_json
-from carft.core.private import absolute_paths
 from carft.store import limits
 from carft.store.document import Document, parse_document
 from carft.store.failures import failures as failures_of
@@ -45,6 +44,9 @@ SCHEMA = 2
 MANIFEST, JOINED = "manifest.json", "documents.jsonl"
 #: bytes unpacked above which a person is asked
 LARGE = 10**9
+
+#: an absolute path of two components at least, and no part of an address or of another path
+_PATH = re.compile(r"(?<![\w./~$}-])/(?!/)[\w.@+-]+(?:/[\w.@+-]+)+")
 
 #: names in an archive
 _LAYOUT = re.compile(rf"{ARCHIVED}|LICENCES\.md|{re.escape(JOINED)}")
@@ -167,7 +169,7 @@ def private_paths(store: Store) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name, path in sorted(_sources(store, weights=False).items()):
         if path.suffix in (".json", ".jsonl") and not name.startswith("failures/"):
-            for place in absolute_paths(path.read_text(encoding="utf-8", errors="replace")):
+            for place in set(_PATH.findall(path.read_text(encoding="utf-8", errors="replace"))):
                 found.setdefault(place, []).append(name)
     return dict(sorted(found.items()))
 

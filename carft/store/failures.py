@@ -10,7 +10,6 @@ from pydantic import Field
 from carft.config.cell import Cell
 from carft.core.errors import CorruptFile, UserError, without_surrogates
 from carft.core.failure_kinds import REPEATED, FailureKind
-from carft.core.private import short_paths
 from carft.store import limits
 from carft.store.document import Document, read_document, utc_now
 from carft.store.records import Store
@@ -76,36 +75,24 @@ def write_failure(
     details: str = "",
     job: str = "",
     log: Path | None = None,
-    data: str | None = None,
 ) -> Failure:
-    """Write why a job did not finish, with a line of the journal. An earlier failure of the same job makes this the
-    next attempt.
-
-    data: the folder of data sets, which the texts then do not name.
-    """
-    attempt, named = 1, store.catalog.named(cell.task)
+    """Write why a job did not finish. An earlier failure of the same job makes this the next attempt."""
+    attempt = 1
     with suppress(UserError):
         before = read_failure(store, cell.id)
         if before is not None and before.job == job:
             attempt += before.attempt
 
-    def publishable(text: str) -> str:
-        """Text without the folders of a named task, of data, results and user: an archive may hold failures."""
-        text = without_surrogates(text)
-        if named is not None and named.folder:
-            text = text.replace(named.folder, named.name).replace(named.base, named.name)
-        return short_paths(text, store.root, data)
-
     failure = Failure(
         cell=cell.id,
         spec=FailedSpec.model_validate(cell.record_form()),
-        reason=publishable(reason),
-        details=publishable(details),
+        reason=without_surrogates(reason),
+        details=without_surrogates(details),
         kind=kind,
         job=job,
         attempt=attempt,
         when=utc_now(),
-        log=publishable(tail(log)),
+        log=tail(log),
     )
     store.put(f"failures/{cell.id}.json", failure.content())
     return failure

@@ -120,11 +120,6 @@ def _size(study: StudyFile) -> tuple[int, int, int]:
 def _larger(stores: tuple[Store, Store], first: StudyFile, second: StudyFile) -> StudyFile:
     """The larger of two states of a study. ``UserError`` if it does not hold the smaller one."""
     small, large = sorted((first, second), key=_size)
-    where = f"study {first.id}, {first.method} on {first.task}"
     if large.trial_cells[: len(small.trials)] != small.trial_cells or not {*small.grid} <= {*large.grid}:
-        raise _disagreement(stores, f"{where}, tried other settings")
-    grows = large.winner is None and len(large.trials) > len(small.trials)  # its added trials have not ended
-    other_winner = small.winner not in (None, large.winner) or not {*small.confirm} <= {*large.confirm}
-    if other_winner and not grows:
-        raise _disagreement(stores, f"{where}, has other winners")
+        raise _disagreement(stores, f"study {first.id}, {first.method} on {first.task}, tried other settings")
     return large.model_copy(update={"extended_from": large.extended_from or small.extended_from})

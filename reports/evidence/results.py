@@ -19,7 +19,6 @@ from carft.config.registry import COMBINED
 from carft.core.errors import UserError
 from carft.core.failure_kinds import REPEATED, FailureKind
 from carft.core.metrics import Frame, Outcomes, ood_means
-from carft.core.private import short_paths
 from carft.store.document import read_document
 from carft.store.failures import each_failure, failures
 from carft.store.predictions import codes_in, frame_of
@@ -297,7 +296,7 @@ def _order_of(wanted: pa.Array, images: pa.Array) -> np.ndarray | None:
 
 def corrupt(what: str, where: str, error: UserError, store: Store) -> Note:
     """A file that cannot be read, without the folder that it lies in here."""
-    return Note(f"corrupt {what}", short_paths(error.message, store.root), where=where)
+    return Note(f"corrupt {what}", error.message.replace(f"{store.root}/", "$RESULTS/"), where=where)
 
 
 def _unused(results: Results) -> Iterator[Note]:

@@ -229,7 +229,7 @@ def record_failure(message: Payload, kind: str, reason: str, details: str = "") 
     """Write a failure record; returns kind and reason. Where it cannot be written, the reason says so."""
     job, store = message.job, message.store
     try:
-        write_failure(store, job.cell, kind, reason, details, job.kind, message.log, message.execution.data)
+        write_failure(store, job.cell, kind, reason, details, job.kind, message.log)
     except OSError as unwritten:
         reason = f"{reason} (its failure record could not be written: {unwritten})"
     return {"failure": reason, "kind": kind}

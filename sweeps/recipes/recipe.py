@@ -300,7 +300,7 @@ def _require_methods(recipe: Recipe) -> None:
         raise UserError("wise_ft interpolates towards a fine-tuned model.", "Add ft or car_ft to --methods.")
     for name in methods:
         if name in COMBINED:
-            raise UserError(f"A sweep does not run {name}.", f"Afterwards: {PROGRAM} {catalog.method(name).command}")
+            raise UserError(f"A sweep does not run {name}.", f"Afterwards: {PROGRAM} combine {name} --cells ID")
     souped = catalog.souped_methods()
     if "soup" in methods and not set(souped) & set(methods):
         raise UserError("soup averages the search cells of a study.", f"Add {' or '.join(souped)} to --methods.")
