@@ -185,9 +185,6 @@ class Catalog:
                 if 0 < len(left_out) < len(card.suites):
                     card = card.without_suites(left_out)
                 return family, card
-        if task.startswith("folder:") or "=" in task:
-            hint = f"Write a project folder, whose tasks file names your data: {typed('init', 'PATH')}"
-            raise UserError(f"'{task}' does not name a task.", hint)
         if task in DATA_SETS:
             tasks = [card.name for card in CARDS.values() if task in card.data_sets]
             raise UserError(f"'{task}' is a data set, not a task.", f"Tasks with it: {', '.join(tasks)}.")

@@ -1,7 +1,7 @@
 """The largest files of results folders and archives that are read. A larger one is refused before it is read. No torch.
 
-Results may come from anybody. JSON takes up to 40 times its size in memory, and a Parquet file of a few bytes can hold
-any number of equal rows. The limits are far above what sweeps write: see docs/results.md.
+Results may come from anybody, and JSON takes up to 40 times its size in memory. The limits are far above what sweeps
+write: see docs/results.md.
 """
 
 from pathlib import Path
@@ -19,14 +19,8 @@ LIST = 16 * MIB
 MANIFEST = 192 * MIB
 #: files in an archive; the published audit has 1,300
 ENTRIES = 1_000_000
-#: lines of all chains of a journal; the published audit has 23,000, seven for each finished cell
-LINES = 1_000_000
-#: rows of a Parquet file: images of a set, steps of a training
-ROWS = MIB
-#: columns of a Parquet file
-COLUMNS = 256
-#: bytes of the numbers of a Parquet file in memory, and of its names
-NUMBERS, NAMES = 1024 * MIB, 256 * MIB
+#: bytes of a Parquet file
+TABLE = 1024 * MIB
 #: classes or contexts
 CLASSES = 1_000_000
 

@@ -55,8 +55,6 @@ ATTEMPTS = 5
 #: age in ns below which an object may change and keep its time, which S3 gives in whole seconds
 YOUNG_NS = 2 * 10**9
 CHUNK = 64 * 2**20
-#: bytes of a file name; a file system allows 255, and the name of a part file is longer
-LONGEST = 200
 
 _URL = re.compile(r"(s3|gs)://[a-z0-9][a-z0-9._-]{1,221}(/(?!\.+(/|$))[\w.@=+ -]+)*")
 #: error of S3 and the request that met it, in a message of pyarrow
@@ -212,8 +210,7 @@ class MirroredStore(Store):
         with self.errors():
             for info in self.files.get_file_info(wanted):
                 name = info.path.removeprefix(f"{self.base}/")
-                is_short = all(len(part.encode()) <= LONGEST for part in name.split("/"))
-                if info.type == fs.FileType.File and is_short and RESULT_FILE.fullmatch(name):
+                if info.type == fs.FileType.File and RESULT_FILE.fullmatch(name):
                     found[name] = info.size, info.mtime_ns or 0
         return found
 

@@ -141,7 +141,7 @@ def _matrix(column: pa.ChunkedArray) -> np.ndarray:
     return lists.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
 
 
-# reading: sizes are checked before the content is read, types and ranges after it
+# reading: the size is checked before the content is read, types and ranges after it
 
 
 def read_numbers(path: Path) -> pa.Table:
@@ -204,49 +204,21 @@ def _refusals(path: Path) -> Iterator[None]:
 def require_footer(path: Path) -> pq.FileMetaData:
     """Return what the end of a Parquet file says of it. Raises ``CorruptFile`` when it cannot be read."""
     with _refusals(path):
-        limits.require_size(path, limits.NUMBERS)
+        limits.require_size(path, limits.TABLE)
         return pq.read_metadata(path)
 
 
 def _read_parquet(path: Path) -> pa.Table:
-    """A table of Parquet. Raises ``CorruptFile`` when it is corrupt or too large (:mod:`carft.store.limits`)."""
+    """A table of Parquet. Raises ``CorruptFile`` when it is corrupt, or its file is too large."""
     facts = require_footer(path)
     with _refusals(path):
-        schema = facts.schema.to_arrow_schema()
-        _require_small(path, facts, schema)
-        texts = [field.name for field in schema if pa.types.is_string(field.type)]
         # a file is read at once: to hand its parts to threads takes longer
-        with pq.ParquetFile(path, metadata=facts, read_dictionary=texts, pre_buffer=False) as file:
+        with pq.ParquetFile(path, metadata=facts, pre_buffer=False) as file:
             table = file.read(use_threads=False)
         table.validate(full=True)
-        for name in texts:  # a short file can repeat a long name in every row
-            longest = 0
-            for chunk in table[name].chunks:
-                longest = max(longest, pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0)
-            limits.require_count(path, longest * len(table), limits.NAMES, "bytes of names")
-            table = table.set_column(table.column_names.index(name), name, table[name].cast(pa.string()))
-        return table
-
-
-def _require_small(path: Path, facts: pq.FileMetaData, schema: pa.Schema) -> None:
-    """Raise ``CorruptFile`` for more rows, columns or bytes than are read, by what the end of the file says."""
-    groups = [facts.row_group(k) for k in range(facts.num_row_groups)]
-    rows = max(facts.num_rows, sum(group.num_rows for group in groups))
-    limits.require_count(path, rows, limits.ROWS, "rows")
-    limits.require_count(path, len(schema), limits.COLUMNS, "columns")
-    if len(schema) != len(set(schema.names)):
+    if len(table.column_names) != len(set(table.column_names)):
         raise CorruptFile(path, "two of its columns have one name")
-    width = 0  # bytes of a row in memory; of a name those of its place in the list of names
-    for field in schema:
-        kind, length = field.type, 1
-        is_name = pa.types.is_string(kind) or pa.types.is_null(kind)
-        if pa.types.is_fixed_size_list(kind):
-            kind, length = kind.value_type, kind.list_size
-        if not (_is_number(kind) or is_name):
-            raise CorruptFile(path, f"its column '{field.name}' is of a type that no table of results has")
-        width += length * (kind.byte_width if _is_number(kind) else 4)
-    stored = sum(group.total_byte_size for group in groups)
-    limits.require_count(path, max(rows * width, stored), limits.NUMBERS, "bytes in memory")
+    return table
 
 
 # without logits, of many cells

@@ -107,7 +107,6 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
         ((*SWEEP, "--results", ""), "--results is empty"),
         ((*SWEEP, "--results", "ftp://bucket/results"), "is not s3://BUCKET"),
         (("report", "--results", "s3://key:secret@bucket/results"), "may hold no credentials"),
-        ((*SWEEP, "--tasks", "zoo/pets=."), "does not name a task. Write a project folder"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
 )
@@ -153,7 +152,6 @@ KEYS, LIST = "must be keys with values", "must be a list"
         (("ls", "recipes", "missing/latin.yaml"), "latin.yaml' cannot be read: No such file or directory."),
         (("report", "--claims", "list.yaml"), "the claims file is a list"),
         (("report", "--claims", "claims.yaml"), f"{LIST}; it holds keys"),
-        (("data", "check", "folder:."), "does not name a task. Write a project folder"),
         (("data", "check", "."), "'.' is a path, not the name of a data set or task. Write a tasks file"),
         (("init", "empty.yaml"), "is neither a folder nor a table"),
         (("plan", "miniature", "--results", "empty.yaml"), "is a file"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tracemalloc
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -172,15 +171,15 @@ def test_files_above_the_limits_are_not_read(small: Store, monkeypatch: pytest.M
     assert not opened
 
 
-def changed_archive(store: Store, archive: Path, name: str, content: Sequence[bytes], told: int | None = None) -> Path:
-    """The archive of a folder with other content of a file, compressed. told: bytes of it that the manifest tells."""
+def changed_archive(store: Store, archive: Path, name: str, content: Sequence[bytes]) -> Path:
+    """The archive of a folder with other content of a file, compressed."""
     pack(store, archive.with_name("whole.zip"))
     whole = b"".join(content)
     with zipfile.ZipFile(archive.with_name("whole.zip")) as old:
         files = {entry: old.read(entry) for entry in old.namelist()} | {name: whole}
     if name != MANIFEST:
         manifest = json.loads(files[MANIFEST])
-        manifest["files"][name] = {"sha256": hashlib.sha256(whole[:told]).hexdigest(), "bytes": len(whole[:told])}
+        manifest["files"][name] = {"sha256": hashlib.sha256(whole).hexdigest(), "bytes": len(whole)}
         files[MANIFEST] = json.dumps(manifest).encode()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as new:
         for entry, text in files.items():
@@ -194,25 +193,6 @@ def test_a_manifest_above_the_limit_is_refused(small: Store, tmp_path: Path, mon
     archive = changed_archive(small, tmp_path / "a.zip", MANIFEST, content)
     with pytest.raises(UserError, match="bytes, and at most 67,108,864 are read"):
         unpack(archive, tmp_path / "imported")
-    assert not (tmp_path / "imported").exists()
-
-
-def test_headers_that_tell_too_small_a_size_unpack_no_more_than_that(small: Store, tmp_path: Path) -> None:
-    """64 MiB of zeros, of which headers and manifest tell 10 bytes: memory is spared, and the archive refused."""
-    size, told, name = 64 * limits.MIB, 10, "cells/x/history.parquet"
-    content = [b"\0" * size]
-    archive = changed_archive(small, tmp_path / "a.zip", name, content, told)
-    raw = bytearray(archive.read_bytes())
-    assert raw.count(size.to_bytes(4, "little")) == 2  # in the header of the entry, and in the directory
-    archive.write_bytes(raw.replace(size.to_bytes(4, "little"), told.to_bytes(4, "little")))
-    tracemalloc.start()
-    try:
-        with pytest.raises(UserError, match="cannot be read: BadZipFile: Bad CRC-32"):
-            unpack(archive, tmp_path / "imported")
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 8 * limits.MIB
     assert not (tmp_path / "imported").exists()
 
 
@@ -230,36 +210,7 @@ def test_a_line_of_documents_above_the_limit_is_refused(small: Store, tmp_path: 
         unpack(archive, tmp_path / "imported")
 
 
-def test_tables_above_the_limits_are_not_read(small: Store) -> None:
-    cell = small.ids()[0]
-    path = small.predictions_path(cell, "val")
-    table = pq.read_table(path)
-    rows = pa.array([0] * (limits.ROWS + 1))
-    pq.write_table(table.select(["label", "pred"]).take(rows), path)
-    assert path.stat().st_size < limits.MIB
-    with pytest.raises(CorruptFile, match="it has 1,048,577 rows, and at most 1,048,576 are read"):
-        small.prediction_table(cell, "val")
-    long_names = with_column(table.take(pa.array([0] * 30_000)), "image", ["x" * 10_000] * 30_000)
-    pq.write_table(long_names, path)
-    assert path.stat().st_size < limits.MIB
-    with pytest.raises(CorruptFile, match="300,000,000 bytes of names, and at most"):
-        small.prediction_table(cell, "val")
-    lists = pa.array([["x"]] * table.num_rows, pa.list_(pa.string(), 1))
-    pq.write_table(table.drop_columns("image").append_column("image", lists), path)
-    with pytest.raises(CorruptFile, match="of a type that no table of results has"):
-        small.prediction_table(cell, "val")
-    pq.write_table(pa.table({f"x{k}": [0] for k in range(limits.COLUMNS + 1)}), path)
-    with pytest.raises(CorruptFile, match="257 columns, and at most 256"):
-        small.prediction_table(cell, "val")
-
-
-def test_a_journal_above_the_limits_is_refused(small: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "LINES", 3)
-    for k in range(5):
-        small.note("finished", cell=str(k))
-    with pytest.raises(CorruptFile, match="at most 3 are read"):
-        small.journal()
+def test_a_line_of_a_journal_above_the_limit_is_refused(small: Store) -> None:
     (small.root / JOURNAL / "x.jsonl").write_bytes(b"[" * (limits.LIST + 10))
-    monkeypatch.setattr(limits, "LINES", 100)
     with pytest.raises(CorruptFile, match="bytes in a line"):
         small.journal()

@@ -264,7 +264,7 @@ def test_no_opening_is_lost_or_told_twice(machines: Machines, monkeypatch: pytes
 
 @pytest.mark.parametrize(
     "name",
-    ["cells/x/../../../evil.json", "/evil.json", "cells/" + 150 * "\u00e9" + "/record.json", "notes.txt"],
+    ["cells/x/../../../evil.json", "/evil.json", "notes.txt"],
 )
 def test_no_name_leaves_the_mirror_and_only_files_of_results_are_brought(machines: Machines, name: str) -> None:
     """What lies under a prefix may come from anybody."""
