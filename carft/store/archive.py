@@ -5,8 +5,7 @@
     cells/ predictions/ journal/     other files as in a results folder; weights are optional
 
 The JSON files are those of cells, studies and failures, and what a results folder holds of a catalog
-(:mod:`carft.store.stored_catalog`), without paths. Archives of earlier versions hold the licences as text too, in
-LICENCES.md.
+(:mod:`carft.store.stored_catalog`), without paths.
 
 Import trusts nothing in an archive. It refuses a name outside this layout, and a file that the manifest does not list
 or whose bytes differ from it, and writes plain files only. Numbers of files and bytes are checked before anything is
@@ -49,7 +48,7 @@ LARGE = 10**9
 _PATH = re.compile(r"(?<![\w./~$}-])/(?!/)[\w.@+-]+(?:/[\w.@+-]+)+")
 
 #: names in an archive
-_LAYOUT = re.compile(rf"{ARCHIVED}|LICENCES\.md|{re.escape(JOINED)}")
+_LAYOUT = re.compile(rf"{ARCHIVED}|{re.escape(JOINED)}")
 
 
 class DataLicence(Document):

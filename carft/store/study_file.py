@@ -95,8 +95,6 @@ class StudyFile(Document, ProtocolSettings):
     search_seed: int = 0
     search: int = Field(1, ge=1)
     """Number among the independent searches of the same task, method and reading, from 1."""
-    round_size: int = Field(1, ge=1)
-    """Trials drawn at a time by earlier versions."""
     selected_over: list[str] = Field(default_factory=list)
     """Tasks that share the winning setting, by their mean metric; else empty."""
     reading: dict[str, bool | Number | str] = Field(default_factory=dict)

@@ -36,7 +36,7 @@ ROUNDING = 1e-9
 #: what both sides must have alike -> how a study states it; further searches are compared by the seed of the first one
 SETTINGS: Mapping[str, Callable[[StudyFile], Any]] = {
     "search seed": lambda study: first_search_seed(study.search_seed, study.search),
-    "sampler": lambda study: study.sampler or f"in rounds of {study.round_size}",
+    "sampler": attrgetter("sampler"),
     "pruner": attrgetter("pruner"),
     "selection": lambda study: study.selection,
     "precision": lambda study: study.precision,
