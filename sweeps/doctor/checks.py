@@ -99,11 +99,11 @@ def training_step(subject: Subject) -> Measurement:
         return Measurement("not measured, since GPUs, data or weights are missing")
     if isinstance(rates, UserError):
         raise rates
-    measured = f"{plan.images_per_second:,.0f} images/s, one cell alone"
+    measured = f"{plan.images_per_second:,.0f} images/s of a device, one cell alone"
     card, pass_s = plan.hardware.card, rates.trained.seconds * plan.hardware.devices
     if card is not None and plan.size is not None:
         measured += f", {plan.size.flop / pass_s / card.peak(plan.hardware.precision):.0%} of the card's peak"
-    if subject.request.gpus:
+    if subject.request.gpus and subject.request.execution.workers == 1:
         measured += f", {size_words(torch.cuda.max_memory_allocated())} of GPU memory at most"
     return Measurement(measured)
 

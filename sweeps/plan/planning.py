@@ -154,9 +154,12 @@ class Plan:
 def computing_seconds(
     work: PendingWork, rates: Rates, exchange_s: float, end: Literal["seconds", "low", "high"] = "seconds"
 ) -> float:
-    """Seconds in which one job computes, by the median or an end of the rates. exchange_s: of a step."""
+    """Seconds in which one job computes, by the median or an end of the rates. exchange_s: of a step, which measured
+    rates include."""
     seconds: float = work.passes * getattr(rates.of(work.trains), end)
-    if rates.alone:
+    if work.trains:
+        seconds += rates.begin_s
+    if rates.estimate:
         seconds += work.steps * exchange_s
     return seconds
 
@@ -181,7 +184,8 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, rates: Rates | N
     recipe, store, model = protocol.recipe, protocol.store, protocol.recipe.starting_weights()[0][0]
     hardware, size = hardware_of(request, recipe.precision), size_of(*recipe.starting_weights()[0])
     costs = Costs(store.catalog, request.execution)
-    pass_rates = rates or recorded(newest(store, model, costs), hardware, costs) or estimated(size, hardware)
+    measured = rates or recorded(newest(store, model, costs), hardware, costs)
+    pass_rates = measured or estimated(size, hardware, request.execution.compile)
     left, total, done = tuple(pending_work(protocol, size, costs)), protocol.total(), len(protocol.done)
     pruned = len(protocol.pruned)
     exchange_s, start_s = exchange_seconds(size, hardware), 0.0
@@ -237,7 +241,8 @@ def choose_workers_per_cell(request: Resources, protocol: Protocol) -> Resources
         if not all(method.allows_parts(workers, request.execution.accumulation) for method in methods):
             break
         wider = _with(request, workers)
-        rates = estimated(size_of(*recipe.starting_weights()[0]), hardware_of(wider, recipe.precision))
+        size = size_of(*recipe.starting_weights()[0])
+        rates = estimated(size, hardware_of(wider, recipe.precision), request.execution.compile)
         plan = plan_of(protocol, wider, request.gpus // workers, rates)
         if best_s >= MIN_SPEEDUP * plan.wall_s:
             request, best_s = wider, plan.wall_s

@@ -33,6 +33,8 @@ MAX_RECORDS = 400
 #: assumed floating-point operations per second of a CPU thread, and of an unknown GPU by precision
 CPU_SPEED = 4e10
 GPU_SPEED = {"float32": 1.2e13, "tf32": 3e13, "bfloat16": 6e13, "float16": 6e13}
+#: assumed seconds in which a training of ViT-B/16 compiles, in any process: no graph stays from the one before
+COMPILE_S = 60.0
 #: factor within which these speeds are right
 WITHIN = 4.0
 #: factor within which the next cell takes as long as measured ones
@@ -146,8 +148,8 @@ class Rates:
     """What the rates come from, as text."""
     estimate: bool = False
     """Whether nothing was measured."""
-    alone: bool = False
-    """Whether the rate of jobs that train leaves out what the workers of a cell exchange."""
+    begin_s: float = 0.0
+    """Seconds of each job that trains before its passes take their time; those of records include it."""
 
     def of(self, trains: bool) -> Rate:
         """The rate of the jobs that train, or of the others."""
@@ -193,10 +195,10 @@ def newest(store: Store, model: str, costs: Costs) -> Iterator[Record]:
             yield record
 
 
-def estimated(size: ModelSize | None, hardware: Hardware) -> Rates:
+def estimated(size: ModelSize | None, hardware: Hardware, compiles: bool = False) -> Rates:
     """Rates from the size of a model and the speed of the hardware: a share of the peak of a known card, or assumed.
 
-    All are 0 where the size is not known.
+    All are 0 where the size is not known. compiles: whether each training compiles the image encoders.
     """
     if size is None:
         rate, basis = Rate(0.0, 0.0, 0.0), "nothing: the model's size is not known, and nothing was measured"
@@ -214,4 +216,4 @@ def estimated(size: ModelSize | None, hardware: Hardware) -> Rates:
     devices = hardware.devices
     rate = Rate(size.flop / speed / devices, size.flop / most / devices, size.flop / least / devices)
     basis = f"an estimate, not a measurement: {size.flop / 1e9:.3g} GFLOP an image at {words}"
-    return Rates(rate, rate, basis, estimate=True, alone=True)
+    return Rates(rate, rate, basis, estimate=True, begin_s=COMPILE_S if compiles else 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -30,6 +31,8 @@ from carft.training.execution import Execution
 from carft.training.schedule import draws
 from tests.support.helpers import environment
 
+#: the environment variable of torch's compilers at a time
+COMPILERS = "TORCHINDUCTOR_COMPILE_THREADS"
 #: JPEG files of a comparison, and those of them that are damaged
 MANY, DAMAGED = 150, 50
 
@@ -135,11 +138,12 @@ def write_groups(root: Path, version: str, files: dict[str, str]) -> None:
 def test_decoding_threads_follow_the_quota_and_what_a_sweep_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda process: set(range(64)))
     monkeypatch.setattr(machine, "cpu_quota", lambda: 5.9)
+    monkeypatch.delenv(COMPILERS, raising=False)
     try:
         set_decoders(0)
         assert decoders() == 5
-        Execution(decoders=3).prepare()
-        assert decoders() == 3
+        Execution(decoders=3, compile=True).prepare()
+        assert decoders() == 3 and os.environ[COMPILERS] == "3"
         set_decoders(100)
         assert decoders() == 5
         monkeypatch.setattr(machine, "cpu_quota", lambda: 64.0)

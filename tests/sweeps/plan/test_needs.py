@@ -29,7 +29,7 @@ from sweeps.plan.planning import (
     hardware_of,
     plan_of,
 )
-from sweeps.plan.rates import Costs, Rate, Rates
+from sweeps.plan.rates import COMPILE_S, Costs, Rate, Rates
 from sweeps.plan.resources import Resources
 from sweeps.recipes.loading import load_recipe, parse_recipe
 from sweeps.recipes.recipe import Recipe
@@ -150,7 +150,7 @@ def test_a_worker_gets_64_images_of_a_batch_and_is_on_the_node_of_the_others(
 def test_a_forecast_has_the_start_of_the_workers_and_what_they_exchange(store: Store, card: str, link_s: float) -> None:
     """By hand: each of four workers sends three quarters of the gradients twice."""
     protocol = Protocol(imagenet("ft"), store)
-    rates = Rates(Rate(PASS_S, PASS_S, PASS_S), Rate(0, 0, 0), "a test", alone=True)
+    rates = Rates(Rate(PASS_S, PASS_S, PASS_S), Rate(0, 0, 0), "a test", estimate=True)
     found = plan_of(protocol, Resources(4, Execution("cuda", workers=4), gpu_model=card), 1, rates)
     parameters = size_of("ViT-B-16").parameters  # type: ignore[union-attr]
     jobs = sum(work.jobs for work in found.left)
@@ -160,8 +160,18 @@ def test_a_forecast_has_the_start_of_the_workers_and_what_they_exchange(store: S
     assert found.wall_s == pytest.approx(START_S + found.busy_s + jobs * TRAIN_START_S)
     one = plan_of(protocol, Resources(4, Execution("cuda"), gpu_model=card), 1, rates)
     assert one.wall_s == pytest.approx(START_S + passes * PASS_S)
-    of_records = plan_of(protocol, found.request, 1, replace(rates, alone=False))
+    of_records = plan_of(protocol, found.request, 1, replace(rates, estimate=False))
     assert of_records.wall_s == pytest.approx(one.wall_s + jobs * TRAIN_START_S)
+
+
+def test_each_training_compiles_and_records_include_it(store: Store) -> None:
+    protocol = Protocol(imagenet("ft"), store)
+    plain, compiled = (
+        plan_of(protocol, Resources(1, Execution("cuda", compile=wanted), gpu_model="H100"), 1)
+        for wanted in (False, True)
+    )
+    trainings = sum(work.jobs for work in plain.left if work.trains)
+    assert compiled.busy_s == pytest.approx(plain.busy_s + COMPILE_S * trainings)
 
 
 def test_short_cells_shared_gpus_and_methods_that_need_whole_batches_keep_one_worker(store: Store) -> None:

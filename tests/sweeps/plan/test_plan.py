@@ -12,14 +12,11 @@ from carft.catalog.catalog import BUILT_IN
 from carft.catalog.families import CARDS
 from carft.config.cell import Cell, Training
 from carft.core.errors import UserError
-from carft.methods.ft import Batch
 from carft.models.availability import BUILT_IN_SIZES, ModelSize, counted, find_weights, size_of
 from carft.store.failures import write_failure
 from carft.store.record_files import Record
 from carft.store.records import Store
 from carft.training.execution import Execution, hardware_facts
-from carft.training.loop import Trainer
-from carft.training.schedule import BatchPart
 from sweeps.doctor.measuring import measured_rates
 from sweeps.plan.planning import OVERHEAD, START_S, Plan, plan_of
 from sweeps.plan.rates import SPREAD, Costs, Hardware, Rate, Rates, estimated, recorded
@@ -253,19 +250,13 @@ def test_a_plan_of_imagenet_asks_for_the_suites_that_are_named(tmp_path: Path) -
     assert chosen["obstacles"] == [] and chosen["bytes"] < whole["bytes"]
 
 
-@pytest.mark.parametrize(("workers", "largest"), [(1, 32), (4, 8)])
-def test_a_calibration_trains_on_the_part_of_a_batch_that_a_worker_gets(
-    workers: int, largest: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    forward, batches = Trainer.forward, []
-
-    def noted(trainer: Trainer, step: int, part: BatchPart, pixels: torch.Tensor) -> Batch:
-        batches.append(len(pixels))
-        return forward(trainer, step, part, pixels)
-
-    monkeypatch.setattr(Trainer, "forward", noted)
-    rates = measured_rates(recipe("zeroshot,ft"), Resources(execution=Execution(workers=workers)))
-    assert max(batches) == largest and rates.alone
+@pytest.mark.slow
+def test_a_calibration_measures_the_workers_that_a_cell_gets() -> None:
+    rates = measured_rates(recipe("zeroshot,ft"), Resources(execution=Execution(workers=2)))
+    assert rates.basis.endswith("alone on 2 workers") and rates.trained.seconds > 0 and not rates.estimate
+    absent = recipe("zeroshot,ft").model_copy(update={"model": "icons-resnet", "pretrained": "absent.pt"})
+    with pytest.raises(UserError, match="no weights file"):
+        measured_rates(absent, Resources(execution=Execution(workers=2)))
 
 
 def test_a_calibration_computes_at_the_precision_of_the_recipe() -> None:
