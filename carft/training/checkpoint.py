@@ -164,4 +164,4 @@ def _laid_out(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
 
 
 #: for a training without checkpoints
-NONE = Checkpoints(Path())
+NONE: Checkpoints = Checkpoints(Path())

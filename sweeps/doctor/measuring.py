@@ -3,7 +3,7 @@
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.queues import SimpleQueue
 
@@ -18,7 +18,7 @@ from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
 from carft.training.loop import Trainer
 from sweeps.plan.planning import hardware_of
-from sweeps.plan.rates import Rate, Rates, estimated
+from sweeps.plan.rates import Rate, estimated
 from sweeps.plan.resources import Resources
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.study import Study
@@ -29,14 +29,14 @@ BATCHES, TIMES = 4, 3
 MOST_S = 5.0
 
 
-def measured_rates(recipe: Recipe, request: Resources) -> Rates:
-    """Rates of the recipe's dearest method that trains in epochs, and of prediction, on its first task.
+def measured_rate(recipe: Recipe, request: Resources) -> Rate:
+    """The rate of the recipe's dearest method that trains in epochs, else of prediction, on its first task.
 
     One cell at a time is measured, on as many workers as each cell gets. Raises what one of them raises.
     """
     workers = request.execution.workers
     if workers == 1:
-        return _measured_rates(recipe, request)
+        return _measured_rate(recipe, request)
     outcomes = get_context("spawn").SimpleQueue()
     with tempfile.TemporaryDirectory(prefix="carft-doctor-") as folder:
         try:
@@ -47,9 +47,9 @@ def measured_rates(recipe: Recipe, request: Resources) -> Rates:
 
 
 def _worker(
-    rank: int, recipe: Recipe, request: Resources, folder: str, outcomes: "SimpleQueue[Rates | Exception]"
+    rank: int, recipe: Recipe, request: Resources, folder: str, outcomes: "SimpleQueue[Rate | Exception]"
 ) -> None:
-    """Measure as one of the workers of a cell; the first one tells the rates."""
+    """Measure as one of the workers of a cell; the first one tells the rate."""
     backend = "gloo"
     if request.execution.device == "cuda":
         backend = "nccl"
@@ -57,16 +57,16 @@ def _worker(
     rendezvous = f"file://{folder}/rendezvous"
     try:
         dist.init_process_group(backend, rendezvous, rank=rank, world_size=request.execution.workers)
-        rates = _measured_rates(recipe, request)
+        rate = _measured_rate(recipe, request)
         dist.destroy_process_group()
     except Exception as error:
         outcomes.put(error)
         raise
     if rank == 0:
-        outcomes.put(rates)
+        outcomes.put(rate)
 
 
-def _measured_rates(recipe: Recipe, request: Resources) -> Rates:
+def _measured_rate(recipe: Recipe, request: Resources) -> Rate:
     execution = replace(request.execution, feature_cache=None).on_this_machine()
     execution.prepare()
     cell = recipe.cell(recipe.tasks[0], "zeroshot", {})
@@ -76,25 +76,21 @@ def _measured_rates(recipe: Recipe, request: Resources) -> Rates:
     count = BATCHES * recipe.training.batch_size
     size = size_of(cell.model)
     if size is not None:
-        image_s = estimated(size, hardware).trained.seconds * max(1.0, dearest.epoch_passes)
+        image_s = estimated(size, hardware).seconds * max(1.0, dearest.epoch_passes)
         count = min(count, max(2, int(MOST_S / image_s)))
     images = context.task.train.rows(range(min(count, len(context.task.train))))
-    network = context.network()
-    _, *predicting = _measured(lambda _: context.predict(cell, network, images), len(images))
-    training, begin_s = predicting, 0.0
     if dearest.epoch_passes:
-        first, *training = _training_seconds_per_pass(recipe, dearest, context, images)
-        begin_s = max(0.0, first - statistics.median(training)) * dearest.epoch_passes * len(images)
-    share = request.execution.cells_per_gpu
+        first, *seconds = _training_seconds_per_pass(recipe, dearest, context, images)
+    else:
+        network = context.network()
+        first, *seconds = _measured(lambda _: context.predict(cell, network, images), len(images))
+    median = statistics.median(seconds)
+    begin_s = max(0.0, first - median) * dearest.epoch_passes * len(images)
+    share = request.execution.cells_per_gpu  # cells that share the device
     workers = WorkerRank.current().workers
     cells = "one cell alone" if workers == 1 else f"one cell alone on {workers} workers"
     basis = f"a measurement of {TIMES} times {len(images)} images just now, on {hardware}, {cells}"
-    return Rates(_rate(training, share), _rate(predicting, share), basis, begin_s=begin_s)
-
-
-def _rate(seconds: Sequence[float], share: int) -> Rate:
-    """The rate of measurements. share: cells that share the device."""
-    return Rate(share * statistics.median(seconds), share * min(seconds), share * max(seconds))
+    return Rate(share * median, share * min(seconds), share * max(seconds), basis, begin_s=begin_s)
 
 
 def _training_seconds_per_pass(recipe: Recipe, card: MethodCard, context: CellContext, images: ImageSet) -> list[float]:

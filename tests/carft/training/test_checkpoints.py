@@ -48,7 +48,7 @@ CELL = quick_cell("car_ft", epochs=2, lr=LR, kl_weight=1.0)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["flyp", "carot", "lora", "feature_kd"])
+@pytest.mark.parametrize("method", ["flyp", "carot", "lora", "car_ft_permuted"])
 def test_methods_with_parts_of_their_own_resume_with_the_same_bits(
     bench: CellContext, tmp_path: Path, method: str
 ) -> None:
