@@ -72,11 +72,6 @@ def test_a_soup_is_named_by_its_parents_in_any_order_and_its_rule() -> None:
     assert Cell.from_dict(soup.as_dict()).id == soup.id
 
 
-def test_a_searched_context_temperature_is_what_a_search_tries() -> None:
-    cells = [quick_cell("car_ft", reading=Reading(context_temperature=tau), lr=LR, kl_weight=1.0) for tau in (1.0, 2.0)]
-    assert soup_of(cells, SoupRule.UNIFORM, catalog=BUILT_IN).parents == tuple(sorted(cell.id for cell in cells))
-
-
 @pytest.mark.parametrize(
     ("others", "message"),
     [

@@ -186,20 +186,6 @@ def test_an_export_holds_the_scale_that_stands_outside_the_head(
     torch.testing.assert_close(features @ head["weight"].T + head["bias"], logits, atol=1e-4, rtol=1e-5)
 
 
-def test_an_exported_model_can_be_fine_tuned_again(
-    finished: Store, bench: CellContext, execution: Execution, cells: dict[str, Cell], tmp_path: Path
-) -> None:
-    from carft.models.clip import load_pretrained
-
-    export(cells["ft"].id, finished, tmp_path / "shared", execution)
-    address = f"local-dir:{tmp_path / 'shared'}"
-    again = load_pretrained(address, address)
-    tuned = load_network(cells["ft"], bench, finished).visual.state_dict()
-    for name, value in again.clip.visual.state_dict().items():
-        assert torch.equal(value, tuned[name])
-    assert len(again.digest) == 64
-
-
 def test_an_interpolation_can_be_exported_too(
     finished: Store, bench: CellContext, execution: Execution, cells: dict[str, Cell], tmp_path: Path
 ) -> None:
