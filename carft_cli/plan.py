@@ -95,9 +95,9 @@ def time_line(plan: Plan) -> str:
     if not plan.cells:
         return "Time: none, since nothing is left to run."
     if not plan.wall_s:
-        return f"Time: not known; from {plan.rates.basis}."
+        return f"Time: not known; from {plan.rate.basis}."
     range_ = f"{duration(plan.low_s)} to {duration(plan.high_s)}"
-    time = f"Time: about {duration(plan.wall_s)} ({range_}), {plan.slots} at a time; from {plan.rates.basis}."
+    time = f"Time: about {duration(plan.wall_s)} ({range_}), {plan.slots} at a time; from {plan.rate.basis}."
     return f"{time} {plan.device_hours:.3g} {plan.hardware.unit}-hours."
 
 
@@ -143,8 +143,8 @@ def _as_json(made: Plan, refusals: list[UserError], store: Store) -> dict[str, A
         "hardware": str(made.hardware),
         **facts,
         "raw_s": made.wall_s,
-        "basis": made.rates.basis,
-        "estimate": made.rates.estimate,
+        "basis": made.rate.basis,
+        "estimate": made.rate.estimate,
         "needs": asdict(made.needs),
         "tasks": _rows(made),
         "splits": split_rows(tables_of(recipe.tasks, recipe.catalog)),
@@ -267,7 +267,7 @@ def doctor(settings: SweepSettings) -> Answer:
     checks = list(examine(subject))
     made = subject.plan
     times = {"wall_s": made.wall_s, "low_s": made.low_s, "high_s": made.high_s}
-    forecast = {**times, "basis": made.rates.basis, "estimate": made.rates.estimate}
+    forecast = {**times, "basis": made.rate.basis, "estimate": made.rate.estimate}
     facts = {"checks": [{**asdict(check), "ok": check.ok} for check in checks], "forecast": forecast}
     return Answer(facts, [*map(_check_line, checks), time_line(made)], code=2 * any(check.stops for check in checks))
 

@@ -1,4 +1,4 @@
-"""Views of images: random crops for training, centre crops for evaluation. Files are decoded ahead, in threads."""
+"""Views of images: random crops for training, centre crops for evaluation. Files are decoded ahead."""
 
 import time
 from collections import deque
@@ -21,6 +21,8 @@ from carft.data.image_files import Files
 AHEAD = 3
 #: images that a thread decodes one after another
 CHUNK = 8
+#: processes that decode for a GPU, and where it waits for images
+PROCESSES, MOST_PROCESSES = 2, 4
 
 
 class View(Protocol):
@@ -89,17 +91,21 @@ class CentreView:
 
 
 def batches(
-    images: torch.Tensor | Files, plan: Sequence[np.ndarray], view: View, pinned: bool = False
+    images: torch.Tensor | Files, plan: Sequence[np.ndarray], view: View, pinned: bool = False, processes: int = 0
 ) -> Iterator[torch.Tensor]:
     """Yield the views (B, 3, side, side) uint8 of every array of rows in ``plan``, in order.
 
     Threads make them a few batches ahead: from files, and with ``pinned`` also from pixels in memory. Without it, on a
     CPU, the cores have cells to compute. pinned: in page-locked memory, from which a GPU copies while it computes.
-    Every batch sends a heartbeat.
+    processes: that decode files in place of this one; 0 for none. Every batch sends a heartbeat.
     """
     made: Iterator[torch.Tensor]
     if isinstance(images, torch.Tensor) and not pinned:
         made = _in_turn(images, plan, view)
+    elif processes and isinstance(images, Files):
+        from carft.data.processes import from_processes
+
+        made = from_processes(images, plan, view, pinned, processes)
     else:
         made = read_ahead(images, plan, view, pinned)
     for batch in made:
@@ -145,15 +151,21 @@ def fill_batch(batch: torch.Tensor, places: range, images: torch.Tensor | Files,
 class Feed(Iterator[torch.Tensor]):
     """Views (B, 3, side, side) uint8 on a device, one batch for every array of rows in ``plan``.
 
-    A GPU copies a batch on a stream of its own while it computes the batch before.
+    A GPU copies a batch on a stream of its own while it computes the batch before. processes: that decode files for
+    it; a CPU decodes in threads.
     """
 
     def __init__(
-        self, images: torch.Tensor | Files, plan: Sequence[np.ndarray], view: View, device: torch.device
+        self,
+        images: torch.Tensor | Files,
+        plan: Sequence[np.ndarray],
+        view: View,
+        device: torch.device,
+        processes: int = PROCESSES,
     ) -> None:
         self.device = device
         on_gpu = device.type == "cuda"
-        self.made = batches(images, plan, view, pinned=on_gpu)
+        self.made = batches(images, plan, view, on_gpu, on_gpu * min(processes, decoders()))
         self.stream = torch.cuda.Stream(device) if on_gpu else None
         self.waited_s = 0.0
         """Seconds in which the device had nothing to do because a batch was not ready. On a GPU an upper bound: it

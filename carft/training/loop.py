@@ -23,7 +23,7 @@ from carft.config.registry import STEP_PASSES
 from carft.core.errors import Diverged, duration
 from carft.core.machine import gpu_card
 from carft.core.metrics import Predictions, score, with_prefix
-from carft.data.views import Feed, to_device
+from carft.data.views import MOST_PROCESSES, PROCESSES, Feed, to_device
 from carft.methods.ft import Batch, FineTune, HistoryRow
 from carft.models.availability import size_of
 from carft.models.network import Network, autocast
@@ -41,6 +41,8 @@ SCALE = 1024.0
 READ_EVERY = 50
 #: seconds between two lines on how far a training is
 LOG_EVERY_S = 60.0
+#: share of an epoch that a GPU waits for images above which more processes decode the next one
+MOST_WAIT = 0.05
 #: validation metrics that a history holds, at the last step of every epoch
 VALIDATED = ("val/top1", "val/loss", "val/context_top1")
 
@@ -89,6 +91,7 @@ class Trainer:
         self.cache = FeatureCache(cell, context)
         self.images = context.task.train
         self.data_wait_s = self.epochs_s = 0.0  # since the start or the resumption
+        self.processes = PROCESSES
         self.unread: list[tuple[HistoryRow, dict[str, torch.Tensor]]] = []  # rows of the history, and their metrics
         domains = max(1, context.card.domains)
         self.bounds = cell.training.bounds(len(self.images), domains)
@@ -142,7 +145,7 @@ class Trainer:
         left = steps[self.progress.step - self.bounds[epoch] :]
         plan = [part.rows for part in chain.from_iterable(left)]
         view = train_view(self.cell.training, seed, epoch, len(self.images), self.context.pretrained.side)
-        pixels = Feed(self.images.images, plan, view, self.device)
+        pixels = Feed(self.images.images, plan, view, self.device, self.processes)
         self.logged_step, self.logged_at = self.progress.step, time.monotonic()  # without the evaluation before
         for number, parts in enumerate(left, start=1):
             step = self.progress.step
@@ -160,8 +163,11 @@ class Trainer:
             if is_due:
                 self.log_pace(row["train/loss"])
         self.read_metrics()
+        took_s = time.perf_counter() - started
         self.data_wait_s += pixels.waited_s
-        self.epochs_s += time.perf_counter() - started
+        self.epochs_s += took_s
+        if pixels.waited_s > MOST_WAIT * took_s:
+            self.processes = MOST_PROCESSES
         self.cache.end_epoch()
 
     def log_pace(self, loss: float) -> None:

@@ -12,9 +12,9 @@ import torch
 from carft.core.errors import UserError, size_words
 from carft.core.machine import memory_limit
 from carft.training.device import nvidia_smi
-from sweeps.doctor.measuring import measured_rates
+from sweeps.doctor.measuring import measured_rate
 from sweeps.plan.planning import Plan, plan_of
-from sweeps.plan.rates import Rates
+from sweeps.plan.rates import Rate
 from sweeps.plan.resources import Resources
 from sweeps.ray_backend.connect import require_gpus
 from sweeps.ray_backend.gpus import concurrency_here
@@ -59,13 +59,13 @@ class Subject:
         return obstacles(self.protocol.recipe, self.request, self.log, of_machine=False)
 
     @cached_property
-    def rates(self) -> Rates | UserError | None:
-        """The rates of the recipe's cells, measured now, or what failed; None for want of GPUs, data or weights."""
+    def rate(self) -> Rate | UserError | None:
+        """The rate of the recipe's cells, measured now, or what failed; None for want of GPUs, data or weights."""
         if self.obstacles or torch.cuda.device_count() < self.request.gpus:
             return None
         self.log("Training on a few batches ...")
         try:
-            return measured_rates(self.protocol.recipe, self.request)
+            return measured_rate(self.protocol.recipe, self.request)
         except UserError as error:  # such as an image that cannot be read
             return error
         except RuntimeError as error:  # of torch, also where memory does not suffice
@@ -74,8 +74,8 @@ class Subject:
 
     @cached_property
     def plan(self) -> Plan:
-        """What the sweep takes: by the measured rates, else by records or an estimate."""
-        measured = self.rates if isinstance(self.rates, Rates) else None
+        """What the sweep takes: by the measured rate, else by records or an estimate."""
+        measured = self.rate if isinstance(self.rate, Rate) else None
         return plan_of(self.protocol, self.request, concurrency_here(self.request), measured)
 
 
@@ -94,16 +94,16 @@ def driver(subject: Subject) -> Measurement:
 
 def training_step(subject: Subject) -> Measurement:
     """Check that the recipe trains here, and say how fast and in how much memory."""
-    rates, plan = subject.rates, subject.plan
-    if rates is None:
+    rate, plan = subject.rate, subject.plan
+    if rate is None:
         return Measurement("not measured, since GPUs, data or weights are missing")
-    if isinstance(rates, UserError):
-        raise rates
-    measured = f"{plan.images_per_second:,.0f} images/s, one cell alone"
-    card, pass_s = plan.hardware.card, rates.trained.seconds * plan.hardware.devices
+    if isinstance(rate, UserError):
+        raise rate
+    measured = f"{plan.images_per_second:,.0f} images/s of a device, one cell alone"
+    card, pass_s = plan.hardware.card, rate.seconds * plan.hardware.devices
     if card is not None and plan.size is not None:
         measured += f", {plan.size.flop / pass_s / card.peak(plan.hardware.precision):.0%} of the card's peak"
-    if subject.request.gpus:
+    if subject.request.gpus and subject.request.execution.workers == 1:
         measured += f", {size_words(torch.cuda.max_memory_allocated())} of GPU memory at most"
     return Measurement(measured)
 

@@ -8,7 +8,7 @@ from typing import Literal
 from carft.core.machine import PCIE_4
 from carft.models.availability import ModelSize, size_of
 from carft.training.execution import hardware_facts
-from sweeps.plan.rates import Costs, Hardware, Rates, estimated, newest, recorded
+from sweeps.plan.rates import Costs, Hardware, Rate, estimated, newest, recorded
 from sweeps.plan.resources import Resources
 from sweeps.plan.work import PendingWork, pending_work, simulate
 from sweeps.recipes.recipe import Recipe
@@ -80,7 +80,7 @@ class Plan:
     """Of the sweep, from ``low_s`` to ``high_s``."""
     low_s: float
     high_s: float
-    rates: Rates
+    rate: Rate
     size: ModelSize | None
     """Of the model; None where it is not known."""
     hardware: Hardware
@@ -110,7 +110,7 @@ class Plan:
     def busy_s(self) -> float:
         """Seconds in which all cells to run compute, one after another."""
         exchange_s = exchange_seconds(self.size, self.hardware)
-        return sum(work.jobs * computing_seconds(work, self.rates, exchange_s) for work in self.left)
+        return sum(work.jobs * computing_seconds(work, self.rate, exchange_s) for work in self.left)
 
     @property
     def device_hours(self) -> float:
@@ -122,7 +122,7 @@ class Plan:
         """Images that a device trains on with the recipe's cheapest method; 0 where nothing trains or is known."""
         catalog = self.recipe.catalog
         passes = [catalog.method(name).epoch_passes for name in self.recipe.methods]
-        image_s = min(filter(None, passes), default=0.0) * self.rates.trained.seconds * self.hardware.devices
+        image_s = min(filter(None, passes), default=0.0) * self.rate.seconds * self.hardware.devices
         return 1 / image_s if image_s else 0.0
 
     @cached_property
@@ -152,11 +152,14 @@ class Plan:
 
 
 def computing_seconds(
-    work: PendingWork, rates: Rates, exchange_s: float, end: Literal["seconds", "low", "high"] = "seconds"
+    work: PendingWork, rate: Rate, exchange_s: float, end: Literal["seconds", "low", "high"] = "seconds"
 ) -> float:
-    """Seconds in which one job computes, by the median or an end of the rates. exchange_s: of a step."""
-    seconds: float = work.passes * getattr(rates.of(work.trains), end)
-    if rates.alone:
+    """Seconds in which one job computes, by the median or an end of the rate. exchange_s: of a step, which a measured
+    rate includes."""
+    seconds: float = work.passes * getattr(rate, end)
+    if work.trains:
+        seconds += rate.begin_s
+    if rate.estimate:
         seconds += work.steps * exchange_s
     return seconds
 
@@ -173,24 +176,25 @@ def exchange_seconds(size: ModelSize | None, hardware: Hardware) -> float:
     return 2 * (workers - 1) / workers * GRADIENT * size.parameters / speed
 
 
-def plan_of(protocol: Protocol, request: Resources, slots: int, rates: Rates | None = None) -> Plan:
+def plan_of(protocol: Protocol, request: Resources, slots: int, rate: Rate | None = None) -> Plan:
     """The plan of what ``protocol`` has left. slots: cells at a time.
 
-    rates: by default those of records of the model on this hardware, else of the model's size.
+    rate: by default that of records of the model on this hardware, else of the model's size.
     """
     recipe, store, model = protocol.recipe, protocol.store, protocol.recipe.starting_weights()[0][0]
     hardware, size = hardware_of(request, recipe.precision), size_of(*recipe.starting_weights()[0])
     costs = Costs(store.catalog, request.execution)
-    pass_rates = rates or recorded(newest(store, model, costs), hardware, costs) or estimated(size, hardware)
+    rate = rate or recorded(newest(store, model, costs), hardware, costs)
+    rate = rate or estimated(size, hardware, request.execution.compile)
     left, total, done = tuple(pending_work(protocol, size, costs)), protocol.total(), len(protocol.done)
     pruned = len(protocol.pruned)
     exchange_s, start_s = exchange_seconds(size, hardware), 0.0
-    if hardware.workers > 1 and pass_rates.trained.seconds:
+    if hardware.workers > 1 and rate.seconds:
         start_s = TRAIN_START_S
 
     def wall(end: Literal["seconds", "low", "high"]) -> float:
-        """Seconds of the sweep with the median, low or high end of the rates."""
-        length = simulate(left, slots, lambda work: start_s + computing_seconds(work, pass_rates, exchange_s, end))
+        """Seconds of the sweep with the median, low or high end of the rate."""
+        length = simulate(left, slots, lambda work: start_s + computing_seconds(work, rate, exchange_s, end))
         return START_S + length if length else 0.0
 
     return Plan(
@@ -205,7 +209,7 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, rates: Rates | N
         wall_s=wall("seconds"),
         low_s=wall("low"),
         high_s=wall("high") * OVERHEAD,
-        rates=pass_rates,
+        rate=rate,
         size=size,
         hardware=hardware,
         costs=costs,
@@ -237,12 +241,13 @@ def choose_workers_per_cell(request: Resources, protocol: Protocol) -> Resources
         if not all(method.allows_parts(workers, request.execution.accumulation) for method in methods):
             break
         wider = _with(request, workers)
-        rates = estimated(size_of(*recipe.starting_weights()[0]), hardware_of(wider, recipe.precision))
-        plan = plan_of(protocol, wider, request.gpus // workers, rates)
+        size = size_of(*recipe.starting_weights()[0])
+        rate = estimated(size, hardware_of(wider, recipe.precision), request.execution.compile)
+        plan = plan_of(protocol, wider, request.gpus // workers, rate)
         if best_s >= MIN_SPEEDUP * plan.wall_s:
             request, best_s = wider, plan.wall_s
         longest = max((work.passes for work in plan.left if work.trains), default=0.0)
-        if workers == 1 and longest * rates.trained.seconds <= 3600 * LONG_H:
+        if workers == 1 and longest * rate.seconds <= 3600 * LONG_H:
             break
     return request
 

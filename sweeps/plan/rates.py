@@ -7,7 +7,7 @@ method's card states, so that one rate serves all methods. No Ray, no torch.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,8 @@ MAX_RECORDS = 400
 #: assumed floating-point operations per second of a CPU thread, and of an unknown GPU by precision
 CPU_SPEED = 4e10
 GPU_SPEED = {"float32": 1.2e13, "tf32": 3e13, "bfloat16": 6e13, "float16": 6e13}
+#: assumed seconds in which a training of ViT-B/16 compiles, in any process: no graph stays from the one before
+COMPILE_S = 60.0
 #: factor within which these speeds are right
 WITHIN = 4.0
 #: factor within which the next cell takes as long as measured ones
@@ -134,50 +136,31 @@ class Rate:
     seconds: float
     low: float
     high: float
-
-
-@dataclass(frozen=True)
-class Rates:
-    """Rates of the jobs that train in epochs, and of all others: these differ in more than the number of passes."""
-
-    trained: Rate
-    untrained: Rate
     basis: str
-    """What the rates come from, as text."""
+    """What they come from, as text."""
     estimate: bool = False
     """Whether nothing was measured."""
-    alone: bool = False
-    """Whether the rate of jobs that train leaves out what the workers of a cell exchange."""
-
-    def of(self, trains: bool) -> Rate:
-        """The rate of the jobs that train, or of the others."""
-        return self.trained if trains else self.untrained
+    begin_s: float = 0.0
+    """Seconds of each job that trains before its passes take their time; those of records include it."""
 
 
-def recorded(records: Iterable[Record], hardware: Hardware, costs: Costs) -> Rates | None:
-    """Rates of the records of trained cells that were made on ``hardware``; None where there are none.
+def recorded(records: Iterable[Record], hardware: Hardware, costs: Costs) -> Rate | None:
+    """The rate of the cells on record that trained in epochs on ``hardware``; None where there are none.
 
-    Each is the median of cells, from the fastest to the slowest one and a factor of :data:`SPREAD` beyond. Jobs that do
-    not train take the rate of those that do where no record of them fits.
+    It is the median of cells, from the fastest to the slowest one and a factor of :data:`SPREAD` beyond.
     """
-    training: list[float] = []  # seconds a pass, of each record
-    others: list[float] = []
+    seconds: list[float] = []  # a pass, of each record
     for record in records:
         cell = record.cell
         passes = costs.passes(cell.method, cell.task, cell.training)
         took = record.durations.get("train", 0.0) + record.durations.get("validate", 0.0)
-        if hardware.fits(record) and passes and took:
-            trains = costs.catalog.method(cell.method).epoch_passes > 0
-            (training if trains else others).append(took / passes)
-    if not training:
+        if hardware.fits(record) and costs.catalog.method(cell.method).epoch_passes and took:
+            seconds.append(took / passes)
+    if not seconds:
         return None
-    count = len(training) + len(others)
-    basis = f"{count} cell{'s' * (count > 1)} on record here, {len(training)} of them trained, on {hardware}"
-    return Rates(_rate(training), _rate(others or training), basis)
-
-
-def _rate(seconds: Sequence[float]) -> Rate:
-    return Rate(statistics.median(seconds), min(seconds) / SPREAD, max(seconds) * SPREAD)
+    count = len(seconds)
+    basis = f"{count} cell{'s' * (count > 1)} on record here, on {hardware}"
+    return Rate(statistics.median(seconds), min(seconds) / SPREAD, max(seconds) * SPREAD, basis)
 
 
 def newest(store: Store, model: str, costs: Costs) -> Iterator[Record]:
@@ -193,14 +176,13 @@ def newest(store: Store, model: str, costs: Costs) -> Iterator[Record]:
             yield record
 
 
-def estimated(size: ModelSize | None, hardware: Hardware) -> Rates:
-    """Rates from the size of a model and the speed of the hardware: a share of the peak of a known card, or assumed.
+def estimated(size: ModelSize | None, hardware: Hardware, compiles: bool = False) -> Rate:
+    """The rate from the size of a model and the speed of the hardware: a share of the peak of a known card, or assumed.
 
-    All are 0 where the size is not known.
+    It is 0 where the size is not known. compiles: whether each training compiles the image encoders.
     """
     if size is None:
-        rate, basis = Rate(0.0, 0.0, 0.0), "nothing: the model's size is not known, and nothing was measured"
-        return Rates(rate, rate, basis, estimate=True)
+        return Rate(0.0, 0.0, 0.0, "nothing: the model's size is not known, and nothing was measured", estimate=True)
     card = hardware.card
     if card is not None:
         peak = card.peak(hardware.precision)
@@ -211,7 +193,7 @@ def estimated(size: ModelSize | None, hardware: Hardware) -> Rates:
         speed = CPU_SPEED if hardware.device == "cpu" else GPU_SPEED[hardware.precision]
         most, least = speed * WITHIN, speed / WITHIN
         words = f"an assumed {speed / 1e12:g} TFLOP/s a worker; right within a factor of {WITHIN:g} or so"
-    devices = hardware.devices
-    rate = Rate(size.flop / speed / devices, size.flop / most / devices, size.flop / least / devices)
+    flop = size.flop / hardware.devices
     basis = f"an estimate, not a measurement: {size.flop / 1e9:.3g} GFLOP an image at {words}"
-    return Rates(rate, rate, basis, estimate=True, alone=True)
+    begin_s = COMPILE_S if compiles else 0.0
+    return Rate(flop / speed, flop / most, flop / least, basis, estimate=True, begin_s=begin_s)

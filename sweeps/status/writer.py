@@ -63,11 +63,11 @@ class JobTimes:
             trains = work.trains
             if self._passes[trains]:
                 pass_s[trains] = self._seconds[trains] / self._passes[trains]
-            elif self.plan.rates.estimate:
+            elif self.plan.rate.estimate:
                 missing = "training" if trains else "job without training"
                 return None, f"no {missing} of this sweep has ended yet"
             else:
-                pass_s[trains] = self.plan.rates.of(trains).seconds
+                pass_s[trains] = self.plan.rate.seconds
         length = simulate(left, self.slots, lambda work: work.passes * pass_s[work.trains])
         return length, f"{self._ended} jobs of this sweep, {self.slots} at a time"
 
@@ -224,7 +224,7 @@ class StatusWriter:
             left_s=None if outcome else self.seconds_left(),
             basis=self._left[1],
             forecast_s=self.times.plan.wall_s or None,
-            estimate=self.times.plan.rates.estimate,
+            estimate=self.times.plan.rate.estimate,
             slots=self.slots,
             busy=self._load.means(),
             busy_lately=self._load.means(LATELY),

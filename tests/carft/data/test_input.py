@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from hypothesis import given
@@ -24,7 +29,10 @@ from carft.data.sets import picture
 from carft.data.views import AHEAD, CentreView, Feed, TrainView, batches
 from carft.training.execution import Execution
 from carft.training.schedule import draws
+from tests.support.helpers import environment
 
+#: the environment variable of torch's compilers at a time
+COMPILERS = "TORCHINDUCTOR_COMPILE_THREADS"
 #: JPEG files of a comparison, and those of them that are damaged
 MANY, DAMAGED = 150, 50
 
@@ -130,11 +138,12 @@ def write_groups(root: Path, version: str, files: dict[str, str]) -> None:
 def test_decoding_threads_follow_the_quota_and_what_a_sweep_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda process: set(range(64)))
     monkeypatch.setattr(machine, "cpu_quota", lambda: 5.9)
+    monkeypatch.delenv(COMPILERS, raising=False)
     try:
         set_decoders(0)
         assert decoders() == 5
-        Execution(decoders=3).prepare()
-        assert decoders() == 3
+        Execution(decoders=3, compile=True).prepare()
+        assert decoders() == 3 and os.environ[COMPILERS] == "3"
         set_decoders(100)
         assert decoders() == 5
         monkeypatch.setattr(machine, "cpu_quota", lambda: 64.0)
@@ -182,6 +191,52 @@ def test_batches_for_inference_are_written_by_other_threads(photos: Files) -> No
     with torch.inference_mode():
         (found,) = batches(photos, [np.arange(20)], CentreView(16))
     assert found.shape == (20, 3, 16, 16)
+
+
+def test_processes_make_the_same_batches_and_draw_nothing_of_their_own(photos: Files) -> None:
+    plan, view = [np.arange(20), np.array([7, 3, 3]), np.array([1])], TrainView(draws(0, 0, 20), 32, 0.9)
+    before = torch.get_rng_state()
+    found = list(batches(photos, plan, view, processes=2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(one, other) for one, other in zip(found, batches(photos, plan, view), strict=True))
+
+
+def test_an_image_that_a_process_cannot_read_is_named_with_what_to_do(photos: Files) -> None:
+    photos.paths[5].write_bytes(b"no image")
+    with pytest.raises(UnreadableImage, match=r"5\.jpg") as caught:
+        list(batches(photos, [np.arange(20)], CentreView(16), processes=2))
+    assert "--skip-unreadable" in caught.value.hint
+
+
+def test_what_lost_processes_leave_is_made_by_threads(photos: Files) -> None:
+    plan, view = [np.arange(20)] * 40, CentreView(16)
+    found = batches(photos, plan, view, processes=2)
+    first = next(found)
+    for process in multiprocessing.active_children():
+        process.kill()
+    rest = list(found)
+    assert len(rest) == 39 and all(torch.equal(one, first) for one in rest)
+
+
+def test_processes_end_with_the_one_that_started_them(photos: Files) -> None:
+    """Killed, it cannot end them itself. It has no ``__main__`` guard: no process runs it again."""
+    script = (
+        "import sys, time; from pathlib import Path; import numpy as np\n"
+        "from carft.data.image_files import Files; from carft.data.views import CentreView, batches\n"
+        "files = Files([Path(name) for name in sys.argv[1:]])\n"
+        "next(made := batches(files, [np.arange(20)] * 40, CentreView(16), processes=2)); print('made', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    path = photos.paths[0].with_name("script.py")
+    path.write_text(script)
+    command = [sys.executable, path, *map(str, photos.paths)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as started:
+        assert started.stdout is not None and started.stdout.readline() == "made\n"
+        begun = psutil.Process(started.pid).children(recursive=True)
+        started.kill()
+    assert len(begun) >= 3  # the server of forks, and two of them
+    _, alive = psutil.wait_procs(begun, timeout=120)
+    assert not alive
 
 
 def test_a_feed_counts_the_seconds_of_waiting(photos: Files) -> None:

@@ -179,22 +179,10 @@ def test_the_activation_follows_the_weights_tag(tag: str, quick: bool, monkeypat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("model", "pretrained", "sentence"),
-    [
-        ("RN50", "openai", "The weights 'openai' of 'RN50' could not be loaded"),
-        pytest.param(
-            *("hf-hub:nobody/nothing", "hf-hub:nobody/nothing", "The weights 'hf-hub:nobody/nothing' of"),
-            marks=pytest.mark.full,
-        ),
-    ],
-)
-def test_weights_that_need_the_network_are_refused_where_there_is_none(
-    tmp_path: Path, model: str, pretrained: str, sentence: str
-) -> None:
+def test_weights_that_need_the_network_are_refused_where_there_is_none(tmp_path: Path) -> None:
     code = (
         "from carft.models.clip import load_pretrained; from carft.core.errors import UserError\n"
-        f"try: load_pretrained({model!r}, {pretrained!r})\n"
+        "try: load_pretrained('RN50', 'openai')\n"
         "except UserError as refusal: print('refused:', refusal)\n"
     )
     dead = "http://127.0.0.1:1"
@@ -208,7 +196,7 @@ def test_weights_that_need_the_network_are_refused_where_there_is_none(
         timeout=900,
         check=False,
     )
-    assert done.stdout.startswith(f"refused: {sentence}"), done.stderr
+    assert done.stdout.startswith("refused: The weights 'openai' of 'RN50' could not be loaded"), done.stderr
     assert done.stdout.count("\n") == 1
 
 

@@ -67,36 +67,10 @@ def test_trained_are_the_image_encoder_and_the_class_head_and_nothing_else(bench
     assert not any(p.requires_grad for p in bench.pretrained.clip.parameters())
 
 
-def test_train_mode_leaves_batch_statistics_and_outputs_alone(bench: CellContext) -> None:
-    network, images = bench.network(), batch(bench)
-    before = running_statistics(network)
-    expected = network(images)[0]
-    network.train()
-    assert not any(module.training for module in network.modules())
-    assert torch.equal(network(images)[0], expected)
-    assert_same(running_statistics(network), before)
-
-
-@pytest.mark.parametrize("method", ["ft", "car_ft"])
-def test_an_epoch_of_training_leaves_batch_statistics_alone(
-    bench: CellContext, cells: dict[str, Cell], method: str
-) -> None:
-    trained = compute(cells[method], bench).network
+def test_an_epoch_of_training_leaves_batch_statistics_alone(bench: CellContext, cells: dict[str, Cell]) -> None:
+    trained = compute(cells["car_ft"], bench).network
     assert_same(running_statistics(trained.visual), running_statistics(bench.pretrained.clip.visual))
     assert not torch.equal(trained.head.weight, bench.network().head.weight)
-
-
-def test_two_half_batches_give_the_gradient_of_the_whole_batch(bench: CellContext) -> None:
-    images, labels = batch(bench), bench.task.val.labels[:16]
-
-    def gradient(*slices: slice) -> torch.Tensor:
-        network = bench.network()
-        for part in slices:
-            (F.cross_entropy(network(images[part])[0], labels[part]) / len(slices)).backward()
-        return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
-
-    whole, halves = gradient(slice(0, 16)), gradient(slice(0, 8), slice(8, 16))
-    assert float((whole - halves).norm() / whole.norm()) < 1e-4
 
 
 # T[k, c]: two templates, two classes, two dimensions
@@ -158,14 +132,6 @@ def test_the_divergence_of_equal_distributions_is_zero(
 
 
 @given(logits(), logits())
-def test_directions_are_mirror_images_and_symmetric_is_their_mean(first: torch.Tensor, second: torch.Tensor) -> None:
-    forward = context_divergence(first, second, "pretrained-to-tuned")
-    backward = context_divergence(first, second, "tuned-to-pretrained")
-    torch.testing.assert_close(backward, context_divergence(second, first, "pretrained-to-tuned"))
-    torch.testing.assert_close(context_divergence(first, second, "symmetric"), (forward + backward) / 2)
-
-
-@given(logits(), logits())
 def test_the_divergence_agrees_with_torch(first: torch.Tensor, second: torch.Tensor) -> None:
     expected = F.kl_div(second.log_softmax(-1), first.log_softmax(-1), reduction="none", log_target=True).sum(-1)
     torch.testing.assert_close(context_divergence(first, second, "pretrained-to-tuned"), expected)
@@ -175,13 +141,6 @@ def test_the_divergence_agrees_with_torch(first: torch.Tensor, second: torch.Ten
 def test_the_gradient_is_right(direction: KlDirection) -> None:
     frozen, tuned = random(3, 5, seed=1), random(3, 5, seed=2).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: context_divergence(frozen, x, direction), (tuned,))
-
-
-@pytest.mark.parametrize("direction", DIRECTIONS)
-def test_one_template_makes_the_divergence_exactly_zero(direction: KlDirection) -> None:
-    head = context_head(random(1, 4, 8))
-    first, second = (context_logits(random(9, 8, seed=s), head, 100.0, 1.0) for s in (1, 2))
-    assert torch.equal(context_divergence(first, second, direction), torch.zeros(9, dtype=torch.float64))
 
 
 def test_one_template_is_warned_about_and_two_are_not() -> None:

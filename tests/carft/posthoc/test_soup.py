@@ -44,12 +44,6 @@ def test_a_uniform_soup_is_the_mean_of_its_members() -> None:
     assert all(torch.equal(shelf[k]["head.weight"], weights(v)["head.weight"]) for k, v in (("a", 1.0), ("c", 6.0)))
 
 
-def test_a_soup_of_equal_models_is_that_model_bit_for_bit() -> None:
-    one = {"head.weight": torch.randn(50, generator=torch.Generator().manual_seed(0))}
-    soup = uniform_soup(["a"] * 7, lambda name: one)
-    assert torch.equal(soup["head.weight"].float(), one["head.weight"])
-
-
 def test_greedy_keeps_what_validates_no_worse_by_hand() -> None:
     """Values 4, 0, 2, 8. With 0 the soup is 2: worse, left out. With 2 it is 3: equal, kept. With 8 it is 14/3:
     better than before, kept."""
@@ -76,11 +70,6 @@ def test_a_soup_is_named_by_its_parents_in_any_order_and_its_rule() -> None:
     of_two = soup_of([a, b], SoupRule.UNIFORM, catalog=BUILT_IN)
     assert len({soup.id, greedy.id, of_two.id}) == 3 and greedy.hyperparameters == {"greedy": 1.0}
     assert Cell.from_dict(soup.as_dict()).id == soup.id
-
-
-def test_a_searched_context_temperature_is_what_a_search_tries() -> None:
-    cells = [quick_cell("car_ft", reading=Reading(context_temperature=tau), lr=LR, kl_weight=1.0) for tau in (1.0, 2.0)]
-    assert soup_of(cells, SoupRule.UNIFORM, catalog=BUILT_IN).parents == tuple(sorted(cell.id for cell in cells))
 
 
 @pytest.mark.parametrize(
@@ -243,14 +232,3 @@ def test_one_finished_trial_makes_no_soup(store: Store) -> None:
 def test_soups_need_a_method_that_is_souped() -> None:
     with pytest.raises(UserError, match="Add ft or car_ft"):
         load_recipe("miniature").changed(methods=["zeroshot", "kd", "soup"])
-
-
-def test_a_soup_over_more_trials_is_another_cell(store: Store) -> None:
-    """Asking for more trials later goes on with the study; its soups are then made of more cells."""
-    first = Protocol(small(methods=["ft", "soup"], trials=2), store)
-    Crew(store).work(first)
-    later = Protocol(small(methods=["ft", "soup"], trials=4), store)
-    jobs = Crew(store).work(later).finished
-    assert sum(job.kind == "soup" for job in jobs) == 1
-    soups = [r.cell for r in store.records() if r.cell.method == "soup"]
-    assert sorted(len(cell.parents) for cell in soups) == [2, 2, 4, 4]

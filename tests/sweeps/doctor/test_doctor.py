@@ -111,11 +111,11 @@ def subject_of(store: Store, execution: Execution | None = None) -> checks.Subje
 def test_an_image_that_cannot_be_read_is_found_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     refusals = [UnreadableImage("The image 'a.png' cannot be read.")]
     monkeypatch.setattr(checks, "obstacles", lambda *_, **__: [])
-    monkeypatch.setattr(checks, "measured_rates", lambda *given: _raise(refusals.pop()))
+    monkeypatch.setattr(checks, "measured_rate", lambda *given: _raise(refusals.pop()))
     subject = subject_of(store)
     with pytest.raises(UserError, match="cannot be read"):
         checks.training_step(subject)
-    assert subject.plan.rates.estimate
+    assert subject.plan.rate.estimate
 
 
 def _raise(error: Exception) -> None:
@@ -129,7 +129,7 @@ def test_what_a_cache_holds_counts_as_its_room(
     with (tmp_path / "views-1.npy").open("wb") as file:
         file.truncate(8 * GIB)  # takes no space
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
-    monkeypatch.setattr(checks, "measured_rates", lambda *given: None)
+    monkeypatch.setattr(checks, "measured_rate", lambda *given: None)
     assert checks.disk(subject_of(store, Execution(feature_cache=str(tmp_path)))).ok == ok
 
 

@@ -40,8 +40,8 @@ def busy_share(plan: Plan, protocol: Protocol, store: InstantStore, spread: floa
 
     spread: the duration of each job is the planned one times a factor drawn from 1 - spread to 1 + spread.
     """
-    rates, drawn = plan.rates, random.Random(0)
-    seconds = {(work.kind, work.task, work.method): work.passes * rates.of(work.trains).seconds for work in plan.left}
+    drawn = random.Random(0)
+    seconds = {(work.kind, work.task, work.method): work.passes * plan.rate.seconds for work in plan.left}
     start_s = TRAIN_START_S if plan.hardware.workers > 1 else 0.0
     running: list[tuple[float, str, Job]] = []
     now, computed = START_S, 0.0

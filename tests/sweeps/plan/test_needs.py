@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from carft import NUMERICS
-from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell
 from carft.core.array_cache import ArrayCache
 from carft.models.availability import ModelSize, size_of
@@ -29,9 +28,9 @@ from sweeps.plan.planning import (
     hardware_of,
     plan_of,
 )
-from sweeps.plan.rates import Costs, Rate, Rates
+from sweeps.plan.rates import COMPILE_S, Costs, Rate
 from sweeps.plan.resources import Resources
-from sweeps.recipes.loading import load_recipe, parse_recipe
+from sweeps.recipes.loading import load_recipe
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import made_up_predictions, run_cli
@@ -44,7 +43,7 @@ PASS_S = 1 / 3000
 def needs(recipe: Recipe, gpus: int, seconds: float = PASS_S, **execution: object) -> Needs:
     request = Resources(gpus, Execution("cuda" if gpus else "cpu", **execution))  # type: ignore[arg-type]
     costs, hardware = Costs(recipe.catalog, request.execution), hardware_of(request, recipe.precision)
-    rates = Rates(Rate(seconds, seconds, seconds), Rate(0, 0, 0), "a test")
+    rate = Rate(seconds, seconds, seconds, "a test")
     made = Plan(
         recipe=recipe,
         request=request,
@@ -57,7 +56,7 @@ def needs(recipe: Recipe, gpus: int, seconds: float = PASS_S, **execution: objec
         wall_s=0,
         low_s=0,
         high_s=0,
-        rates=rates,
+        rate=rate,
         size=SIZE,
         hardware=hardware,
         costs=costs,
@@ -110,12 +109,6 @@ def test_plan_says_it_in_words_and_in_json_also_where_the_data_are_not(tmp_path:
     assert found["needs"]["cache_bytes"] == ArrayCache.limit
 
 
-@pytest.mark.parametrize("minutes", ["3", "0", "2.5"])
-def test_a_recipe_says_how_often_its_cells_write_checkpoints(minutes: str) -> None:
-    text = (Path("sweeps/recipes/miniature.yaml").read_text()) + f"\ncheckpoint_minutes: {minutes}\n"
-    assert parse_recipe(text, "own.yaml", catalog=BUILT_IN).checkpoint_minutes == float(minutes)
-
-
 def imagenet(*methods: str) -> Recipe:
     return load_recipe("ood").changed(["imagenet"], methods or ["zeroshot", "ft", "car_ft"])
 
@@ -150,18 +143,28 @@ def test_a_worker_gets_64_images_of_a_batch_and_is_on_the_node_of_the_others(
 def test_a_forecast_has_the_start_of_the_workers_and_what_they_exchange(store: Store, card: str, link_s: float) -> None:
     """By hand: each of four workers sends three quarters of the gradients twice."""
     protocol = Protocol(imagenet("ft"), store)
-    rates = Rates(Rate(PASS_S, PASS_S, PASS_S), Rate(0, 0, 0), "a test", alone=True)
-    found = plan_of(protocol, Resources(4, Execution("cuda", workers=4), gpu_model=card), 1, rates)
+    rate = Rate(PASS_S, PASS_S, PASS_S, "a test", estimate=True)
+    found = plan_of(protocol, Resources(4, Execution("cuda", workers=4), gpu_model=card), 1, rate)
     parameters = size_of("ViT-B-16").parameters  # type: ignore[union-attr]
     jobs = sum(work.jobs for work in found.left)
     passes = sum(work.jobs * work.passes for work in found.left if work.trains)
     exchange_s = found.steps * 2 * 3 / 4 * 4 * parameters * link_s
     assert found.busy_s == pytest.approx(passes * PASS_S + exchange_s)
     assert found.wall_s == pytest.approx(START_S + found.busy_s + jobs * TRAIN_START_S)
-    one = plan_of(protocol, Resources(4, Execution("cuda"), gpu_model=card), 1, rates)
+    one = plan_of(protocol, Resources(4, Execution("cuda"), gpu_model=card), 1, rate)
     assert one.wall_s == pytest.approx(START_S + passes * PASS_S)
-    of_records = plan_of(protocol, found.request, 1, replace(rates, alone=False))
+    of_records = plan_of(protocol, found.request, 1, replace(rate, estimate=False))
     assert of_records.wall_s == pytest.approx(one.wall_s + jobs * TRAIN_START_S)
+
+
+def test_each_training_compiles_and_records_include_it(store: Store) -> None:
+    protocol = Protocol(imagenet("ft"), store)
+    plain, compiled = (
+        plan_of(protocol, Resources(1, Execution("cuda", compile=wanted), gpu_model="H100"), 1)
+        for wanted in (False, True)
+    )
+    trainings = sum(work.jobs for work in plain.left if work.trains)
+    assert compiled.busy_s == pytest.approx(plain.busy_s + COMPILE_S * trainings)
 
 
 def test_short_cells_shared_gpus_and_methods_that_need_whole_batches_keep_one_worker(store: Store) -> None:
@@ -200,9 +203,3 @@ def test_other_cells_do_not_change_the_number_of_a_search(store: Store) -> None:
     for cell, number in made.items():  # a confirm cell, one that `train` ran, and a trial
         record(store, cell, number, train=100.0)
         assert workers(store, recipe, 16) == (2 if number == 2 else 8)
-
-
-def test_what_a_zero_shot_cell_took_does_not_change_the_number(store: Store) -> None:
-    recipe = imagenet()
-    record(store, recipe.cell("imagenet", "zeroshot", {}), 2, train=0.0, validate=1e6)
-    assert workers(store, recipe, 8) == 4

@@ -12,17 +12,14 @@ from carft.catalog.catalog import BUILT_IN
 from carft.catalog.families import CARDS
 from carft.config.cell import Cell, Training
 from carft.core.errors import UserError
-from carft.methods.ft import Batch
 from carft.models.availability import BUILT_IN_SIZES, ModelSize, counted, find_weights, size_of
 from carft.store.failures import write_failure
 from carft.store.record_files import Record
 from carft.store.records import Store
 from carft.training.execution import Execution, hardware_facts
-from carft.training.loop import Trainer
-from carft.training.schedule import BatchPart
-from sweeps.doctor.measuring import measured_rates
+from sweeps.doctor.measuring import measured_rate
 from sweeps.plan.planning import OVERHEAD, START_S, Plan, plan_of
-from sweeps.plan.rates import SPREAD, Costs, Hardware, Rate, Rates, estimated, recorded
+from sweeps.plan.rates import SPREAD, Costs, Hardware, Rate, estimated, recorded
 from sweeps.plan.resources import Resources
 from sweeps.plan.work import PendingWork, simulate
 from sweeps.ray_backend.preflight import obstacles, require_space
@@ -43,8 +40,7 @@ def recipe(methods: str = "zeroshot,ft,wise_ft", trials: int = 4, seeds: int = 3
 
 
 def timed(store: Store, chosen: Recipe, slots: int = 2) -> Plan:
-    rate = Rate(0.001, 0.0005, 0.002)
-    return plan_of(Protocol(chosen, store), Resources(), slots, Rates(rate, rate, "a test"))
+    return plan_of(Protocol(chosen, store), Resources(), slots, Rate(0.001, 0.0005, 0.002, "a test"))
 
 
 def made(cell: Cell, seconds: float, **execution: object) -> Record:
@@ -121,52 +117,46 @@ def test_confirm_cells_follow_searches_and_free_slots_take_the_longest_job() -> 
     assert simulate([], 4, lambda work: work.passes) == 0
 
 
-def test_rates_are_medians_of_the_records_that_fit(store: Store) -> None:
+def test_a_rate_is_the_median_of_the_trained_records_that_fit(store: Store) -> None:
     cells = [quick_cell("ft", seed, lr=LR) for seed in range(3)]
     passes = COSTS.passes("ft", TASK, Training(epochs=1))
     records = [made(cell, seconds) for cell, seconds in zip(cells, (1.0, 2.0, 6.0), strict=True)]
-    elsewhere = [made(cells[0], 100.0, device="cuda"), made(cells[0], 100.0, workers=2)]
-    rates = recorded([*records, *elsewhere], HERE, COSTS)
-    assert rates is not None and not rates.estimate
-    found = (rates.trained.low, rates.trained.seconds, rates.trained.high)
-    assert found == pytest.approx((1.0 / passes / SPREAD, 2.0 / passes, 6.0 / passes * SPREAD))
-    assert rates.untrained == rates.trained
-    assert rates.basis.startswith("3 cells on record here, 3 of them trained")
     zero_shot = quick_cell("zeroshot")
-    slow = Record(zero_shot, {}, made(zero_shot, 0).provenance, {"validate": 100 * COSTS.sizes(TASK).val})
-    assert recorded([*elsewhere, slow], HERE, COSTS) is None  # what only predicts does not tell of training
-    both = recorded([*records, slow], HERE, COSTS)
-    assert both is not None and both.untrained.seconds == pytest.approx(100)
-    planned = plan_of(Protocol(recipe("zeroshot,ft"), store), Resources(), 1, both)
-    trained = sum(work.jobs * work.passes for work in planned.left if work.trains)
-    others = sum(work.jobs * work.passes for work in planned.left if not work.trains)
-    assert planned.busy_s == pytest.approx(2.0 / passes * trained + 100 * others)
+    others = [made(cells[0], 100.0, device="cuda"), made(cells[0], 100.0, workers=2), made(zero_shot, 100.0)]
+    assert recorded(others, HERE, COSTS) is None
+    rate = recorded([*records, *others], HERE, COSTS)
+    assert rate is not None and not rate.estimate and rate.basis.startswith("3 cells on record here")
+    assert (rate.low, rate.seconds, rate.high) == pytest.approx(
+        (1.0 / passes / SPREAD, 2.0 / passes, 6.0 / passes * SPREAD)
+    )
+    planned = plan_of(Protocol(recipe("zeroshot,ft"), store), Resources(), 1, rate)
+    assert planned.busy_s == pytest.approx(rate.seconds * sum(work.jobs * work.passes for work in planned.left))
 
 
 def test_an_estimate_says_that_it_is_one(store: Store) -> None:
     found = plan_of(Protocol(recipe(), store), Resources(), 2)
     assert (found.total, found.done, found.cells) == (1 + 4 + 3 + 9, 0, 17)
     assert found.steps == (4 + 3) * -(-COSTS.sizes(TASK).train // 32) * recipe().training.epochs
-    assert found.rates.estimate and "an estimate, not a measurement" in found.rates.basis
+    assert found.rate.estimate and "an estimate, not a measurement" in found.rate.basis
     work = found.wall_s - START_S
     assert (found.low_s, found.high_s) == pytest.approx((START_S + work / 4, OVERHEAD * (START_S + 4 * work)))
     bigger = estimated(ModelSize(2e9, 1), HERE)
-    assert bigger.trained.seconds == pytest.approx(2 * estimated(ModelSize(1e9, 1), HERE).trained.seconds)
+    assert bigger.seconds == pytest.approx(2 * estimated(ModelSize(1e9, 1), HERE).seconds)
     store.write(made(quick_cell("ft", lr=LR), 3.0), [], made_up_predictions())
     measured = plan_of(Protocol(recipe(), store), Resources(), 2)
-    assert not measured.rates.estimate and "1 cell on record here" in measured.rates.basis
+    assert not measured.rate.estimate and "1 cell on record here" in measured.rate.basis
 
 
 def test_an_estimate_on_a_known_card_is_a_share_of_its_peak() -> None:
     vit = ModelSize(flop=35.1e9, parameters=86_000_000)
     h100, a100 = (Hardware("cuda", 1, "bfloat16", gpu_model=name) for name in ("H100", "NVIDIA A100-SXM4-80GB"))
-    rate = estimated(vit, h100).trained
+    rate = estimated(vit, h100)
     assert rate.seconds == pytest.approx(35.1e9 / 989e12 / 0.30) and rate.low < rate.seconds < rate.high
-    assert estimated(vit, a100).trained.seconds / rate.seconds == pytest.approx(989 / 312)
+    assert estimated(vit, a100).seconds / rate.seconds == pytest.approx(989 / 312)
     named = Hardware("cuda", 1, "bfloat16", {"gpu": "NVIDIA H100 80GB HBM3"})
     assert named.card == h100.card and "H100" in estimated(vit, named).basis
     unknown = Hardware("cuda", 1, "bfloat16", {"gpu": "NVIDIA L400"})
-    assert unknown.card is None and estimated(vit, unknown).trained.seconds > 4 * rate.seconds
+    assert unknown.card is None and estimated(vit, unknown).seconds > 4 * rate.seconds
     assert Hardware("cpu", 1, "float32", gpu_model="H100").card is None
 
 
@@ -186,20 +176,6 @@ def test_the_known_size_of_the_built_in_model_is_the_counted_one() -> None:
     # 12 blocks of 197 tokens x 768 numbers keep ten to twenty tensors of this size each
     assert 10 < large.kept_bytes / (12 * 197 * 768 * 4) < 25
     assert size_of("no-such-model") is None
-
-
-@pytest.mark.parametrize(
-    ("model", "weights", "says"),
-    [
-        ("no-such-model", "openai", "There is no architecture"),
-        ("ViT-B-16", "no-such-tag", "no weights tag"),
-        ("ViT-B-16", "/nowhere/weights.pt", "no weights file"),
-        ("local-dir:/nowhere", "local-dir:/nowhere", "no weights in '/nowhere'"),
-    ],
-)
-def test_weights_that_cannot_be_had_are_refused(model: str, weights: str, says: str) -> None:
-    with pytest.raises(UserError, match=says):
-        find_weights(model, weights)
 
 
 def test_weights_of_the_hub_are_refused_where_neither_cache_nor_hub_has_them(
@@ -253,22 +229,16 @@ def test_a_plan_of_imagenet_asks_for_the_suites_that_are_named(tmp_path: Path) -
     assert chosen["obstacles"] == [] and chosen["bytes"] < whole["bytes"]
 
 
-@pytest.mark.parametrize(("workers", "largest"), [(1, 32), (4, 8)])
-def test_a_calibration_trains_on_the_part_of_a_batch_that_a_worker_gets(
-    workers: int, largest: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    forward, batches = Trainer.forward, []
-
-    def noted(trainer: Trainer, step: int, part: BatchPart, pixels: torch.Tensor) -> Batch:
-        batches.append(len(pixels))
-        return forward(trainer, step, part, pixels)
-
-    monkeypatch.setattr(Trainer, "forward", noted)
-    rates = measured_rates(recipe("zeroshot,ft"), Resources(execution=Execution(workers=workers)))
-    assert max(batches) == largest and rates.alone
+@pytest.mark.slow
+def test_a_calibration_measures_the_workers_that_a_cell_gets() -> None:
+    rate = measured_rate(recipe("zeroshot,ft"), Resources(execution=Execution(workers=2)))
+    assert rate.basis.endswith("alone on 2 workers") and rate.seconds > 0 and not rate.estimate
+    absent = recipe("zeroshot,ft").model_copy(update={"model": "icons-resnet", "pretrained": "absent.pt"})
+    with pytest.raises(UserError, match="no weights file"):
+        measured_rate(absent, Resources(execution=Execution(workers=2)))
 
 
 def test_a_calibration_computes_at_the_precision_of_the_recipe() -> None:
     for precision, products in (("tf32", "high"), ("float32", "highest")):
-        measured_rates(recipe("zeroshot").model_copy(update={"precision": precision}), Resources())
+        measured_rate(recipe("zeroshot").model_copy(update={"precision": precision}), Resources())
         assert torch.get_float32_matmul_precision() == products

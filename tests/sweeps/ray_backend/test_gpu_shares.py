@@ -103,7 +103,7 @@ def test_what_cannot_be_shared_is_refused(cells: int, gpus: int, workers: int, s
 def test_a_plan_knows_that_cells_on_one_gpu_slow_each_other_down() -> None:
     size = ModelSize(parameters=10**6, flop=10**9)
     alone, four = (Hardware("cuda", 1, "float32", sharing=sharing) for sharing in (1, 4))
-    assert estimated(size, four).trained.seconds == 4 * estimated(size, alone).trained.seconds
+    assert estimated(size, four).seconds == 4 * estimated(size, alone).seconds
     record = made_up_record(quick_cell("zeroshot"))
     record.provenance["execution"] = {"device": "cuda", "workers": 1, "cells_per_gpu": 4}  # type: ignore[index]
     assert four.fits(record) and not alone.fits(record)

@@ -27,7 +27,7 @@ from carft.store.stored_catalog import adopt_catalog, stored_catalog, weights_pl
 from carft.store.study_file import Extension
 from sweeps.faults.policy import FIRST_TRIALS
 from sweeps.plan.planning import plan_of
-from sweeps.plan.rates import Rate, Rates
+from sweeps.plan.rates import Rate
 from sweeps.plan.resources import Resources
 from sweeps.recipes.loading import load_recipe
 from sweeps.recipes.recipe import Recipe
@@ -289,7 +289,7 @@ def test_an_error_of_code_stops_a_study_after_its_first_trials(store: Store) -> 
     assert line not in store.study(stopped.id).too_few  # reports and archives hold it
     again = Protocol(recipe, store, retry_failed=False)
     assert again.next_job() is None and again.progress(stopped).cause == line
-    plan = plan_of(again, Resources(), 2, Rates(Rate(1.0, 1.0, 1.0), Rate(1.0, 1.0, 1.0), "a test"))
+    plan = plan_of(again, Resources(), 2, Rate(1.0, 1.0, 1.0, "a test"))
     assert (plan.cells, plan.failed) == (0, recipe.trials + recipe.seeds)
     assert Protocol(recipe, store).next_job() is not None  # as with --retry-failed
 

@@ -15,7 +15,7 @@ from carft.store.failures import write_failure
 from carft.store.records import Store
 from carft.store.study_file import StudyFile
 from sweeps.plan.planning import plan_of
-from sweeps.plan.rates import Rate, Rates
+from sweeps.plan.rates import Rate
 from sweeps.plan.resources import Resources
 from sweeps.recipes.choices import Readings
 from sweeps.recipes.recipe import Recipe
@@ -90,7 +90,7 @@ def test_pruned_trials_are_on_record_count_as_settled_and_cannot_win(store: Stor
     assert [job.kind for job in crew.ran if job.kind != "search"] == ["confirm"]  # which is never pruned
     assert protocol.total() == len(protocol.done) + len(protocol.pruned) == 13
     assert set(protocol.pruned) == {trial.cell for trial in study.pruned.values()}
-    plan = plan_of(protocol, Resources(), 2, Rates(Rate(1.0, 1.0, 1.0), Rate(1.0, 1.0, 1.0), "a test"))
+    plan = plan_of(protocol, Resources(), 2, Rate(1.0, 1.0, 1.0, "a test"))
     assert (plan.cells, plan.failed, plan.pruned) == (0, 0, len(study.pruned))
     again = Protocol(recipe, store)
     assert again.next_job() is None and again.finished() and winners(again) == winners(protocol)
@@ -164,5 +164,5 @@ def test_nothing_is_left_after_a_search_that_pruned(store: Store) -> None:
     Crew(store).work(protocol := Protocol(recipe, store))
     assert protocol.finished() and protocol.pruned
     assert protocol.total() == len(protocol.done) + len(protocol.pruned)
-    left = plan_of(protocol, Resources(), 2, Rates(Rate(1.0, 1.0, 1.0), Rate(1.0, 1.0, 1.0), "a test"))
+    left = plan_of(protocol, Resources(), 2, Rate(1.0, 1.0, 1.0, "a test"))
     assert (left.cells, left.failed) == (0, 0)

@@ -17,7 +17,7 @@ from carft.store.records import Store
 from carft.store.study_file import Extension, StudyFile
 from sweeps.faults.policy import FIRST_TRIALS
 from sweeps.plan.planning import plan_of
-from sweeps.plan.rates import Rate, Rates
+from sweeps.plan.rates import Rate
 from sweeps.plan.resources import Resources
 from sweeps.recipes.recipe import Recipe, SearchRange
 from sweeps.recipes.samplers import sampler_of
@@ -132,7 +132,7 @@ def test_an_adaptive_search_stores_each_trial_before_its_cell_starts(store: Stor
     protocol = Protocol(adaptive(), store)
     protocol.commit({})
     assert not any(study.settings for study in protocol.studies) and not protocol.finished()
-    plan = plan_of(protocol, Resources(), 2, Rates(Rate(1.0, 1.0, 1.0), Rate(1.0, 1.0, 1.0), "a test"))
+    plan = plan_of(protocol, Resources(), 2, Rate(1.0, 1.0, 1.0, "a test"))
     assert plan.cells == protocol.total() == 2 + 4 * (12 + 1)
     jobs = Witness(store).work(protocol).finished
     assert protocol.finished() and len(protocol.done) == protocol.total()
