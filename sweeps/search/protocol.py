@@ -284,8 +284,7 @@ class Protocol:
         """Tell sampler and pruner of a study how a trial ended. The pruner compares others with each of its epochs."""
         cell, values = job.cell.id, study.pruned.get(job.cell.id, [])
         if self.recipe.pruner != "none" and not values and cell in self.state.done:
-            column = self.store.history(cell).get("val/top1", np.empty(0))
-            values = column[~np.isnan(column)].tolist()
+            values = validated_epochs(self.store, cell)
         study.tell(job, self.state.done.get(cell, {}).get("val/top1"), values)
 
     def _go_on(self, job: Job) -> None:
@@ -533,6 +532,12 @@ class Protocol:
             return self.store.study(study)
         except UserError:
             return None
+
+
+def validated_epochs(store: Store, cell: str) -> list[float]:
+    """val/top1 of a finished cell after each epoch."""
+    column = store.history(cell).get("val/top1", np.empty(0))
+    return column[~np.isnan(column)].tolist()
 
 
 def _first_search(study: Study) -> str:

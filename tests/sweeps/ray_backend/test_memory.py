@@ -168,14 +168,3 @@ def test_gradient_checkpointing_gives_the_same_training(bench: CellContext, meth
     again = compute(cell, replace(context, execution=Execution(grad_checkpointing=True))).history
     for column in ("train/loss", "grad_norm"):
         np.testing.assert_allclose([r[column] for r in again], [r[column] for r in whole], rtol=1e-4, err_msg=column)
-
-
-def test_gradient_checkpointing_is_set_on_both_towers_and_taken_back(bench: CellContext) -> None:
-    cell = replace(quick_cell("flyp", lr=LR), model=TINY_VIT, pretrained="random")
-    context = CellContext.of(cell, Execution(grad_checkpointing=True), catalog=BUILT_IN)
-    network, method = context.network(), METHODS["flyp"].load()(cell, context.pretrained, context.prompts)
-    method.setup(network, context.task.train)
-    for wanted in (True, False):
-        Trainer(cell, replace(context, execution=Execution(grad_checkpointing=wanted)), network, method)
-        flags = [m.grad_checkpointing for m in network.modules() if hasattr(m, "grad_checkpointing")]
-        assert len(flags) >= 2 and set(flags) == {wanted}

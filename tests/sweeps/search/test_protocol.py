@@ -512,14 +512,6 @@ def test_a_family_has_no_setting_where_one_task_fails_and_says_which(store: Stor
     )
 
 
-def test_a_choice_of_suites_leaves_tasks_without_any_of_them_as_they_are() -> None:
-    chosen = BUILT_IN.with_suites(["imagenet-a"])
-    assert chosen.card("imagenet").suites == ("imagenet-a",)
-    assert chosen.card("pacs/sketch").suites == BUILT_IN.card("pacs/sketch").suites != ()
-    with pytest.raises(UserError, match="There is no suite 'nonsense'"):
-        BUILT_IN.with_suites(["nonsense"], ["cifar10"])
-
-
 DIGEST = 64 * "a"
 
 
