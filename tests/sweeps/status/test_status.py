@@ -200,17 +200,6 @@ def test_cells_that_were_there_already_count_as_found_done(store: Store) -> None
     assert state.counts.reused == EACH
 
 
-def test_a_failure_of_an_earlier_sweep_is_counted(store: Store) -> None:
-    sweep = Watched(store)
-    sweep.start()
-    sweep.end("it hung")
-    sweep.reporter.close("done")
-    again = Watched(store)
-    again.start()
-    state = again.reporter.close("stopped")
-    assert state is not None and state.counts.failed == 1
-
-
 def made_up_state(**change: object) -> SweepState:
     now = time.time()
     counts = Counts(total=10, done=4, reused=1)
@@ -254,7 +243,7 @@ def test_a_gpu_that_is_slower_than_the_others_is_named(store: Store, slow_s: flo
 
 def test_the_load_of_the_last_minutes_stands_beside_that_of_the_sweep() -> None:
     load = Load()
-    load._shares["GPU 0"] = [1.0] * (3 * LATELY) + [0.0] * LATELY
+    load._samples[""]["GPU 0"] = [1.0] * (3 * LATELY) + [0.0] * LATELY
     assert load.means() == {"GPU 0": 0.75} and load.means(LATELY) == {"GPU 0": 0.0}
 
 
