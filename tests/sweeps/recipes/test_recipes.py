@@ -156,6 +156,14 @@ def test_a_pruner_that_can_stop_no_trial_is_refused(name: str, change: dict, mes
         load_recipe(name).model_copy(update={"pruner": "halving"}).changed(**change)
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [("--scheduler=asha", "--pruner"), ("--search-alg", "--sampler"), ("--num-samples", "--trials")]
+)
+def test_options_of_ray_are_answered_with_ours(theirs: str, ours: str) -> None:
+    refused = run_cli("sweep", "miniature", theirs, "3", in_process=True)
+    assert refused.returncode == 2 and f"Give {ours} " in refused.stderr
+
+
 def test_a_recipe_names_a_class_of_optuna_with_parameters() -> None:
     text = "extends: miniature\nsampler: {class: TPESampler, n_startup_trials: 3, prior_weight: 2}\ntrials: 5\n"
     recipe = parse_recipe(text, "mine.yaml", catalog=BUILT_IN).changed()
