@@ -90,15 +90,6 @@ def gpus_here() -> int:
     return usable
 
 
-def gpu_memory() -> int:
-    """Bytes of memory of the first GPU that torch sees in this process; 0 without one."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return 0
-    return int(torch.cuda.get_device_properties(0).total_memory)
-
-
 def busy_gpus() -> dict[str, float]:
     """GPU, such as ``GPU 0`` -> its busy share now, in [0, 1]; of this machine, without what nvidia-smi cannot tell."""
     shares = {}

@@ -9,7 +9,6 @@ from carft.catalog.catalog import Catalog
 from carft.config.cell import Cell
 from carft.config.registry import MethodCard
 from carft.core.failure_kinds import FailureKind, failure_kind
-from carft.models.availability import size_of
 from carft.store.failures import failures
 from carft.store.records import Store
 from carft.training.execution import Execution
@@ -76,13 +75,11 @@ def run_until_it_fits(
     log: Callable[[str], None],
     catalog: Catalog,
     fitted: Fitted,
-    memory: float = 0,
 ) -> None:
     """Run the training of a cell, after each out-of-memory error again with :func:`smaller_execution`.
 
-    memory: bytes of a GPU that the cell may use; it then starts with :func:`estimated_execution`. What fitted is added
-    to ``fitted``, where the next cell of the model on this device starts. The record's execution says it. Raises the
-    last error when nothing is left to try.
+    What fitted is added to ``fitted``, where the next cell of the model on this device starts. The record's execution
+    says it. Raises the last error when nothing is left to try.
     """
     method = catalog.method(cell.method)
     key = (cell.model, cell.precision, cell.training.batch_size, execution.device, execution.workers)
@@ -90,8 +87,6 @@ def run_until_it_fits(
         parts, checkpointing = fitted[key]
         parts, checkpointing = max(parts, execution.accumulation), checkpointing or execution.grad_checkpointing
         execution = replace(execution, accumulation=parts, grad_checkpointing=checkpointing)
-    elif memory:
-        execution = estimated_execution(cell, execution, method, memory)
     first = execution
     while True:
         try:
@@ -112,22 +107,6 @@ def run_until_it_fits(
         gc.collect()  # here, where the exception no longer references the tensors of the attempt
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def estimated_execution(cell: Cell, execution: Execution, method: MethodCard, memory: float) -> Execution:
-    """The execution whose parts fit into ``memory`` bytes by the estimate of ``plan``.
-
-    It has parts of :data:`SMALL` images at least, and is unchanged where the model's size is not known.
-    """
-    size = size_of(cell.model, cell.pretrained)
-    while size is not None:
-        images = -(-cell.training.batch_size // (execution.workers * execution.accumulation))
-        parts = 2 * execution.accumulation
-        is_small = images <= SMALL or not method.allows_parts(execution.workers, parts)
-        if is_small or size.training_bytes(images, cell.precision) <= memory:
-            break
-        execution = replace(execution, accumulation=parts)
-    return execution
 
 
 def smaller_execution(cell: Cell, execution: Execution, method: MethodCard) -> Execution | None:

@@ -15,8 +15,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from carft.config.cell import stable_hash
 from carft.core.errors import UserError
 from carft.store.journal import JOURNAL, journal_digest
@@ -175,13 +173,11 @@ def run_protocol(
 
 @contextlib.contextmanager
 def tune_scratch(store: Store) -> Iterator[str]:
-    """Yield a scratch folder for Tune, after those of killed sweeps of the same results folder are removed."""
-    prefix = f"carft-tune-{stable_hash(store.address)}-"
+    """Yield a scratch folder for Tune, after those of killed sweeps of the results folder are removed: it is locked."""
+    prefix = f"carft-tune-{stable_hash(str(store.root.resolve()))}-"
     for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-        process = left.name.removeprefix(prefix).partition("-")[0]
-        if process.isdecimal() and not psutil.pid_exists(int(process)):
-            shutil.rmtree(left, ignore_errors=True)  # a link, or a folder of another user, stays
-    with tempfile.TemporaryDirectory(prefix=f"{prefix}{os.getpid()}-", ignore_cleanup_errors=True) as scratch:
+        shutil.rmtree(left, ignore_errors=True)  # a link, or a folder of another user, stays
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as scratch:
         yield scratch
 
 

@@ -106,13 +106,12 @@ def has_room(request: Resources) -> bool:
 
 def cores_per_process(request: Resources) -> int:
     """CPU cores for each process of a cell, on the node that has the fewest; at least 1. Ray must be connected."""
-    of_nodes = [cores_of_each(request, node) for node in _nodes() if _processes(request, node)]
-    return max(1, min(of_nodes, default=1))
-
-
-def cores_of_each(request: Resources, node: Mapping[str, float]) -> int:
-    """CPU cores of a node for each process of a cell on it. node: resource -> amount."""
-    return int(node.get("CPU", 0) // max(1, _processes(request, node)))
+    fewest = []
+    for node in _nodes():
+        processes = _processes(request, node)
+        if processes:
+            fewest.append(int(node.get("CPU", 0) // processes))
+    return max(1, min(fewest, default=1))
 
 
 def _cells_on(request: Resources, nodes: Iterable[Mapping[str, float]]) -> int:
@@ -137,13 +136,6 @@ def _nodes() -> list[Mapping[str, float]]:
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
-
-
-def _on(node: str) -> Any:
-    """The strategy that places a task or actor on a node."""
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    return NodeAffinitySchedulingStrategy(node, soft=False)
 
 
 class OtherNodes:
@@ -186,10 +178,12 @@ class OtherNodes:
 
     def _actor(self, node: str) -> Any:
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         if node not in self._actors:
             load = cast(Any, ray.remote(num_cpus=0)(_Load))
-            self._actors[node] = load.options(scheduling_strategy=_on(node)).remote()
+            there = NodeAffinitySchedulingStrategy(node, soft=False)
+            self._actors[node] = load.options(scheduling_strategy=there).remote()
         return self._actors[node]
 
 

@@ -114,11 +114,8 @@ def run_payload(message: Payload, fitted: Fitted | None = None) -> dict[str, Any
         else:
             execution = message.on_one_worker()
         if message.job.trains:
-            memory = 0.0
-            if execution.device == "cuda" and not several:  # the process that starts several sees no GPU
-                memory = device.gpu_memory() / execution.cells_per_gpu
             known = {} if fitted is None else fitted
-            run_until_it_fits(run, message.job.cell, execution, log, message.catalog, known, memory)
+            run_until_it_fits(run, message.job.cell, execution, log, message.catalog, known)
         else:
             run(execution)
     except Exception as error:  # any failure of one cell must leave the sweep running

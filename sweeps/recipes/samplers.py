@@ -31,8 +31,6 @@ UNFIT = ("BruteForceSampler", "QMCSampler")
 STARTS = ("n_startup_trials", "population_size")
 #: pruner -> number of trials of which one can be stopped
 LEAST_TRIALS = {"halving": 2, "median": 5}
-#: type of a parameter that a recipe can give -> what its values must be
-SCALARS = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text"}
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ class Sampler:
 
 
 def sampler_of(chosen: str | Mapping[str, Any]) -> Sampler:
-    """The sampler that a recipe names. Raises ``UserError`` for an unknown class or parameter and for a wrong value."""
+    """The sampler that a recipe names. Raises ``UserError`` for what it cannot be."""
     if chosen == SOBOL:
         return Sampler(SOBOL)
     if isinstance(chosen, str):
@@ -90,15 +88,13 @@ def sampler_of(chosen: str | Mapping[str, Any]) -> Sampler:
     kind = given.pop("class", "")
     if kind not in _classes():
         raise unknown("sampler", str(kind), _classes(), more=" Write it as sampler: {class: NAME, PARAMETER: VALUE}.")
-    sampler = Sampler(kind, kind, given, {**IMPLIED.get(kind, {}), **given})
-    types = _types(kind)
+    known = inspect.signature(_classes()[kind]).parameters.keys() - {"seed"}
     for name, value in given.items():
-        if name not in types:
-            raise unknown(f"parameter of {kind}", name, types)
-        if value is not None and type(value).__name__ not in _accepted(types[name]):
-            expected = " or ".join(SCALARS[one] for one in sorted(types[name]))
-            raise UserError(f"The parameter {name} of {kind} must be {expected}, not {value!r}.")
-    return sampler
+        if name not in known:
+            raise unknown(f"parameter of {kind}", name, known)
+        if name in STARTS and type(value) is not int:
+            raise UserError(f"The parameter {name} of {kind} must be a whole number, not {value!r}.")
+    return Sampler(kind, kind, given, {**IMPLIED.get(kind, {}), **given})
 
 
 @cache
@@ -117,23 +113,8 @@ def _classes() -> dict[str, Any]:
     return found
 
 
-def _types(kind: str) -> dict[str, set[str]]:
-    """Parameter of a class -> names of the types that it may have; those are left out that a recipe cannot give."""
-    found: dict[str, set[str]] = {}
-    for name, declared in inspect.signature(_classes()[kind]).parameters.items():
-        types = {part.strip() for part in str(declared.annotation).split("|")} - {"None"}
-        if name != "seed" and types <= SCALARS.keys():
-            found[name] = types
-    return found
-
-
-def _accepted(types: set[str]) -> set[str]:
-    """These types, and whole numbers where any number may stand."""
-    return types | {"int"} if "float" in types else types
-
-
 def require_usable(sampler: Sampler) -> None:
-    """Ask a sampler for a few made-up trials. Raises ``UserError`` for one that Optuna refuses or cannot run."""
+    """Ask a sampler for made-up trials. Raises ``UserError`` for one that Optuna refuses, as for wrong values."""
     if sampler.is_fixed:
         return
     import optuna
@@ -144,7 +125,7 @@ def require_usable(sampler: Sampler) -> None:
     space: dict[str, BaseDistribution] = {"lr": limits, "kl_weight": limits}
     try:
         study = optuna.create_study(direction="maximize", sampler=sampler.made(0))
-        for _ in range(sampler.least_trials):
+        for _ in range(sampler.least_trials + 1):
             trial = study.ask(space)
             study.tell(trial, trial.params["lr"])
     except ImportError as error:

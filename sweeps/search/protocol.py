@@ -26,7 +26,6 @@ from carft.store.records import Store, all_metrics
 from carft.store.study_file import Extension, StudyFile
 from sweeps.faults.policy import FIRST_TRIALS, final_failures, policy_of
 from sweeps.recipes.recipe import Recipe
-from sweeps.search.lost_study import lost_extension
 from sweeps.search.study import KINDS, Job, JobKind, State, Study, StudyProgress, studies_of
 
 #: as of ``Study.family``
@@ -88,9 +87,6 @@ class Protocol:
             for card in untrained:
                 self.untrained_jobs.append(Job("confirm", recipe.cell(task, card.name, {})))
         self.studies = studies_of(recipe, trained)
-        self._oracle: set[str] = set()  # ids of studies whose search cells are, or were, opened for oracle selection
-        self._lost: dict[str, Extension] = {}
-        """Id of a study whose file could not be read -> what the journal says of its extension."""
         self._confirmed: dict[str, dict[int, list[str]]] = defaultdict(dict)
         """Id of a first search -> number of a search of the same question -> its confirm cells, as they are on disk."""
         self._numbers = {study.id: number for number, study in enumerate(self.studies)}
@@ -131,8 +127,6 @@ class Protocol:
                 self._open[study.family].add(job.key)
         if on_disk is not None:
             self._confirmed[_first_search(study)][study.search] = on_disk.confirm
-        if self.recipe.oracle or (on_disk is not None and on_disk.oracle):
-            self._oracle.add(study.id)
 
     def next_job(self) -> Job | None:
         """A job that can start now, or None when all that is left waits for running jobs, or nothing is left."""
@@ -284,8 +278,7 @@ class Protocol:
         """Tell sampler and pruner of a study how a trial ended. The pruner compares others with each of its epochs."""
         cell, values = job.cell.id, study.pruned.get(job.cell.id, [])
         if self.recipe.pruner != "none" and not values and cell in self.state.done:
-            column = self.store.history(cell).get("val/top1", np.empty(0))
-            values = column[~np.isnan(column)].tolist()
+            values = validated_epochs(self.store, cell)
         study.tell(job, self.state.done.get(cell, {}).get("val/top1"), values)
 
     def _go_on(self, job: Job) -> None:
@@ -439,14 +432,12 @@ class Protocol:
         on_disk = self._on_disk(study.id)
         confirmed = self._confirmed[_first_search(study)]
         earlier = [cells for search, cells in confirmed.items() if search < study.search]
-        content = self.progress(study).file(self.running, study.id in self._oracle)
+        content = self.progress(study).file(self.running, self._is_oracle(on_disk))
         is_open = not content.confirm and not content.too_few
         if on_disk is not None and is_open and study.learns:
             # the winner of fewer trials stands until the added ones have ended
             content = content.model_copy(update={"winner": on_disk.winner, "confirm": on_disk.confirm})
         content = with_extension(on_disk, content, self.store, earlier)
-        if study.id in self._lost:
-            content = content.model_copy(update={"extended_from": self._lost[study.id]})
         # a smaller request never shrinks a study
         shrinks = on_disk is not None and (
             len(on_disk.trials) > len(content.trials) or len(on_disk.confirm) > len(content.confirm)
@@ -455,6 +446,10 @@ class Protocol:
             return
         self.store.replace_study(study.id, on_disk, content)
         confirmed[study.search] = content.confirm
+
+    def _is_oracle(self, on_disk: StudyFile | None) -> bool:
+        """Whether search cells of a study are, or were, opened for oracle selection."""
+        return self.recipe.oracle or (on_disk is not None and on_disk.oracle)
 
     def _require_no_mixed_request(self, study: Study) -> None:
         """Raise ``UserError`` for more trials and fewer seeds than a study has, or the reverse.
@@ -491,7 +486,7 @@ class Protocol:
                 search=study.search,
                 trials=study.n_trials,
                 seeds=recipe.confirm_seeds(study.search),
-                oracle=study.id in self._oracle,
+                oracle=self._is_oracle(self._on_disk(study.id)),
                 reading=dict(study.choice.factors),
             )
             studies.append(planned.content())
@@ -516,15 +511,19 @@ class Protocol:
     def _first_read(self, study: Study) -> StudyFile | None:
         """The study on disk; None when there is none, or one that cannot be read and will be written again.
 
-        Raises ``UserError`` where the journal does not tell enough to write it again.
+        Raises ``UserError`` where the file alone had what happened: what was pruned or asked for, and how a search with
+        a winner grew.
         """
         try:
             return self.store.study(study.id)
         except UserError as damage:
-            extension = lost_extension(study, self.store.journal(), damage)
-            if extension is not None:
-                self._lost[study.id] = extension
-            self.remarks[study.id] = f"{damage.message} It is written again from the records and the journal."
+            had_winner = any(line.study == study.id for line in self.store.journal().of("selected"))
+            if study.learns or had_winner:
+                raise UserError(
+                    f"{damage.message} How its search went stands in no other file.",
+                    "Put a copy of the file back, or remove it: the search then begins anew from its records.",
+                ) from damage
+            self.remarks[study.id] = f"{damage.message} It is written again from the records."
             return None
 
     def _on_disk(self, study: str) -> StudyFile | None:
@@ -533,6 +532,12 @@ class Protocol:
             return self.store.study(study)
         except UserError:
             return None
+
+
+def validated_epochs(store: Store, cell: str) -> list[float]:
+    """val/top1 of a finished cell after each epoch."""
+    column = store.history(cell).get("val/top1", np.empty(0))
+    return column[~np.isnan(column)].tolist()
 
 
 def _first_search(study: Study) -> str:

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.storages import JournalStorage
@@ -17,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from carft.store.records import Store
 from carft.store.study_file import StudyFile, Trial
 from carft.store.sweep_state import read_states
+from sweeps.search.protocol import validated_epochs
 
 JOURNAL = "optuna.journal"
 
@@ -104,12 +104,9 @@ class OptunaJournal:
             state, value = TrialState.PRUNED, trial.validated[-1]
             validated = dict(enumerate(trial.validated, start=1))
         elif self.store.is_done(trial.cell):
-            record, history = self.store.read(trial.cell), self.store.history(trial.cell)
+            record = self.store.read(trial.cell)
             state, value = TrialState.COMPLETE, record.metrics["val/top1"]
-            if "val/top1" in history:
-                measured = ~np.isnan(history["val/top1"])
-                epochs = history["epoch"][measured].astype(int) + 1
-                validated = dict(zip(epochs.tolist(), history["val/top1"][measured].tolist(), strict=True))
+            validated = dict(enumerate(validated_epochs(self.store, trial.cell), start=1))
             ended = datetime.fromisoformat(record.finished_at)
             seconds = record.durations.get("train", 0.0) + record.durations.get("validate", 0.0)
             began = ended - timedelta(seconds=seconds)

@@ -6,8 +6,8 @@ import socket
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
-from statistics import median
+from collections.abc import Callable, Collection, Mapping
+from statistics import fmean, median
 
 import psutil
 
@@ -24,6 +24,8 @@ from sweeps.search.protocol import Job, Protocol
 WRITE_EVERY_S = 3.0
 #: samples of the load of the last five minutes
 LATELY = int(300 / WRITE_EVERY_S)
+#: this machine among nodes
+HERE = ""
 #: time over that of the others from which on a GPU is slow, and jobs that must tell
 SLOW, LEAST_JOBS = 1.25, 3
 
@@ -274,40 +276,24 @@ class Load:
 
     def __init__(self, others: OtherNodes | None = None) -> None:
         self.others = others
-        self._shares: dict[str, list[float]] = defaultdict(list)
-        self._of_nodes: dict[str, dict[str, list[float]]] = {}
+        self._samples: dict[str, dict[str, list[float]]] = {HERE: {}}  # node -> device -> shares
 
     def sample(self) -> None:
         """Take a sample; to be called regularly, from one thread."""
-        self._shares["CPU"].append(psutil.cpu_percent() / 100)
-        _add(self._shares, busy_gpus())
-        if self.others is None:
-            return
-        try:
-            answers = self.others.busy()
-        except Exception:  # Ray may be gone, which its monitor reports
-            return
-        for node, shares in answers.items():
-            _add(self._of_nodes.setdefault(node, defaultdict(list)), shares)
+        found = {HERE: {"CPU": psutil.cpu_percent() / 100, **busy_gpus()}}
+        if self.others is not None:
+            with contextlib.suppress(Exception):  # Ray may be gone, which its monitor reports
+                found |= self.others.busy()
+        for node, shares in found.items():
+            samples = self._samples.setdefault(node, {})
+            for name, share in shares.items():
+                samples.setdefault(name, []).append(share)
 
-    def means(self, count: int = 0) -> dict[str, float]:
-        """Device -> mean share; empty before the first sample. count: of so many last samples; 0 for all."""
-        return _means(self._shares, count)
+    def means(self, count: int = 0, node: str = HERE) -> dict[str, float]:
+        """Device of a node -> mean share; empty before the first sample. count: of so many last samples; 0 for all."""
+        samples = list(self._samples[node].items())  # another thread may add some
+        return {name: fmean(shares[-count:]) for name, shares in samples}
 
     def of_nodes(self, count: int) -> dict[str, dict[str, float]]:
         """Other node -> the same of its GPUs."""
-        return {node: _means(shares, count) for node, shares in list(self._of_nodes.items())}
-
-
-def _add(samples: dict[str, list[float]], shares: Mapping[str, float]) -> None:
-    for name, share in shares.items():
-        samples[name].append(share)
-
-
-def _means(samples: Mapping[str, Sequence[float]], count: int) -> dict[str, float]:
-    means = {}
-    for name, shares in list(samples.items()):  # another thread may add some
-        last = shares[-count:]
-        if last:
-            means[name] = sum(last) / len(last)
-    return means
+        return {node: self.means(count, node) for node in list(self._samples) if node != HERE}

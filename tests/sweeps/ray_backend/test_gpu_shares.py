@@ -21,7 +21,7 @@ from carft.training.execution import Execution
 from sweeps.plan.rates import Hardware, estimated
 from sweeps.plan.resources import Resources
 from sweeps.ray_backend.connect import probe_head, require_resources
-from sweeps.ray_backend.gpus import actor_resources, concurrency, concurrency_here, cores_of_each, cores_per_process
+from sweeps.ray_backend.gpus import actor_resources, concurrency, concurrency_here, cores_per_process
 from tests.support.faults import records
 from tests.support.gates import Gate
 from tests.support.helpers import made_up_record, quick_cell
@@ -36,11 +36,6 @@ def shared(cells: int, gpus: int = 1, workers: int = 1) -> Resources:
 def test_as_many_shares_as_were_asked_for_fit_on_a_gpu_and_no_more(cells: int) -> None:
     share = round(10_000 * actor_resources(shared(cells))["gpu"])  # Ray counts ten-thousandths
     assert cells * share <= 10_000 < (cells + 1) * share
-
-
-def test_without_gpus_none_is_asked_of_ray() -> None:
-    assert actor_resources(Resources()) == {"cpu": 1.0}
-    assert actor_resources(Resources(gpus=2)) == {"cpu": 1.0, "gpu": 1.0}
 
 
 @pytest.mark.parametrize(("request_", "cells"), [(shared(4), 4), (shared(4, gpus=2), 8), (shared(1, 8, 2), 4)])
@@ -59,31 +54,21 @@ def test_cells_that_wait_for_gpus_count_until_one_is_set_aside(
     assert concurrency(shared(1, gpus=8), aside) == cells
 
 
-def test_each_of_them_needs_a_core_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
-    assert concurrency_here(shared(4)) == 2
-
-
 @pytest.mark.parametrize(
-    ("request_", "node", "cores"),
+    ("request_", "nodes", "cores"),
     [
-        (shared(1, 8), {"CPU": 64.0, "GPU": 8.0}, 8),
-        (shared(1, 8, workers=2), {"CPU": 64.0, "GPU": 8.0}, 8),
-        (shared(4, 2), {"CPU": 64.0, "GPU": 8.0}, 8),
-        (shared(1, 8), {"CPU": 4.0, "GPU": 8.0}, 1),
-        (shared(1, 0), {"CPU": 64.0}, 1),
+        (shared(1, 16), [{"CPU": 96.0, "GPU": 8.0}, {"CPU": 32.0, "GPU": 8.0}, {"CPU": 4.0}], 4),
+        (shared(1, 8, workers=2), [{"CPU": 64.0, "GPU": 8.0}], 8),
+        (shared(4, 2), [{"CPU": 64.0, "GPU": 8.0}], 8),
+        (shared(1, 8), [{"CPU": 4.0, "GPU": 8.0}], 1),
+        (shared(1, 0), [{"CPU": 64.0}], 1),
     ],
 )
-def test_the_cores_of_a_node_are_divided_among_the_processes_on_it(
-    request_: Resources, node: dict[str, float], cores: int
+def test_cells_get_the_cores_of_the_node_with_the_fewest_divided_by_its_processes(
+    monkeypatch: pytest.MonkeyPatch, request_: Resources, nodes: list[dict[str, float]], cores: int
 ) -> None:
-    assert cores_of_each(request_, node) == cores
-
-
-def test_cells_get_the_cores_of_the_node_with_the_fewest(monkeypatch: pytest.MonkeyPatch) -> None:
-    nodes = [{"CPU": 96.0, "GPU": 8.0}, {"CPU": 32.0, "GPU": 8.0}, {"CPU": 4.0}]
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": node} for node in nodes])
-    assert cores_per_process(shared(1, 16)) == 4
+    assert cores_per_process(request_) == cores
 
 
 @pytest.mark.parametrize(
@@ -153,7 +138,7 @@ def door(request: pytest.FixtureRequest) -> Iterator[str]:
             connection.close()
 
 
-@pytest.mark.parametrize("door", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], indirect=True, ids=["silent", "http"])
+@pytest.mark.parametrize("door", [b"HTTP/1.1 400 Bad Request\r\n\r\n"], indirect=True)
 def test_what_accepts_connections_and_is_no_ray_is_refused(door: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweeps.ray_backend.connect.HANDSHAKE_SECONDS", 1.0)
     with pytest.raises(UserError, match="is not the head of a Ray cluster"):

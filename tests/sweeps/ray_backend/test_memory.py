@@ -12,7 +12,6 @@ from carft.catalog.catalog import BUILT_IN
 from carft.catalog.resolve import specify
 from carft.config.cell import Cell, Training
 from carft.config.registry import METHODS
-from carft.models.availability import size_of
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution
@@ -74,28 +73,6 @@ def test_the_next_cell_of_the_model_starts_with_what_fitted() -> None:
     machine.tried.clear()
     run_until_it_fits(machine.run, cell_of(512), Execution(accumulation=16), print, BUILT_IN, fitted)
     assert machine.tried == [(16, False)]
-
-
-@pytest.mark.parametrize(
-    ("memory", "tried"), [(2**50, (1, False)), (80e9, (2, False)), (25e9, (8, False)), (1e9, (16, False))]
-)
-def test_the_first_attempt_is_what_plan_computes_for_the_memory_of_the_card(
-    memory: float, tried: tuple[int, bool]
-) -> None:
-    """ViT-L/14 in bfloat16 with 512 images: the estimate is 6 GB, and 0.28 GB an image."""
-    cell = replace(cell_of(512), model="ViT-L-14", precision="bfloat16")
-    size = size_of("ViT-L-14")
-    assert size is not None
-    machine = Machine(cell, fits=512)
-    run_until_it_fits(machine.run, cell, Execution("cuda"), print, BUILT_IN, {}, memory)
-    assert machine.tried == [tried]
-    parts, _ = tried
-    assert parts == 16 or size.training_bytes(512 // parts, "bfloat16") <= memory
-    assert parts == 1 or size.training_bytes(1024 // parts, "bfloat16") > memory
-    whole = replace(cell, method="car_ft_permuted")
-    machine = Machine(whole, fits=512)
-    run_until_it_fits(machine.run, whole, Execution("cuda"), print, BUILT_IN, {}, memory)
-    assert machine.tried == [(1, False)]
 
 
 def test_gradients_are_checkpointed_where_parts_of_32_do_not_fit() -> None:
@@ -168,14 +145,3 @@ def test_gradient_checkpointing_gives_the_same_training(bench: CellContext, meth
     again = compute(cell, replace(context, execution=Execution(grad_checkpointing=True))).history
     for column in ("train/loss", "grad_norm"):
         np.testing.assert_allclose([r[column] for r in again], [r[column] for r in whole], rtol=1e-4, err_msg=column)
-
-
-def test_gradient_checkpointing_is_set_on_both_towers_and_taken_back(bench: CellContext) -> None:
-    cell = replace(quick_cell("flyp", lr=LR), model=TINY_VIT, pretrained="random")
-    context = CellContext.of(cell, Execution(grad_checkpointing=True), catalog=BUILT_IN)
-    network, method = context.network(), METHODS["flyp"].load()(cell, context.pretrained, context.prompts)
-    method.setup(network, context.task.train)
-    for wanted in (True, False):
-        Trainer(cell, replace(context, execution=Execution(grad_checkpointing=wanted)), network, method)
-        flags = [m.grad_checkpointing for m in network.modules() if hasattr(m, "grad_checkpointing")]
-        assert len(flags) >= 2 and set(flags) == {wanted}

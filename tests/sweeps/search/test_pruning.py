@@ -154,7 +154,7 @@ def test_a_cell_that_studies_share_is_pruned_only_if_all_prune_it(store: Store) 
 def test_a_damaged_file_of_a_search_that_prunes_is_refused(store: Store) -> None:
     Crew(store).work(Protocol(pruning(), store), stop_after=6)
     (store.root / "studies" / only_study(store).id / "study.json").write_text("{")
-    with pytest.raises(UserError, match="Which trials were pruned stands in no other file"):
+    with pytest.raises(UserError, match="stands in no other file"):
         Protocol(pruning(), store)
 
 

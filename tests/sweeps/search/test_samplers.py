@@ -237,7 +237,7 @@ def test_a_damaged_file_of_an_adaptive_search_is_refused_since_no_other_has_its_
     Witness(store).work(Protocol(recipe, store), stop_after=6)
     (name,) = files(store)
     (store.root / "studies" / name / "study.json").write_text("{")
-    with pytest.raises(UserError, match="sampler tpe try stands in no other file"):
+    with pytest.raises(UserError, match="stands in no other file"):
         Protocol(recipe, store)
 
 

@@ -293,27 +293,3 @@ def test_optuna_has_the_validation_metric_of_each_epoch_and_true_times(tmp_path:
         assert trial.value == record.metrics["val/top1"] and trial.datetime_complete is not None
         assert trial.datetime_complete.timestamp() == datetime.fromisoformat(record.finished_at).timestamp()
         assert trial.duration is not None and 0 < trial.duration.total_seconds() <= sum(record.durations.values())
-
-
-def test_real_wandb_writes_runs_offline(results: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("wandb")
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    show(results, "wandb")
-    runs = list((results.root / EVENTS / "wandb").glob("offline-run-*/*.wandb"))
-    assert len(runs) == 3
-    assert len([run for run in runs if b"hyperparameters.lr" in run.read_bytes()]) == 2  # not of zero-shot
-
-
-def test_real_mlflow_writes_runs_to_a_file(
-    results: Store, cells: dict[str, Cell], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mlflow = pytest.importorskip("mlflow")
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    show(results, "mlflow")
-    client = mlflow.MlflowClient(f"sqlite:///{(results.root / EVENTS / 'mlflow.db').resolve()}")
-    experiment = client.get_experiment_by_name("carft").experiment_id
-    (run,) = client.search_runs([experiment], f"tags.cell = '{cells['car_ft'].id}'")
-    metrics = results.metrics(cells["car_ft"].id)
-    assert run.data.metrics["final/test/top1"] == metrics["test/top1"] and run.data.params["method"] == "car_ft"
-    shown = [one.value for one in client.get_metric_history(run.info.run_id, "train/loss")]
-    assert shown == pytest.approx(list(results.history(cells["car_ft"].id)["train/loss"]))
