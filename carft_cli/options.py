@@ -122,9 +122,6 @@ class ModelOptions:
         """Model and weights; ``UserError`` where no number could mean anything."""
         from carft.catalog.resolve import RANDOM
 
-        for value, name in ((self.model, "--model"), (self.pretrained, "--pretrained")):
-            if value is not None and not value.strip():
-                raise UserError(f"{name} is empty.", "Leave it out for the task's own, or name one.")
         if self.model is not None:
             from carft.models.availability import require_architecture
 
@@ -147,7 +144,7 @@ class ModelOptions:
             return with_activation(self.model, self.pretrained, self.activation), self.pretrained
         if self.activation:
             raise UserError("--activation is for a weights file, given as --model NAME --pretrained PATH.")
-        return self.model, self.pretrained
+        return self.model, self.pretrained or None
 
 
 @dataclass(frozen=True, kw_only=True)

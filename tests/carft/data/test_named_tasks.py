@@ -12,7 +12,6 @@ from carft.catalog.catalog import BUILT_IN
 from carft.catalog.resolve import specify
 from carft.core.errors import UserError
 from carft.data.folder.named import NamedTask, tasks_in
-from carft.store.failures import write_failure
 from carft.store.records import Store
 from carft.store.stored_catalog import named_tasks
 from tests.support.folder import draw_pets, keep_tasks, named_task, write_tasks
@@ -88,13 +87,6 @@ def test_other_data_under_the_name_of_a_task_with_results_are_refused_and_moved_
     assert named_tasks(store)[0].folder == str(moved.resolve())
 
 
-def test_a_failure_does_not_say_where_the_folder_lies(pets: Path, store: Store) -> None:
-    keep_tasks(store, [task := named_task("zoo/cats", pets)])
-    where = f"The image '{pets.resolve()}/photo/cat/1.jpg' cannot be read"
-    failure = write_failure(store, specify(task.name, "ft", FT, catalog=store.catalog), "error", where, where)
-    assert failure.reason == failure.details == "The image 'zoo/cats/photo/cat/1.jpg' cannot be read"
-
-
 # tasks files
 
 
@@ -138,15 +130,6 @@ def test_templates_of_a_task_are_those_of_its_class_head_and_of_the_standard_ban
     plain = named_task("zoo/cats", pets)
     assert len(BUILT_IN.with_tasks([plain]).card("zoo/cats").templates) == 80
     assert len({cell_id(plain), cell_id(task), cell_id(named_task("zoo/cats", pets, templates=templates[:2]))}) == 3
-
-
-def test_metric_and_privacy_are_kept_and_give_the_same_cells(pets: Path, store: Store) -> None:
-    plain = named_task("zoo/cats", pets)
-    chosen = replace(plain, metric="mean_per_class", private=True)
-    assert cell_id(chosen) == cell_id(plain)
-    keep_tasks(store, [chosen])
-    assert store.catalog.card("zoo/cats").metric == "mean_per_class"
-    assert named_tasks(store) == [chosen]
 
 
 def test_the_metric_is_fixed_once_a_search_began(pets: Path, store: Store) -> None:

@@ -187,15 +187,6 @@ def test_a_changed_image_is_never_trained_on(packed: Path) -> None:
     assert found.returncode == 1 and len(said["unreadable"]) == 1
 
 
-def test_a_shard_that_was_copied_again_is_read_by_a_process_that_goes_on(packed: Path, tmp_path: Path) -> None:
-    before = indexed(PETS, packed)
-    for path in shards(packed):
-        shutil.copyfile(path, tmp_path / "again")
-        (tmp_path / "again").replace(path)
-    assert indexed(PETS, packed).digest == before.digest
-    assert Files(before.splits["test"].paths)[0].shape[0] == 3
-
-
 def test_packing_goes_on_where_it_was_interrupted(files: Path, packed: Path, tmp_path: Path) -> None:
     to, written = tmp_path / "to", list[str]()
 
