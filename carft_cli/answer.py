@@ -37,7 +37,7 @@ def answering(command: Callable[..., Answer]) -> Callable[..., None]:
     ``--json``, of which it is not told.
     """
     parameters = list(inspect.signature(command, eval_str=True).parameters.values())
-    settings = parameters[0].annotation if parameters else None
+    settings: Any = parameters[0].annotation if parameters else None
     if is_dataclass(settings):
         parameters = parameters_of(settings)
     as_json = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=AsJson)
