@@ -92,7 +92,7 @@ def named_commands(command: Any, name: str = "") -> dict[str, Any]:
 
 def test_the_help_of_every_command_shows_an_example() -> None:
     commands = named_commands(typer.main.get_command(app))
-    assert len(commands) == 21
+    assert len(commands) == 20
     for name, command in commands.items():
         assert f"Example: `python cli.py {name}" in " ".join(str(command.help).split()), name
 

@@ -288,7 +288,7 @@ def test_results(world: World, as_json: bool) -> None:
         found = assert_good(said, as_json)
         assert (found["cells"] == finished) if as_json else (f"cells: {finished}\n" in found)
         assert all(task in said.stdout for task in world.tasks)
-    found = assert_good(call("results", "merge", world.results, theirs, "--to", merged, *options), as_json)
+    found = assert_good(call("results", "import", world.results, theirs, "--to", merged, *options), as_json)
     assert not as_json or (found["shared"], found["corrupt"]) == (finished, {})
 
 

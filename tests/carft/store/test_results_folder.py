@@ -141,7 +141,7 @@ def test_folders_with_other_results_of_a_cell_are_refused_and_nothing_is_written
     put(labs[1], OTHER, top1, predictions)
     if what == "metrics":
         labs[1].predictions_path(OTHER.id, "val").unlink()  # a missing file hides no disagreement
-    done = run_cli("results", "merge", labs[0].root, labs[1].root, "--to", tmp_path / "both")
+    done = run_cli("results", "import", labs[0].root, labs[1].root, "--to", tmp_path / "both")
     said = " ".join(done.stderr.split())
     assert done.returncode == 2 and f"cell {OTHER.id} has other {what} on val" in said
     assert not (tmp_path / "both").exists()
