@@ -234,11 +234,15 @@ def named_values(
     return values
 
 
-def open_results(results: str, catalog: Catalog, *prefixes: str, **asked: bool) -> Store:
-    """A results folder as of :func:`carft.store.mirror.open_store`; names the files that cannot be read."""
+def open_results(results: str, *prefixes: str, catalog: Catalog | None = None, **asked: bool) -> Store:
+    """A results folder as of :func:`carft.store.mirror.open_store`; names the files that cannot be read.
+
+    catalog: that of the command; default: that of this package.
+    """
+    from carft.catalog.catalog import BUILT_IN
     from carft.store.mirror import open_store
 
-    store = open_store(results, catalog, *prefixes, **asked)
+    store = open_store(results, catalog or BUILT_IN, *prefixes, **asked)
     say_left_out(store)
     return store
 
@@ -252,9 +256,7 @@ def say_left_out(store: Store) -> None:
 
 def existing(results: str, writable: bool = False, weights: bool = False) -> Store:
     """The results folder, up to date; ``UserError`` where there is none. weights: whether they are downloaded too."""
-    from carft.catalog.catalog import BUILT_IN
-
-    store = open_results(results, BUILT_IN, writable=writable, weights=weights)
+    store = open_results(results, writable=writable, weights=weights)
     store.require_present()
     return store
 

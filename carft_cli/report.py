@@ -187,11 +187,10 @@ def verify(out_dir: ReportFolder = Path("report"), results: ResultsPath = "resul
 
     Example: `python cli.py report verify --out report --results results`
     """
-    from carft.catalog.catalog import BUILT_IN
     from reports.verify import verify as check_report
     from reports.words.verdict_words import as_dict
 
-    verification = check_report(open_results(results, BUILT_IN), out_dir)
+    verification = check_report(open_results(results), out_dir)
     checks = []
     for check in verification.checks:
         checks.append({"check": check.name, "compared": check.compared, "differences": check.differences})
