@@ -37,15 +37,16 @@ def answering(command: Callable[..., Answer]) -> Callable[..., None]:
     ``--json``, of which it is not told.
     """
     parameters = list(inspect.signature(command, eval_str=True).parameters.values())
-    settings = parameters[0].annotation if parameters else None
-    if is_dataclass(settings):
+    settings: Any = parameters[0].annotation if parameters else None
+    has_settings = is_dataclass(settings)
+    if has_settings:
         parameters = parameters_of(settings)
     as_json = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=AsJson)
     parameters.append(as_json)
 
     @wraps(command)
     def call(as_json: bool, **options: Any) -> None:
-        answer = command(settings_of(settings, options)) if is_dataclass(settings) else command(**options)
+        answer = command(settings_of(settings, options)) if has_settings else command(**options)
         if as_json:
             print_json(answer.facts)
         else:

@@ -52,6 +52,7 @@ EARLIER = {
     "recipes": "Look at recipes with ls recipes, and at one with ls recipes NAME.",
     "new method": "Write a method of your own with init --method NAME.",
     "results events": "Show cells in a tracker with sweep --log NAME; a sweep that is finished shows what is missing.",
+    "results merge": "Merge two folders with results import FOLDER FOLDER --to NEW.",
     "data ls": "List data sets with ls data.",
     "data fixture": "Draw a fake data set with data fetch NAME --fake.",
 }

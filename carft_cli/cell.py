@@ -211,8 +211,7 @@ def check(settings: CheckSettings) -> Answer:
     rows, recognition = zero_shot_check(store, cell), ContextRecognition.of_cell(store, cell)
     divergence = context_check(cell, execution, catalog)
     context = {**asdict(divergence), "words": divergence.words}
-    compared = any(row["reference"] is not None for row in rows)
-    people: list[Shown] = [[_set_row(row, compared) for row in rows]]
+    people: list[Shown] = [rows]
     if recognition is not None:
         above = "fine-tuning can lose it" if recognition.is_above_chance else "fine-tuning has none to lose"
         people.append(f"Context recognition: {recognition.words}: {above}.")
@@ -232,21 +231,6 @@ def _precision_of_sweep(task: str, catalog: Catalog) -> str:
     if recipe.without_data and catalog.card(task).scale == "miniature":
         recipe = load_recipe(recipe.without_data, catalog=catalog)
     return recipe.precision
-
-
-def _set_row(row: Mapping[str, Any], compared: bool) -> dict[str, Any]:
-    """A row of :func:`zero_shot_check` for people. compared: whether others measured a set of the task."""
-    shown = {"set": row["set"], "images": row["images"], "top-1": percent(row["top1"])}
-    shown["95 % interval"] = None
-    if row["low"] is not None:
-        shown["95 % interval"] = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
-    shown["guessing"] = percent(row["chance"])
-    if compared:
-        shown |= {"others": "no reference", "difference": None, "answer": row["answer"]}
-    if compared and row["reference"] is not None:
-        shown["others"] = f"{row['reference']:.2f} ({row['confidence']})"
-        shown["difference"] = f"{row['difference']:+.2f}"
-    return shown | {"contexts": percent(row["context_top1"]), "guessing them": percent(row["context_chance"])}
 
 
 @model_group.command()

@@ -42,24 +42,14 @@ def typed_again(*without: str, more: str = "", command: str = "") -> str:
     return typed(*words)
 
 
-#: code points that a terminal obeys or does not show: C0 without tab and line feed, delete, C1, marks of direction,
-#: separators of lines, surrogates
-UNPRINTABLE = (
-    *range(0x09),
-    *range(0x0B, 0x20),
-    *range(0x7F, 0xA0),
-    0x061C,
-    *range(0x200E, 0x2010),
-    *range(0x2028, 0x202F),
-    *range(0x2066, 0x206A),
-    *range(0xD800, 0xE000),
-)
-_VISIBLE = {code: f"\\u{code:04x}" for code in UNPRINTABLE}
-
-
 def visible(text: str) -> str:
-    """Return a text in which every character of :data:`UNPRINTABLE` is its escape, such as ``\\u001b``."""
-    return text.translate(_VISIBLE)
+    """Return a text in which every character that a terminal obeys or does not show is its escape, such as \\u001b."""
+    if text.isprintable():
+        return text
+    shown = ""
+    for char in text:
+        shown += char if char.isprintable() or char in "\t\n" else f"\\u{ord(char):04x}"
+    return shown
 
 
 class NamingConsole(Console):

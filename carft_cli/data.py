@@ -55,18 +55,17 @@ def list_data(name: str | None, data: Path | None) -> Answer:
     from carft.catalog.families import DATA_SETS
 
     facts: Rows = []
-    rows: Rows = []
+    people: Rows = []
     for data_set in list(DATA_SETS.values()) if name is None else _some(name, BUILT_IN):
-        first: dict[str, Any] = {"data set": data_set.name}
+        row: dict[str, Any] = {"data set": data_set.name}
         if data:
-            first["there"] = _state(data_set, data)
-        first |= {"measures": data_set.measures, "classes": len(data_set.classes)}
-        images, place, can_fetch = dict(data_set.counts), data_set.folder, bool(data_set.archives)
-        more = {"digests": len(data_set.digests) + bool(data_set.listing), "licence": data_set.licence}
-        facts.append({**first, "images": images, "place": place, "fetch": can_fetch, **more, "source": data_set.source})
-        by_hand = "yes" if can_fetch else "by hand"
-        rows.append({**first, "images": _counts(images), "place": place, "fetch": by_hand})
-    return Answer(facts, [rows, "Licences and sources: --json"])
+            row["there"] = _state(data_set, data)
+        row |= {"measures": data_set.measures, "classes": len(data_set.classes)}
+        row |= {"images": dict(data_set.counts), "place": data_set.folder, "fetch": bool(data_set.archives)}
+        people.append({**row, "images": _counts(data_set.counts), "fetch": "yes" if data_set.archives else "by hand"})
+        digests = len(data_set.digests) + bool(data_set.listing)
+        facts.append({**row, "digests": digests, "licence": data_set.licence, "source": data_set.source})
+    return Answer(facts, [people, "Licences and sources: --json"])
 
 
 def _counts(images: Mapping[str, int]) -> str:
@@ -98,42 +97,38 @@ def data_check(name: SetName, data: Data = None, tasks_file: TasksFilePath = Non
     """
     from carft.data.checking import check
 
-    chosen, own, root = _asked(name, data, tasks_file)
-    checks = [check(data_set, root) for data_set in chosen]
-    if own is None:
-        people: list[Shown] = []
-        for one in checks:
-            people += _check_lines(one)
-        fails = any(one.status == "failed" for one in checks)
-        return Answer([asdict(one) for one in checks], people, code=int(fails))
-    task, catalog = own
-    (checked,) = checks
-    checked = replace(checked, data_set=task)
-    found, lines = examine(task, catalog)
-    people = [*_check_lines(checked, own=True), *lines, *split_lines(tables_of([task], catalog))]
-    return Answer(
-        [{**asdict(checked), **found}], people, code=int(bool(found["refused"]) or checked.status == "failed")
-    )
+    chosen, catalog, root = _asked(name, data, tasks_file)
+    facts: Rows = []
+    people: list[Shown] = []
+    code = 0
+    for shown, data_set in chosen:
+        found = replace(check(data_set, root), data_set=shown)
+        row = asdict(found)
+        people += _check_lines(found, own=bool(catalog.named(shown)))
+        if catalog.named(shown):
+            more, lines = examine(shown, catalog)
+            row |= more
+            people += [*lines, *split_lines(tables_of([shown], catalog))]
+        facts.append(row)
+        if found.status == "failed" or row.get("refused"):
+            code = 1
+    return Answer(facts, people, code)
 
 
-def _asked(
-    name: str, data: Path | None, tasks_file: Path | None
-) -> tuple[list[DataSet], tuple[str, Catalog] | None, Path]:
-    """The data sets of a name, and the folder that holds them; of your own data also the task and its catalog.
+def _asked(name: str, data: Path | None, tasks_file: Path | None) -> tuple[list[tuple[str, DataSet]], Catalog, Path]:
+    """The data sets of a name, each with what it is called, the catalog, and the folder that holds them.
 
-    Raises ``UserError`` for what is not there.
+    Your own data are called as their task. Raises ``UserError`` for what is not there.
     """
     from carft.catalog.catalog import BUILT_IN
 
     name, catalog = task_of_file(BUILT_IN, tasks_file, name)
-    chosen, own, root = _some(name, catalog), None, Path()
-    if catalog.named(name) is None:
-        root = required(data)
-    else:
-        own = (name, catalog)
+    is_own = catalog.named(name) is not None
+    chosen = _some(name, catalog)
+    root = Path() if is_own else required(data)
     for data_set in chosen:
         data_set.require_present(root)
-    return chosen, own, root
+    return [(name if is_own else data_set.name, data_set) for data_set in chosen], catalog, root
 
 
 def _check_lines(one: Attestation, own: bool = False) -> Iterator[Shown]:
@@ -229,14 +224,12 @@ def data_pack(name: SetName, to: PackFolder, data: Data = None, tasks_file: Task
     """
     from carft.data.packing import pack
 
-    chosen, own, root = _asked(name, data, tasks_file)
+    chosen, catalog, root = _asked(name, data, tasks_file)
     rows: Rows = []
     following = f"Next: {typed('data', 'check', name, '--data', str(to))}"
-    for data_set in chosen:
+    for shown, data_set in chosen:
         copy = pack(data_set, root, to, log=lambda line: err.say(line, style="dim"))
-        shown = data_set.name
-        if own is not None:
-            shown, _ = own
+        if catalog.named(shown):
             path = (copy.folder / data_set.table).resolve()
             following = f"Next: write '{path}' as the path of {shown} into the tasks file."
         rows.append({"data set": shown, **asdict(copy), "folder": str(copy.folder)})

@@ -82,7 +82,10 @@ def init(
     for named in tasks:
         card, table = catalog.card(named.name), tables[named.name]
         measures.append(f"{card.name}, {len(card.classes)} classes, {card.measures.partition(': ')[2]}")
-        people += _lines(named, table)
+        sizes = f"{len(table.paths)} images, {len(table.splits)} groups, {len(table.classes)} classes."
+        if named.ood_domains:
+            sizes += f" Trained on: {', '.join(named.id_domains)}; held out: {', '.join(named.ood_domains)}."
+        people.append(f"Task {named.name}: {sizes}")
         warnings += [*card.warnings(), *table.notes]
         refusal = refusal_of(named.name, catalog)
         if refusal:
@@ -102,14 +105,6 @@ def init(
     people.append(f"Written: {', '.join(map(str, paths))}. Domains, class names and prompts are in {tasks_file}.")
     people.append(f"Next: {typed('plan', str(recipe_file), results=to / 'results')}")
     return Answer(facts, people)
-
-
-def _lines(named: NamedTask, table: ImageTable) -> list[str]:
-    """What was found of a task."""
-    sizes = f"{len(table.paths)} images, {len(table.splits)} groups, {len(table.classes)} classes."
-    if named.ood_domains:
-        sizes += f" Trained on: {', '.join(named.id_domains)}; held out: {', '.join(named.ood_domains)}."
-    return [f"Task {named.name}: {sizes}"]
 
 
 def _require_new(paths: Sequence[Path], hint: str) -> None:

@@ -37,8 +37,6 @@ def ls(
 
     Example: `python cli.py ls cells 3fa4`
     """
-    from carft.catalog.catalog import BUILT_IN
-
     if kind == "data":
         return list_data(name, data)
     if kind == "recipes":
@@ -47,7 +45,7 @@ def ls(
         raise unknown("listing", kind, (*LISTINGS, "data", "recipes"))
     if kind == "cells" and name is not None:
         return one_cell(name, results)
-    store = open_results(results, BUILT_IN)
+    store = open_results(results)
     rows = LISTINGS[kind](store)
     say_left_out(store)
     if name is not None:

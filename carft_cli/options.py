@@ -122,9 +122,6 @@ class ModelOptions:
         """Model and weights; ``UserError`` where no number could mean anything."""
         from carft.catalog.resolve import RANDOM
 
-        for value, name in ((self.model, "--model"), (self.pretrained, "--pretrained")):
-            if value is not None and not value.strip():
-                raise UserError(f"{name} is empty.", "Leave it out for the task's own, or name one.")
         if self.model is not None:
             from carft.models.availability import require_architecture
 
@@ -147,7 +144,7 @@ class ModelOptions:
             return with_activation(self.model, self.pretrained, self.activation), self.pretrained
         if self.activation:
             raise UserError("--activation is for a weights file, given as --model NAME --pretrained PATH.")
-        return self.model, self.pretrained
+        return self.model, self.pretrained or None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,11 +234,15 @@ def named_values(
     return values
 
 
-def open_results(results: str, catalog: Catalog, *prefixes: str, **asked: bool) -> Store:
-    """A results folder as of :func:`carft.store.mirror.open_store`; names the files that cannot be read."""
+def open_results(results: str, *prefixes: str, catalog: Catalog | None = None, **asked: bool) -> Store:
+    """A results folder as of :func:`carft.store.mirror.open_store`; names the files that cannot be read.
+
+    catalog: that of the command; default: that of this package.
+    """
+    from carft.catalog.catalog import BUILT_IN
     from carft.store.mirror import open_store
 
-    store = open_store(results, catalog, *prefixes, **asked)
+    store = open_store(results, catalog or BUILT_IN, *prefixes, **asked)
     say_left_out(store)
     return store
 
@@ -255,9 +256,7 @@ def say_left_out(store: Store) -> None:
 
 def existing(results: str, writable: bool = False, weights: bool = False) -> Store:
     """The results folder, up to date; ``UserError`` where there is none. weights: whether they are downloaded too."""
-    from carft.catalog.catalog import BUILT_IN
-
-    store = open_results(results, BUILT_IN, writable=writable, weights=weights)
+    store = open_results(results, writable=writable, weights=weights)
     store.require_present()
     return store
 

@@ -18,8 +18,8 @@ from rich.text import Text
 
 from carft.core.errors import UserError, recipe_beside, typed
 from carft.core.files import make_folders, write_text
-from carft_cli.answer import Answer, Rows, Shown, answering, bold, stacked
-from carft_cli.console import counted, new_table, percent, split
+from carft_cli.answer import Answer, Shown, answering, bold, stacked
+from carft_cli.console import counted, new_table, split
 from carft_cli.declare import OUTPUT, option
 from carft_cli.options import Data, ResultsPath, existing, local_folder, open_results
 
@@ -187,11 +187,10 @@ def verify(out_dir: ReportFolder = Path("report"), results: ResultsPath = "resul
 
     Example: `python cli.py report verify --out report --results results`
     """
-    from carft.catalog.catalog import BUILT_IN
     from reports.verify import verify as check_report
     from reports.words.verdict_words import as_dict
 
-    verification = check_report(open_results(results, BUILT_IN), out_dir)
+    verification = check_report(open_results(results), out_dir)
     checks = []
     for check in verification.checks:
         checks.append({"check": check.name, "compared": check.compared, "differences": check.differences})
@@ -272,27 +271,10 @@ def _opened(given: str) -> Iterator[Store]:
 
 def _comparison_lines(comparison: FolderComparison) -> Iterator[Shown]:
     """The settings that differ, and the differences of the means over tasks."""
-    from reports.render.formatting import amount
-
-    settings: Rows = []
-    for one in comparison.settings:
-        named = {"scope": one["scope"], "method": one["method"] or "all", "setting": one["name"]}
-        settings.append({**named, "A": ", ".join(one["first"]), "B": ", ".join(one["second"])})
     yield bold("Settings that differ:")
-    yield settings
-    rows: Rows = []
-    for row in comparison.differences:
-        if row["task"]:
-            continue
-        named = {"scope": row["scope"], "place": row["place"], "method": row["method"]}
-        levels = {"A": percent(row["first"]), "B": percent(row["second"]), "B - A": amount(row["effect"])}
-        interval = f"{amount(row['low'])} to {amount(row['high'])}"
-        rows.append({**named, **levels, "95 %": interval, "tasks": row["n_tasks"]})
-    yield bold("B minus A, in points; A and B in %; means over tasks:")
-    if rows:
-        yield rows
-    else:
-        yield "nothing: no method has winners of both with the same images and seeds"
+    yield list(comparison.settings)
+    yield bold("B minus A, means over tasks, in shares of 1:")
+    yield [row for row in comparison.differences if not row["task"]]
     for name, scopes in (("A", comparison.only_first), ("B", comparison.only_second)):
         if scopes:
             yield f"In {name} alone: {', '.join(scopes)}."

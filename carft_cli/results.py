@@ -1,21 +1,21 @@
-"""A results folder as a thing: tidied, merged, packed, unpacked."""
+"""A results folder as a thing: tidied, packed, unpacked, merged."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from carft.core.errors import first_of, typed, typed_report
+from carft.core.errors import UserError, first_of, typed, typed_report
 from carft_cli.answer import Answer, Rows, answering, first_rows, told
 from carft_cli.console import counted, err
 from carft_cli.options import ResultsPath, existing, results_path
 
 results_group = typer.Typer(
     no_args_is_help=True,
-    help="A results folder as a thing: tidied, merged, published, unpacked.",
+    help="A results folder as a thing: tidied, published, unpacked, merged.",
     rich_markup_mode="markdown",
 )
 #: rows that a person is shown of a long list
@@ -43,25 +43,6 @@ def gc(
     total = f"{len(rows)} leftovers, {size / 2**20:.1f} MiB."
     done = "They were removed." if yes else "Nothing was removed. Remove: --yes"
     return Answer({"removed": yes, "leftovers": rows}, [*first_rows(rows, FEW), f"{total} {done}"])
-
-
-@results_group.command()
-@answering
-def merge(
-    first: Annotated[str, typer.Argument(parser=results_path, help="A results folder.")],
-    second: Annotated[str, typer.Argument(parser=results_path, help="Another, from another machine or lab.")],
-    to: Annotated[Path, typer.Option("--to", help="The folder to write; it must not exist yet.")],
-) -> Answer:
-    """Merge two results folders into a new one. Different results for the same cell or study are refused.
-
-    Example: `python cli.py results merge results other-results --to both`
-    """
-    from carft.store.merge import merge as merge_folders
-
-    merged = merge_folders(existing(first, weights=True), existing(second, weights=True), to)
-    counts = {"from_first": len(merged.first), "from_second": len(merged.second - merged.first)}
-    facts = {**counts, "shared": len(merged.shared), "corrupt": {}}
-    return Answer(facts, [*told(facts), f"Next: {typed_report(to)}"])
 
 
 @results_group.command()
@@ -102,19 +83,30 @@ def export(
 @results_group.command("import")
 @answering
 def import_(
-    archive: Annotated[Path, typer.Argument(help="An archive that `results export` wrote.")],
+    sources: Annotated[
+        list[str], typer.Argument(help="An archive that `results export` wrote; or two results folders, to be merged.")
+    ],
     to: Annotated[Path, typer.Option("--to", help="The results folder to write; it must not exist yet.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before more than 1 GB is unpacked.")] = False,
 ) -> Answer:
-    """Unpack an archive, every byte checked against its manifest.
+    """Unpack an archive, every byte checked; or merge two folders, where different results of a cell are refused.
 
     Example: `python cli.py results import results.zip --to theirs`
     """
     from carft.store.archive import unpack
+    from carft.store.merge import merge
 
     def accept(size: int) -> bool:
         """Ask a person at a terminal; a script says --yes."""
         return yes or (sys.stdin.isatty() and typer.confirm(f"It unpacks to {size / 1e9:.1f} GB. Go on?", err=True))
 
-    packed = unpack(archive, to, accept)
-    return Answer({"results": to, "report": None, **packed}, [*told(packed), f"Next: {typed_report(to)}"])
+    if len(sources) == 1:
+        facts: dict[str, Any] = {"results": to, "report": None, **unpack(Path(sources[0]), to, accept)}
+    elif len(sources) == 2:
+        first, second = (existing(results_path(source), weights=True) for source in sources)
+        merged = merge(first, second, to)
+        facts = {"from_first": len(merged.first), "from_second": len(merged.second - merged.first)}
+        facts |= {"shared": len(merged.shared), "corrupt": {}}
+    else:
+        raise UserError("Two results folders are merged at a time.", "Merge the result with the next one.")
+    return Answer(facts, [*told(facts), f"Next: {typed_report(to)}"])

@@ -33,12 +33,11 @@ def status(
 
     Example: `python cli.py status`
     """
-    from carft.catalog.catalog import BUILT_IN
     from carft.store.failures import failures
     from carft.store.study_file import edge_words
     from carft.store.sweep_state import read_states
 
-    store = open_results(results, BUILT_IN, "sweeps", "failures", "studies")
+    store = open_results(results, "sweeps", "failures", "studies")
     states, finished, studies = read_states(store), store.finished(), store.readable_studies()
     say_left_out(store)
     if not states and not finished:

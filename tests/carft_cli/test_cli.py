@@ -10,11 +10,13 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import typer
 
 from carft.catalog.catalog import BUILT_IN
+from carft.store import mirror
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft_cli.answer import show, stacked
@@ -92,7 +94,7 @@ def named_commands(command: Any, name: str = "") -> dict[str, Any]:
 
 def test_the_help_of_every_command_shows_an_example() -> None:
     commands = named_commands(typer.main.get_command(app))
-    assert len(commands) == 21
+    assert len(commands) == 20
     for name, command in commands.items():
         assert f"Example: `python cli.py {name}" in " ".join(str(command.help).split()), name
 
@@ -215,3 +217,10 @@ def test_a_command_of_an_earlier_version_says_what_takes_its_place() -> None:
         done = run_cli(*name.split(), in_process=True)
         said = " ".join(done.stderr.split())
         assert done.returncode == 2 and f"There is no command '{name}' any more. {instead}" in said
+
+
+def test_a_plan_opens_its_results_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Mock(wraps=mirror.open_store)
+    monkeypatch.setattr(mirror, "open_store", opened)
+    planned = run_cli("plan", "miniature", "--gpus", 0, "--results", tmp_path, "--json", in_process=True)
+    assert planned.returncode == 0 and opened.call_count == 1

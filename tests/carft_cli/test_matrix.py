@@ -80,6 +80,11 @@ class World:
     def results(self) -> str:
         return str(self.root / "results")
 
+    @property
+    def there(self) -> Sequence[str]:
+        """The option that names the results folder."""
+        return ("--results", self.results)
+
     def cell(self, method: str) -> str:
         """Id of a cell of the sweep."""
         return next(r.id for r in Store(self.results).records() if r.cell.method == method)
@@ -215,43 +220,24 @@ def test_confirm_cells_are_opened_on_every_set_and_say_that_their_data_are_a_fix
             assert not has_fixtures(world) or store.read(cell).provenance["digests"]["attested"].startswith("no: ")
 
 
-@human_and_json
-def test_data(world: World, as_json: bool) -> None:
-    options = [*world.data, *(["--json"] if as_json else [])]
-    for name in world.sets:
-        checked = assert_good(call("data", "check", name, *options), as_json)
-        if not has_fixtures(world):
-            assert checked[0]["status"] == "unknown" if as_json else f"{name}: every image can be read. " in checked
-            continue
-        listed = assert_good(call("ls", "data", name, *options), as_json)
-        if as_json:
-            assert {row["there"] for row in listed} == {row["status"] for row in checked} == {"fixture"}
-        else:
-            assert "fixture" in listed
-            assert f"{name}: fixture. " in checked
-
-
-@human_and_json
-def test_model_check(world: World, as_json: bool) -> None:
-    task, place = world.tasks[-1], ("--results", world.root / "zero-shot")
-    said = call("model", "check", "--task", task, *RESNET, *world.data, *place, *(["--json"] if as_json else []))
-    found = assert_good(said, as_json)
-    if as_json:
-        assert [row["set"] for row in found] == list(world.catalog.card(task).sets)
-        assert all(row["context"]["templates"] >= 1 and row["context"]["words"] for row in found)
-        assert all((row["context_top1"] is not None) == bool(world.catalog.card(task).contexts) for row in found)
-
-
-#: reads what a sweep left, and changes nothing there that another test reads
+#: what reads what a sweep left, and changes nothing there that another command reads
 READING: dict[str, Callable[[World], Sequence[object]]] = {
-    "status": lambda w: ("status", "--all"),
-    "ls tasks": lambda w: ("ls", "tasks"),
-    "ls methods": lambda w: ("ls", "methods"),
-    "ls cells": lambda w: ("ls", "cells"),
-    "ls studies": lambda w: ("ls", "studies"),
-    "one cell": lambda w: ("ls", "cells", w.cell("car_ft")),
-    "results gc": lambda w: ("results", "gc"),
-    "plan again": lambda w: ("plan", *w.sweep),
+    "status": lambda w: ("status", "--all", *w.there),
+    "ls tasks": lambda w: ("ls", "tasks", *w.there),
+    "ls methods": lambda w: ("ls", "methods", *w.there),
+    "ls cells": lambda w: ("ls", "cells", *w.there),
+    "ls studies": lambda w: ("ls", "studies", *w.there),
+    "one cell": lambda w: ("ls", "cells", w.cell("car_ft"), *w.there),
+    "results gc": lambda w: ("results", "gc", *w.there),
+    "plan again": lambda w: ("plan", *w.sweep, *w.there),
+    "model check": lambda w: ("model", "check", "--task", w.tasks[-1], *RESNET, *w.data, "--results", w.root / "zero"),
+    "report": lambda w: ("report", "--out", w.root / "report", *w.there),
+    "report verify": lambda w: ("report", "verify", "--out", w.root / "report", *w.there),
+    **{claim: lambda w, claim=claim: ("report", "why", claim, *w.there) for claim in ("C1", "C3", "C4", "C5", "C12")},
+    **{
+        column: lambda w, column=column: ("report", "why", f"tasks.{w.tasks[0]}/car_ft.{column}", *w.there)
+        for column in ("test_top1", "ood/mean", "context_top1", "low")
+    },
 }
 #: those that tell of every task of the sweep; for people, a narrow table breaks long names into several lines
 OF_TASKS = ("status", "ls cells", "ls studies", "plan again")
@@ -260,33 +246,31 @@ OF_TASKS = ("status", "ls cells", "ls studies", "plan again")
 @human_and_json
 @pytest.mark.parametrize("name", READING)
 def test_reading(world: World, name: str, as_json: bool) -> None:
-    said = call(*READING[name](world), "--results", world.results, *(["--json"] if as_json else []))
-    assert_good(said, as_json)
+    said = call(*READING[name](world), *(["--json"] if as_json else []))
+    found = assert_good(said, as_json)
     if name in OF_TASKS and as_json:
         assert all(json.dumps(task) in said.stdout for task in world.tasks)
     if name == "plan again" and not as_json:
         assert "Next: python cli.py report --results" in said.stdout
-
-
-@pytest.fixture(scope="module")
-def reported(world: World) -> dict[bool, Said]:
-    """The report on the sweep, written twice."""
-    return both("report", "--results", world.results, "--out", world.root / "report")
+    if name == "model check" and as_json:
+        assert [row["set"] for row in found] == list(world.catalog.card(world.tasks[-1]).sets)
+    if name == "report":
+        assert set(pd.read_csv(world.root / "report" / "tables" / "tasks.csv")["task"]) == set(world.tasks)
+        page = (world.root / "report" / "index.html").read_text(encoding="utf-8")
+        assert not has_fixtures(world) or "fixture" in page
+    if name == "report verify":
+        assert found["holds"] if as_json else "Every table holds." in found
 
 
 @human_and_json
-def test_report(world: World, reported: dict[bool, Said], as_json: bool) -> None:
-    found = assert_good(reported[as_json], as_json)
-    if as_json:
-        assert all(Path(path).is_file() for path in found["paths"])
-        assert "C3" in [verdict["claim"] for verdict in found["verdicts"]]
-    assert shown(world) == set(world.tasks)
-    assert not has_fixtures(world) or "fixture" in (world.root / "report" / "index.html").read_text(encoding="utf-8")
-
-
-def shown(world: World) -> set[str]:
-    """The tasks of the tables."""
-    return set(pd.read_csv(world.root / "report" / "tables" / "tasks.csv")["task"])
+def test_data(world: World, as_json: bool) -> None:
+    options = [*world.data, *(["--json"] if as_json else [])]
+    for name in world.sets:
+        checked = assert_good(call("data", "check", name, *options), as_json)
+        if as_json:
+            assert {row["status"] for row in checked} == {"fixture" if has_fixtures(world) else "unknown"}
+        if has_fixtures(world):
+            assert "fixture" in json.dumps(assert_good(call("ls", "data", name, *options), as_json))
 
 
 def has_fixtures(world: World) -> bool:
@@ -295,87 +279,36 @@ def has_fixtures(world: World) -> bool:
 
 
 @human_and_json
-def test_report_verify(world: World, reported: dict[bool, Said], as_json: bool) -> None:
-    arguments = ("report", "verify", "--results", world.results, "--out", world.root / "report")
-    found = assert_good(call(*arguments, *(["--json"] if as_json else [])), as_json)
-    if as_json:
-        assert found["holds"]
-    else:
-        assert "Every table holds." in found
-
-
-@human_and_json
-def test_report_why_a_claim(world: World, as_json: bool) -> None:
-    for claim in ("C1", "C3", "C4", "C5", "C6", "C7", "C12"):
-        arguments = ("report", "why", claim, "--results", world.results)
-        found = assert_good(call(*arguments, *(["--json"] if as_json else [])), as_json)
-        assert (found["address"] if as_json else found.split()[0]) == claim
-
-
-@human_and_json
-@pytest.mark.parametrize("column", ["test_top1", "ood/mean", "context_top1", "ood_context_top1", "low"])
-def test_report_why_a_number(world: World, reported: dict[bool, Said], column: str, as_json: bool) -> None:
-    address = f"tasks.{min(shown(world))}/car_ft.{column}"
-    said = call("report", "why", address, "--results", world.results, *(["--json"] if as_json else []))
-    found = assert_good(said, as_json)
-    assert (found["address"] if as_json else found.splitlines()[0]) == address
-
-
-@pytest.fixture(scope="module")
-def archived(world: World) -> dict[str, dict[bool, Said]]:
-    """The sweep as an archive, unpacked, and merged with the original: for people, and as JSON."""
-    said: dict[str, dict[bool, Said]] = {"export": {}, "import": {}, "merge": {}}
-    for as_json in (False, True):
-        archive, theirs, merged = (world.root / f"{name}-{as_json}" for name in ("all.zip", "theirs", "merged"))
-        options = ["--json"] if as_json else []
-        said["export"][as_json] = call("results", "export", archive, "--results", world.results, *options)
-        said["import"][as_json] = call("results", "import", archive, "--to", theirs, *options)
-        said["merge"][as_json] = call("results", "merge", world.results, theirs, "--to", merged, *options)
-    return said
-
-
-@human_and_json
-@pytest.mark.parametrize("name", ["export", "import", "merge"])
-def test_results(world: World, archived: dict[str, dict[bool, Said]], name: str, as_json: bool) -> None:
-    found = assert_good(archived[name][as_json], as_json)
+def test_results(world: World, as_json: bool) -> None:
+    archive, theirs, merged = (world.root / f"{name}-{as_json}" for name in ("all.zip", "theirs", "merged"))
+    options = ["--json"] if as_json else []
     finished = len(list(Store(world.results).records()))
-    if name != "merge":
+    for words in (("export", archive, "--results", world.results), ("import", archive, "--to", theirs)):
+        said = call("results", *words, *options)
+        found = assert_good(said, as_json)
         assert (found["cells"] == finished) if as_json else (f"cells: {finished}\n" in found)
-        assert all(task in archived[name][as_json].stdout for task in world.tasks)
-    elif as_json:
-        assert (found["shared"], found["corrupt"]) == (finished, {})
+        assert all(task in said.stdout for task in world.tasks)
+    found = assert_good(call("results", "import", world.results, theirs, "--to", merged, *options), as_json)
+    assert not as_json or (found["shared"], found["corrupt"]) == (finished, {})
 
 
-@pytest.fixture(scope="module")
-def trained(world: World) -> dict[str, dict[bool, Said]]:
-    """Two cells on one task of the kind, then what is made of trained cells: for people, and as JSON."""
-    results = ("--results", world.root / "trained")
+@human_and_json
+def test_cells(world: World, as_json: bool) -> None:
+    """Two cells on one task of the kind, then what is made of trained cells."""
+    results, options = ("--results", world.root / f"trained-{as_json}"), ["--json"] if as_json else []
     place = (*results, *world.data) if has_fixtures(world) else results  # a results folder knows where own data lie
     task, cache = world.tasks[-1], ("--feature-cache", world.root / "cache")
     train = ("train", "--task", task, "--method", "ft", "--epochs", "1", *RESNET, "--unseal", "--keep-weights", *cache)
-    train = (*train, *results, *world.data)
-    said = {"train": {False: call(*train, "--lr", "1e-4"), True: call(*train, "--lr", "3e-4", "--json")}}
-    ids = [record.id for record in Store(world.root / "trained").records()]
-    said["interpolate"] = both("combine", "wise_ft", "--cells", ids[0], *place)
-    said["soup"] = both("combine", "soup", "--cells", ",".join(ids), *place)
-    said["export"] = {
-        False: call("model", "export", ids[0], "--to", world.root / "model", *place),
-        True: call("model", "export", ids[0], "--to", world.root / "model-json", *place, "--json"),
-    }
-    return said
-
-
-@human_and_json
-@pytest.mark.parametrize("name", ["train", "interpolate", "soup", "export"])
-def test_cells(world: World, trained: dict[str, dict[bool, Said]], name: str, as_json: bool) -> None:
-    found = assert_good(trained[name][as_json], as_json)
-    kind = world.catalog.card(world.tasks[-1])
-    if name == "export":
-        assert all(Path(path).is_file() for path in found) if as_json else "Load it: " in found
-    elif as_json:
+    asked: list[Sequence[object]] = [(*train, *world.data, *results, "--lr", lr) for lr in ("1e-4", "3e-4")]
+    made = [assert_good(call(*words, *options), as_json) for words in asked]
+    ids = [record.id for record in Store(world.root / f"trained-{as_json}").records()]
+    made.append(assert_good(call("combine", "wise_ft", "--cells", ids[0], *place, *options), as_json))
+    made.append(assert_good(call("combine", "soup", "--cells", ",".join(ids), *place, *options), as_json))
+    export = ("model", "export", ids[0], "--to", world.root / f"model-{as_json}")
+    exported = assert_good(call(*export, *place, *options), as_json)
+    assert all(Path(path).is_file() for path in exported) if as_json else "Load it: " in exported
+    kind = world.catalog.card(task)
+    for found in made if as_json else ():
         for row in found if isinstance(found, list) else [found]:
             assert ("test/top1" in row["metrics"]) == ("test" in kind.sets)
             assert ("ood/mean/top1" in row["metrics"]) == bool(kind.suites)
-    elif name == "interpolate":
-        lacking = not kind.suites or "test" not in kind.sets
-        assert bool(re.search(r"\s-\s", found)) == lacking, found

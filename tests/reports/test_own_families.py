@@ -175,7 +175,7 @@ def test_a_merged_folder_still_knows_its_tasks_and_interpolates_a_cell_by_its_na
     own: SimpleNamespace, tmp_path: Path
 ) -> None:
     both = tmp_path / "both"
-    merged = run_cli("results", "merge", own.results, own.results, "--to", both)
+    merged = run_cli("results", "import", own.results, own.results, "--to", both)
     assert merged.returncode == 0, merged.stderr
     assert {path.name for path in (both / "tasks").iterdir()} == {
         path.name for path in (own.results / "tasks").iterdir()

@@ -1,10 +1,10 @@
-"""Pictures, YAML files and cards that somebody made to do harm are read or refused in words.
+"""Pictures and YAML files that somebody made to do harm are read or refused in words.
 
 Each kind is tried ``CARFT_HOSTILE_FILES`` times (100) from the seed ``CARFT_HOSTILE_SEED`` (40)::
 
     CARFT_HOSTILE_FILES=5000 python -m pytest tests/carft/data/test_hostile_files.py
 
-No file may take ten seconds of processor time, and all of one kind together no more than 2 GiB beyond what was used.
+No file may take ten seconds of processor time.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from tests.support.helpers import ROOT, TASK, run_cli
 
 COUNT = int(os.environ.get("CARFT_HOSTILE_FILES", "100"))
 SEED = int(os.environ.get("CARFT_HOSTILE_SEED", "40"))
-#: seconds of processor time of one file, and bytes of memory of all
-SECONDS, MEMORY = 10.0, 2**31
+#: seconds of processor time of one file
+SECONDS = 10.0
 
 
 @contextmanager
@@ -57,18 +57,6 @@ def no_hang() -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, before)
-
-
-@contextmanager
-def little_memory() -> Iterator[None]:
-    """Compare the most memory that this process ever used before and after."""
-
-    def peak() -> int:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-    before = peak()
-    yield
-    assert peak() - before < MEMORY
 
 
 @pytest.fixture(scope="module")
@@ -186,35 +174,6 @@ def test_a_named_pipe_is_named_and_never_opened(tmp_path: Path) -> None:
         assert says in " ".join(f"{done.stdout} {done.stderr}".split())
 
 
-def seeds_of_pictures() -> list[bytes]:
-    """One small picture of each kind that decoders treat differently."""
-    rough = Image.fromarray(np.random.default_rng(SEED).integers(0, 256, (19, 23, 3), dtype=np.uint8))
-    wide = Image.fromarray(np.arange(19 * 23, dtype=np.uint16).reshape(19, 23))
-    kinds: list[tuple[Image.Image, str, dict[str, object]]] = [
-        (rough, "JPEG", {}),
-        (rough, "JPEG", {"progressive": True, "exif": b"Exif\0\0" + bytes(60), "icc_profile": bytes(200)}),
-        (rough.convert("CMYK"), "JPEG", {}),
-        (rough, "PNG", {}),
-        (rough.convert("RGBA"), "PNG", {}),
-        (rough.convert("P"), "PNG", {"transparency": 3}),
-        (wide, "PNG", {}),
-        (rough, "WEBP", {}),
-        (rough, "WEBP", {"lossless": True, "save_all": True, "append_images": [rough.rotate(90)]}),
-        (rough, "BMP", {}),
-        (rough.convert("P"), "BMP", {}),
-        (rough, "GIF", {"save_all": True, "append_images": [rough.rotate(90)]}),
-        (rough, "PPM", {}),
-        (wide, "TIFF", {}),
-        *((rough, "TIFF", {"compression": name}) for name in ("raw", "tiff_lzw", "tiff_deflate", "jpeg", "packbits")),
-    ]
-    made = []
-    for image, kind, options in kinds:
-        stream = io.BytesIO()
-        image.save(stream, kind, **options)
-        made.append(stream.getvalue())
-    return [*made, *VAST.values(), POSTSCRIPT]
-
-
 def spoiled(content: bytes, rng: np.random.Generator, tokens: list[bytes]) -> bytes:
     """The content with a few of its bytes set, removed, repeated or replaced by a token."""
     changed = bytearray(content)
@@ -234,22 +193,6 @@ def spoiled(content: bytes, rng: np.random.Generator, tokens: list[bytes]) -> by
         elif rng.integers(4) == 0:
             del changed[place:]
     return bytes(changed)
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
-def test_spoiled_pictures_are_read_or_refused(tmp_path: Path) -> None:
-    rng, seeds, path = np.random.default_rng(SEED), seeds_of_pictures(), tmp_path / "photo.png"
-    numbers = [b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x80\0\0\0", b"\0\0\0\x01"]
-    with little_memory():
-        for number in range(COUNT):
-            path.write_bytes(spoiled(seeds[number % len(seeds)], rng, numbers))
-            with no_hang():
-                try:
-                    shape = decode(path).shape
-                except UserError as refusal:
-                    assert str(path) in refusal.message
-                else:
-                    assert shape[0] == 3 and shape.numel() <= 3 * MOST_PIXELS
 
 
 # YAML files
@@ -308,11 +251,10 @@ def test_spoiled_yaml_files_are_read_or_refused(pets: Path, kind: str) -> None:
     rng, path = np.random.default_rng(SEED), pets.parent / "spoiled.yaml"
     write, use = READERS[kind]
     text = write().encode()
-    with little_memory():
-        for _ in range(-(-COUNT // len(READERS))):
-            path.write_bytes(spoiled(text, rng, YAML_TOKENS))
-            with no_hang(), suppress(UserError):
-                use(path)
+    for _ in range(-(-COUNT // len(READERS))):
+        path.write_bytes(spoiled(text, rng, YAML_TOKENS))
+        with no_hang(), suppress(UserError):
+            use(path)
 
 
 def test_many_keys_are_compared_in_linear_time(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from carft.catalog.families import DATA_SETS
 from carft.core.errors import UserError
 from carft.core.heartbeat import on_heartbeat
 from carft.data import indexing
-from carft.data.folder.reading import own_files
 from carft.data.index import Index
 from carft.data.index_file import read_index
 from carft.data.indexing import VARIABLE, indexed
@@ -201,40 +200,6 @@ def test_of_two_processes_one_makes_the_index(root: Path, tmp_path: Path) -> Non
     made, digests, counts = zip(*(process.communicate()[0].split() for process in both), strict=True)
     assert sorted(made) == ["False", "True"] and len(set(digests)) == 1 and set(counts) == {"1"}
     assert [path.name for path in (root / "carft-index").iterdir()] == ["dtd.arrow"]
-
-
-def own_tree(base: Path) -> Path:
-    for domain in ("photo", "skizze"):
-        for kind in ("hündin", "кот", "猫"):
-            (base / domain / kind).mkdir(parents=True)
-            for number in range(3):
-                Image.new("RGB", (8, 8), (number, 0, 0)).save(base / domain / kind / f"bild ñ {number}.png")
-    return base
-
-
-def test_names_in_any_script_and_links_stay_as_they_are(root: Path, tmp_path: Path) -> None:
-    tree = own_tree(tmp_path / "größe")
-    link = tree / "photo" / "кот" / "link.png"
-    link.symlink_to(tree / "photo" / "кот" / "bild ñ 0.png")
-    settle(tree)
-    one = own_files(tree.resolve())
-    listed, found = one.listed_with_facts(Path())[0], indexed(one, Path())
-    assert {domain: index.paths for domain, index in listed.items()} == {k: v.paths for k, v in found.splits.items()}
-    assert link in found.splits["photo"].paths and not makes(one, Path())
-    assert list((tmp_path / "own").glob("*.arrow"))
-    assert not list(tree.rglob("*.arrow"))
-
-
-def test_a_link_whose_target_changes_is_noticed(root: Path, tmp_path: Path) -> None:
-    path, target = image(root), tmp_path / "target.jpg"
-    shutil.move(path, target)
-    path.symlink_to(target)
-    settle(root)
-    indexed(DTD, root)
-    assert not makes(DTD, root)
-    with target.open("ab") as stream:
-        stream.write(b"\0")
-    assert makes(DTD, root)
 
 
 def test_a_name_that_is_not_text_is_refused(tmp_path: Path) -> None:

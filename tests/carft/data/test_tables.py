@@ -12,17 +12,12 @@ import pandas as pd
 import pytest
 
 from carft.catalog.catalog import BUILT_IN
-from carft.catalog.resolve import specify
-from carft.config.cell import Training
 from carft.core.errors import UserError
 from carft.data.folder.images import SPLITS, split_of
 from carft.data.folder.named import tasks_in
 from carft.data.folder.reading import read, read_cached
 from carft.data.sets import picture
-from carft.store.records import Store
-from carft.training.execution import Execution
-from carft.training.run import run_cell
-from tests.support.folder import Folder, draw_pets, keep_tasks, named_task, write_tasks
+from tests.support.folder import Folder, draw_pets, named_task, write_tasks
 from tests.support.helpers import run_cli
 
 TINY = ("--model", "icons-resnet", "--pretrained", "icons-3")
@@ -122,36 +117,6 @@ def test_without_domains_there_is_one_and_no_shift(drawn: Path) -> None:
     assert "none on robustness" in " ".join(known.warnings())
     with pytest.raises(UserError, match="none can be left out"):
         tasks_in(write_tasks(drawn, {"name": "vet", "path": flat.name, "leave_one_out": True}))
-
-
-def test_class_folders_alone_are_one_domain(drawn: Path, tmp_path: Path) -> None:
-    for index in read(drawn / "images.csv").images.values():
-        for path, label in zip(index.paths, index.labels, strict=True):
-            (tmp_path / CLASSES[label]).mkdir(exist_ok=True)
-            (tmp_path / CLASSES[label] / path.name).write_bytes(path.read_bytes())
-    tree = read(tmp_path)
-    assert (tree.domains, len(tree.images["images"])) == (("images",), 72)
-    assert named_task("vet/scans", tmp_path).prompts == ("a photo of a {}.",)
-    for name in ("train", "val"):
-        for kind in CLASSES:
-            (tmp_path / "split" / name / kind).mkdir(parents=True)
-            picture(0).save(tmp_path / "split" / name / kind / "1.png")
-    assert "look like splits" in refusal(tmp_path / "split")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["images.csv", "alone.csv"])
-def test_a_table_is_trained_on_and_its_group_is_the_unit(name: str, drawn: Path, store: Store) -> None:
-    path = drawn / name if name == "images.csv" else table(drawn, name, domain=None)
-    keep_tasks(store, [named_task("vet/scans", path)])
-    assert store.catalog.card("vet/scans").group == "group"
-    asked = {"training": Training(epochs=1), "model": "icons-resnet", "pretrained": "icons-3"}
-    cell = specify("vet/scans", "ft", {"lr": 1e-4}, **asked, catalog=store.catalog)  # type: ignore[arg-type]
-    run_cell(cell, store, Execution("cpu"), unseal=True)
-    assert ("ood/home/top1" in store.metrics(cell.id)) == (name == "images.csv")
-    outcome = store.predictions(cell.id, "test")
-    assert set(outcome.groups) == {g for g, s in read(path).splits.items() if s == "test"}
-    assert all(image.startswith("scans/") for image in outcome.images)
 
 
 CONTRADICTIONS = {
@@ -289,3 +254,18 @@ def test_an_index_of_a_table_is_made_again_after_a_change(tmp_path: Path) -> Non
     (tmp_path / rows[0]["path"]).write_bytes(b"")
     read_cached.cache_clear()
     assert read(tmp_path / "images.csv").digest != fewer.digest
+
+
+def test_class_folders_alone_are_one_domain(drawn: Path, tmp_path: Path) -> None:
+    for index in read(drawn / "images.csv").images.values():
+        for path, label in zip(index.paths, index.labels, strict=True):
+            (tmp_path / CLASSES[label]).mkdir(exist_ok=True)
+            (tmp_path / CLASSES[label] / path.name).write_bytes(path.read_bytes())
+    tree = read(tmp_path)
+    assert (tree.domains, len(tree.images["images"])) == (("images",), 72)
+    assert named_task("vet/scans", tmp_path).prompts == ("a photo of a {}.",)
+    for name in ("train", "val"):
+        for kind in CLASSES:
+            (tmp_path / "split" / name / kind).mkdir(parents=True)
+            picture(0).save(tmp_path / "split" / name / kind / "1.png")
+    assert "look like splits" in refusal(tmp_path / "split")

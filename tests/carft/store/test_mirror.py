@@ -355,7 +355,7 @@ def test_single_cells_and_what_is_made_of_them(machines: Machines, tmp_path: Pat
     assert weights[0] == weights[1]
     tops = [point["metrics"]["test/top1"] for point in json.loads(curve.stdout)]
     assert len(tops) == len(WISE_ALPHAS) and tops[-1] == trained["metrics"]["test/top1"]
-    merged = run_cli("results", "merge", machines.url, machines.url, "--to", tmp_path / "both", env=second)
+    merged = run_cli("results", "import", machines.url, machines.url, "--to", tmp_path / "both", env=second)
     assert merged.returncode == 0, merged.stderr
     assert len(Store(tmp_path / "both").ids()) == 1 + len(WISE_ALPHAS)
     assert Store(tmp_path / "both").find_weights(trained["cell"]).read_bytes() == weights[0]

@@ -137,7 +137,7 @@ def test_folders_with_other_results_of_a_cell_are_refused_and_nothing_is_written
     labs: tuple[Store, Store], tmp_path: Path
 ) -> None:
     put(labs[1], OTHER, 0.75)
-    done = run_cli("results", "merge", labs[0].root, labs[1].root, "--to", tmp_path / "both")
+    done = run_cli("results", "import", labs[0].root, labs[1].root, "--to", tmp_path / "both")
     said = " ".join(done.stderr.split())
     assert done.returncode == 2 and f"cell {OTHER.id} has other metrics on val" in said
     assert not (tmp_path / "both").exists()
