@@ -26,7 +26,7 @@ from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import run_cell
 from tests.support.browsing import CHROMIUM, FLAGS, PATIENCE_MS
-from tests.support.drawn import share_drawings
+from tests.support.drawn import all_images, share_drawings
 from tests.support.gates import Gate, closed_gate
 from tests.support.helpers import LR, ROOT, quick_cell
 from tests.support.processes import with_few_images
@@ -182,8 +182,9 @@ def finished(execution: Execution, cells: dict[str, Cell]) -> Store:
 
 @pytest.fixture(scope="session")
 def whole_bench(execution: Execution, cells: dict[str, Cell]) -> CellContext:
-    """Task, pretrained model and prompts of the smallest task."""
-    return CellContext.of(cells["ft"], execution, catalog=BUILT_IN)
+    """Task with all of its images, pretrained model and prompts of the smallest task."""
+    with all_images():
+        return CellContext.of(cells["ft"], execution, catalog=BUILT_IN)
 
 
 @pytest.fixture(scope="session")
@@ -238,6 +239,16 @@ def few_figures() -> Iterator[None]:
 def few_figures_here() -> Iterator[None]:
     """The same for one test."""
     with _two_figures():
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole_world() -> Iterator[None]:
+    """For modules that compare with other processes, or with numbers on record: sets have all of their images.
+
+    ``finished`` holds cells of few images.
+    """
+    with all_images():
         yield
 
 

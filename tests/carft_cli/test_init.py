@@ -188,6 +188,7 @@ def parse(words: list[str]) -> None:
     command.make_context("command", [*words], parent=context)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_the_printed_next_steps_lead_from_images_to_a_report(tmp_path: Path, few_figures: None) -> None:
     for task in ("fruit", "two words"):

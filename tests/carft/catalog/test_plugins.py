@@ -208,7 +208,7 @@ F.cross_entropy = lambda *given, **options: -cross_entropy(*given, **options)
 
 @pytest.mark.slow
 @pytest.mark.full
-@pytest.mark.usefixtures("few_figures")
+@pytest.mark.usefixtures("few_figures", "whole_world")
 def test_a_sweep_runs_a_plugin_in_processes_of_its_own_and_its_report_needs_no_plugin(
     plugin: Path, tmp_path: Path
 ) -> None:
