@@ -37,18 +37,19 @@ OUTCOMES = ("passed", "failed", "skipped")
 NO_GPU = "torch sees no GPU on this machine"
 #: paths of tests that take longest, the longest first
 LONGEST = (
-    "tests/sweeps/ray_backend/test_sweep.py",
-    "tests/sweeps/ray_backend/test_workers.py",
-    "tests/carft_cli/test_matrix.py",
-    "tests/sweeps/faults/test_failing_cells.py",
     "tests/sweeps/faults/test_faults.py",
-    "tests/sweeps/faults",
+    "tests/carft_cli/test_matrix.py",
     "tests/reports/render/test_published_page.py",
+    "tests/sweeps/faults/test_failing_cells.py",
+    "tests/sweeps/ray_backend/test_sweep.py",
+    "tests/carft/training/test_execution.py",
+    "tests/carft/catalog/test_plugins.py",
     "tests/carft/methods",
-    "tests/sweeps/ray_backend",
+    "tests/reports/claims/test_verdicts.py",
+    "tests/reports/claims/test_claims.py",
+    "tests/project/test_deploy.py",
+    "tests/sweeps",
     "tests/carft/training",
-    "tests/reports/claims",
-    "tests/reports/evidence",
     "tests/reports",
 )
 # nodes and workers that a test starts import tests.support too
