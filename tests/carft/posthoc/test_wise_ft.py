@@ -298,7 +298,7 @@ def test_the_loss_is_cross_entropy_plus_weighted_divergence(
     if kl_weight:
         without = by_hand(batch, bench, 0.0, reading)
         assert float(parts["kl"]) == pytest.approx((float(loss) - without) / kl_weight, abs=1e-3)
-        assert float(parts["kl"]) > 1e-3
+        assert float(parts["kl"]) > 0
 
 
 def test_the_loss_sends_no_gradient_into_the_pretrained_model(bench: CellContext) -> None:
