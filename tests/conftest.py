@@ -26,7 +26,7 @@ from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import run_cell
 from tests.support.browsing import CHROMIUM, FLAGS, PATIENCE_MS
-from tests.support.drawn import share_drawings
+from tests.support.drawn import all_images, share_drawings
 from tests.support.gates import Gate, closed_gate
 from tests.support.helpers import LR, ROOT, quick_cell
 from tests.support.processes import with_few_images
@@ -37,18 +37,19 @@ OUTCOMES = ("passed", "failed", "skipped")
 NO_GPU = "torch sees no GPU on this machine"
 #: paths of tests that take longest, the longest first
 LONGEST = (
-    "tests/sweeps/ray_backend/test_sweep.py",
-    "tests/sweeps/ray_backend/test_workers.py",
-    "tests/carft_cli/test_matrix.py",
-    "tests/sweeps/faults/test_failing_cells.py",
     "tests/sweeps/faults/test_faults.py",
-    "tests/sweeps/faults",
+    "tests/carft_cli/test_matrix.py",
     "tests/reports/render/test_published_page.py",
+    "tests/sweeps/faults/test_failing_cells.py",
+    "tests/sweeps/ray_backend/test_sweep.py",
+    "tests/carft/training/test_execution.py",
+    "tests/carft/catalog/test_plugins.py",
     "tests/carft/methods",
-    "tests/sweeps/ray_backend",
+    "tests/reports/claims/test_verdicts.py",
+    "tests/reports/claims/test_claims.py",
+    "tests/project/test_deploy.py",
+    "tests/sweeps",
     "tests/carft/training",
-    "tests/reports/claims",
-    "tests/reports/evidence",
     "tests/reports",
 )
 # nodes and workers that a test starts import tests.support too
@@ -182,8 +183,9 @@ def finished(execution: Execution, cells: dict[str, Cell]) -> Store:
 
 @pytest.fixture(scope="session")
 def whole_bench(execution: Execution, cells: dict[str, Cell]) -> CellContext:
-    """Task, pretrained model and prompts of the smallest task."""
-    return CellContext.of(cells["ft"], execution, catalog=BUILT_IN)
+    """Task with all of its images, pretrained model and prompts of the smallest task."""
+    with all_images():
+        return CellContext.of(cells["ft"], execution, catalog=BUILT_IN)
 
 
 @pytest.fixture(scope="session")
@@ -238,6 +240,16 @@ def few_figures() -> Iterator[None]:
 def few_figures_here() -> Iterator[None]:
     """The same for one test."""
     with _two_figures():
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole_world() -> Iterator[None]:
+    """For modules that compare with other processes, or with numbers on record: sets have all of their images.
+
+    ``finished`` holds cells of few images.
+    """
+    with all_images():
         yield
 
 

@@ -151,8 +151,7 @@ def test_every_step_of_the_page_on_your_data_runs(tmp_path: Path) -> None:
         if "CELL" in line:
             store = Store(tmp_path / "my-audit" / "results")
             line = line.replace("CELL", next(cell for cell in store.ids() if store.read(cell).cell.method == "ft"))
-        asked = [sys.executable, str(ROOT / "cli.py"), *shlex.split(line)]
-        done = subprocess.run(asked, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=900)
+        done = run_serially(*shlex.split(line), folder=tmp_path)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
     (block,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     shown = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=60)
@@ -188,6 +187,7 @@ def parse(words: list[str]) -> None:
     command.make_context("command", [*words], parent=context)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_the_printed_next_steps_lead_from_images_to_a_report(tmp_path: Path, few_figures: None) -> None:
     for task in ("fruit", "two words"):

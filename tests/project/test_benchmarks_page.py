@@ -43,7 +43,3 @@ def test_a_figure_is_shown_with_its_interval_and_its_target(
 def test_growth_is_that_of_what_grows_whatever_is_fixed(power: float, fixed: float) -> None:
     sizes = (500, 2000, 8000)
     assert growth(sizes, [fixed + size**power for size in sizes]) == pytest.approx(power, abs=1e-6)
-
-
-def test_costs_that_do_not_grow_have_no_exponent() -> None:
-    assert growth((1, 2, 4), [1.0, 0.99, 1.01]) is None

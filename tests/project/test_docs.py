@@ -151,20 +151,6 @@ def is_importable(name: str) -> bool:
         return hasattr(importlib.import_module(module), attribute)
 
 
-def prose_of(page: Path) -> str:
-    """What a person reads on a page: without code, formulas, targets of links and tables that a command measures."""
-    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
-    text = re.sub(r"<!-- (\w+): begin -->.*?<!-- \1: end -->", "", text, flags=re.DOTALL)
-    text = re.sub(r"^\[\w+\]: \S+$", "", text, flags=re.MULTILINE)
-    return re.sub(r"\]\([^)]*\)", "]", re.sub(r"^\$\$.*\$\$$", "", text, flags=re.MULTILINE))
-
-
-@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))], ids=lambda page: page.name)
-def test_paragraphs_are_short(page: Path) -> None:
-    paragraphs = [block.strip() for block in re.split(r"\n\n|\n(?= *- | *\d+\. )", prose_of(page))]
-    assert [block for block in paragraphs if len(block) > 500 and not block.startswith("|")] == []
-
-
 def test_the_documentation_is_short() -> None:
     """Words are counted as ``wc -w`` counts them: code, tables and targets of links included."""
     words = {page.name: len(page.read_text(encoding="utf-8").split()) for page in ROOT.glob("docs/*.md")}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import re
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -20,7 +19,6 @@ from carft.core.declaration import STRICT
 from carft.core.errors import UserError
 from carft.core.yaml_file import parse_yaml
 from carft.store.study_file import StudyFile
-from carft_cli.app import app
 from carft_cli.declare import RUN, Options, parameters_of, settings_of
 from carft_cli.plan import doctor, plan
 from carft_cli.sweep import sweep
@@ -29,9 +27,6 @@ from sweeps.recipes.loading import load_recipe
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.study import State, Study, StudyProgress
 from tests.support.helpers import ROOT
-
-#: modules outside these folders that declare options
-OTHERS = (ROOT / "sweeps/plan/resources.py", ROOT / "carft/training/execution.py")
 
 
 def test_sweep_plan_and_doctor_take_the_same_settings() -> None:
@@ -43,28 +38,6 @@ def test_an_option_that_is_missing_is_an_error() -> None:
     values = {parameter.name: None for parameter in parameters_of(SweepSettings) if parameter.name != "patience"}
     with pytest.raises(KeyError, match="patience"):
         settings_of(SweepSettings, values)
-
-
-def test_no_option_is_declared_twice_in_the_source() -> None:
-    """The help of an option is written once; a second copy would be a second declaration."""
-    texts = [
-        parameter.annotation.__metadata__[0].help
-        for parameter in parameters_of(SweepSettings)
-        if parameter.annotation.__metadata__[0].help
-    ]
-    paths = [path for folder in ("carft_cli", "carft/config") for path in (ROOT / folder).glob("*.py")]
-    source = "".join(path.read_text(encoding="utf-8") for path in (*paths, *OTHERS))
-    shared = {"Comma-separated; default: the recipe's."}
-    written = {text: {text, re.sub("; default: (the recipe's|[^ ]+)[.]$", ".", text)} for text in texts}
-    counts = {text: max(source.count(f'"{words}"') for words in forms) for text, forms in written.items()}
-    assert [text for text in texts if counts[text] != 1 and text not in shared] == []
-
-
-def test_every_command_names_its_options_once() -> None:
-    for command in app.registered_commands:
-        assert command.callback is not None
-        names = list(inspect.signature(command.callback).parameters)
-        assert len(names) == len(set(names)), command.callback.__name__
 
 
 def test_every_setting_of_an_execution_comes_from_the_settings(tmp_path: Path) -> None:
@@ -173,13 +146,3 @@ def offences(path: Path) -> Iterator[str]:
 def test_no_source_does_what_it_may_not() -> None:
     found = {str(path.relative_to(ROOT)): list(offences(path)) for path in SOURCES}
     assert {path: names for path, names in found.items() if names} == {}
-
-
-@pytest.mark.parametrize(
-    "line",
-    ["import pickle", "from pickle import loads", "torch.load(p)", "np.load(p)", "yaml.load(t)", "eval(t)",
-     "subprocess.run(c, shell=True)", "archive.extractall(f)"],
-)  # fmt: skip
-def test_an_offence_would_be_found(line: str, tmp_path: Path) -> None:
-    (tmp_path / "bad.py").write_text(line)
-    assert len(list(offences(tmp_path / "bad.py"))) == 1

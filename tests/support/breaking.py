@@ -17,6 +17,7 @@ from typing import Any
 
 from carft.config.cell import Cell
 from carft.core import heartbeat as life
+from tests.support.drawn import share_drawings
 
 Compute = Callable[..., Any]
 
@@ -35,6 +36,7 @@ def install() -> None:
     """Have the cells of ``CARFT_FAULTS`` break when they are computed in this process."""
     import carft.training.run
 
+    share_drawings()
     faults: dict[str, str] = json.loads(os.environ["CARFT_FAULTS"])
     compute: Compute = carft.training.run.compute
 

@@ -83,27 +83,27 @@ def cli_command(*arguments: object) -> list[str]:
 
 
 def run_cli(
-    *arguments: object, in_process: bool | None = None, columns: int = 200, **extra: Any
+    *arguments: object, in_process: bool | None = None, columns: int = 200, folder: Path = ROOT, **extra: Any
 ) -> subprocess.CompletedProcess[str]:
-    """A command of ``cli.py``, from the repository's root; starting a process costs seconds, so most run in this one.
+    """A command of ``cli.py``; starting a process costs seconds, so most run in this one.
 
     in_process: by default a command that starts no Ray, unless ``extra`` says something of a process, such as an
-    ``env`` that is not None. columns: of the terminal of a command in this process.
+    ``env`` that is not None. columns: of the terminal, and folder: where it is typed, of a command in this process.
     """
     extra = {name: value for name, value in extra.items() if value is not None}
     starts_ray = arguments[0] == "sweep" or "--address" in arguments
     if in_process or (in_process is None and not (starts_ray or extra)):
-        return _called(columns, *map(str, arguments))
+        return _called(columns, folder, *map(str, arguments))
     options: dict[str, Any] = {"env": environment(), "timeout": 900, **extra}
     return subprocess.run(cli_command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False, **options)
 
 
-def _called(columns: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _called(columns: int, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     out, err, code = io.StringIO(), io.StringIO(), 0
     with (
         redirect_stdout(out),
         redirect_stderr(err),
-        chdir(ROOT),
+        chdir(folder),
         patch.object(sys, "argv", ["cli.py", *arguments]),
         patch.object(console.out, "_width", columns),
         patch.object(console.err, "_width", columns),

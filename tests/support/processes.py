@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -131,6 +132,7 @@ def run_on_two(cell: Cell, folder: Path, device: Literal["cpu", "cuda"] = "cpu")
 
 def _run_on_two(spec: dict, folder: str, device: Literal["cpu", "cuda"]) -> None:
     execution = Execution(device, workers=2)
+    os.environ["RAY_RUNTIME_ENV_HOOK"] = "tests.support.drawn.runtime_env"
     connect(Resources(gpus=2 if device == "cuda" else 0, execution=execution), log=print)
     try:
         job = Job("confirm", Cell.from_dict(spec))

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
@@ -15,7 +16,7 @@ from carft.training.execution import Execution
 from sweeps.ray_backend.jobs import payload_of, run_payload
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
-from tests.support.helpers import run_cli
+from tests.support.helpers import ROOT, run_cli
 
 if TYPE_CHECKING:
     from sweeps.ray_backend.searcher import ProtocolSearcher
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 NODES = [{"Alive": True, "Resources": {"CPU": 1.0}}]
 
 
-def run_serially(*arguments: object) -> subprocess.CompletedProcess[str]:
+def run_serially(*arguments: object, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """A command of ``cli.py`` in this process; the cells of a sweep are computed here, one after another."""
     with without_ray():
-        return run_cli(*arguments, in_process=True)
+        return run_cli(*arguments, in_process=True, folder=folder)
 
 
 def run_jobs(recipe: Recipe, store: Store, execution: Execution | None = None) -> Protocol:

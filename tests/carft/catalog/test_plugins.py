@@ -196,7 +196,7 @@ F.cross_entropy = lambda *given, **options: -cross_entropy(*given, **options)
 
 @pytest.mark.slow
 @pytest.mark.full
-@pytest.mark.usefixtures("few_figures")
+@pytest.mark.usefixtures("few_figures", "whole_world")
 def test_a_sweep_runs_a_plugin_in_processes_of_its_own_and_its_report_needs_no_plugin(
     plugin: Path, tmp_path: Path
 ) -> None:
@@ -204,6 +204,7 @@ def test_a_sweep_runs_a_plugin_in_processes_of_its_own_and_its_report_needs_no_p
     results, report, clean = tmp_path / "results", tmp_path / "report", Store(tmp_path / "clean")
     methods = f"zeroshot,ft,{NAME}"
     asked = ("sweep", "miniature", "--smoke", "--tasks", TASK, "--plugin", plugin, "--methods", methods)
+    asked += ("--trials", 1, "--seeds", 1)
     swept = run_cli(*asked, "--results", results, "--json")
     assert swept.returncode == 0, swept.stderr
     records = {record.cell.method: record for record in Store(results).records()}

@@ -45,6 +45,8 @@ from carft.data.task import ImageSet, Task
 from tests.support.folder import Folder, compared_pictures
 from tests.support.helpers import TASK
 
+pytestmark = pytest.mark.usefixtures("whole_world")
+
 #: what the drawings of a task are dealt to
 PARTS = ("train", "val", "test", HANDS)
 

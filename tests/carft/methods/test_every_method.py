@@ -29,7 +29,7 @@ def a_quarter(task: str, part: str, cache: ArrayCache | None) -> ImageSet:
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory, few_figures: None) -> Path:
+def swept(tmp_path_factory: pytest.TempPathFactory, few_figures: None, whole_world: None) -> Path:
     """A results folder of all methods on few images, two trials and one seed each, and the report on it."""
     root = tmp_path_factory.mktemp("methods")
     methods = ",".join(name for name in METHODS if name not in COMBINED)

@@ -178,6 +178,7 @@ def test_the_activation_follows_the_weights_tag(tag: str, quick: bool, monkeypat
     assert any("QuickGELU" in type(module).__name__ for module in loaded.clip.modules()) is quick
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_weights_that_need_the_network_are_refused_where_there_is_none(tmp_path: Path) -> None:
     code = (
@@ -233,6 +234,7 @@ def test_a_model_in_a_folder_is_trained_as_the_same_model_by_name(tmp_path: Path
     assert packed.returncode == 0 and json.loads(packed.stdout)["private"] == {}
 
 
+@pytest.mark.full
 def test_a_model_with_an_image_tower_of_timm_is_trained(tmp_path: Path, store: Store) -> None:
     vision = {"timm_model_name": "test_efficientnet", "timm_pool": "avg", "timm_proj": "linear", "image_size": 64}
     text = {"context_length": 16, "width": 64, "heads": 2, "layers": 1}

@@ -214,7 +214,7 @@ def a_batch(bench: CellContext, network: Network, count: int = 12) -> Batch:
     return Batch(network, images, bench.task.val.labels[:count], *network(images), lambda: frozen.features(images, 0))
 
 
-def by_hand(batch: Batch, bench: CellContext, kl_weight: float, direction: KlDirection, temperature: float) -> float:
+def by_hand(batch: Batch, bench: CellContext, kl_weight: float, reading: Reading) -> float:
     """CE + kl_weight * mean KL in numpy, from features and heads alone."""
     classes = log_softmax(batch.logits.detach().double().numpy(), axis=1)
     cross_entropy = -classes[np.arange(len(batch.labels)), batch.labels.numpy()].mean()
@@ -222,12 +222,12 @@ def by_hand(batch: Batch, bench: CellContext, kl_weight: float, direction: KlDir
     with torch.no_grad():
         raw = bench.pretrained.clip.visual(batch.images).double().numpy()
     frozen = raw / np.linalg.norm(raw, axis=1, keepdims=True)
-    scale = bench.pretrained.scale / temperature
+    scale = (bench.pretrained.scale if reading.context_scale == "pretrained" else 1.0) / reading.context_temperature
     p = log_softmax(scale * frozen @ head.T, axis=1)
     q = log_softmax(scale * batch.features.detach().double().numpy() @ head.T, axis=1)
     forward, backward = (np.exp(p) * (p - q)).sum(1).mean(), (np.exp(q) * (q - p)).sum(1).mean()
     chosen = {"pretrained-to-tuned": forward, "tuned-to-pretrained": backward, "symmetric": (forward + backward) / 2}[
-        direction
+        reading.kl_direction
     ]
     return float(cross_entropy + kl_weight * chosen)
 
@@ -245,13 +245,13 @@ def test_car_ft_with_kl_weight_zero_is_ft_bit_for_bit(
         assert same_predictions(store.predictions(car_ft.id, name), finished.predictions(ft.id, name)), name
 
 
-@pytest.mark.parametrize("kl_weight", [0.0, 0.5, 3.0])
-@pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("temperature", [1.0, 4.0])
+@pytest.mark.parametrize("kl_weight", [0.0, 0.5])
+@pytest.mark.parametrize(
+    "reading", [*map(Reading, DIRECTIONS), Reading(context_temperature=4.0), Reading(context_scale="one")], ids=str
+)
 def test_the_loss_is_cross_entropy_plus_weighted_divergence(
-    bench: CellContext, kl_weight: float, direction: KlDirection, temperature: float
+    bench: CellContext, kl_weight: float, reading: Reading
 ) -> None:
-    reading = Reading(direction, temperature)
     network = bench.network()
     with torch.no_grad():
         for p in network.visual.parameters():
@@ -260,11 +260,11 @@ def test_the_loss_is_cross_entropy_plus_weighted_divergence(
     cell = quick_cell("car_ft", reading=reading, lr=LR, kl_weight=kl_weight)
     loss, parts = BUILT_IN.method("car_ft").load()(cell, bench.pretrained, bench.prompts).loss(batch)
     loss = loss.detach()
-    assert float(loss) == pytest.approx(by_hand(batch, bench, kl_weight, direction, temperature), rel=1e-4)
+    assert float(loss) == pytest.approx(by_hand(batch, bench, kl_weight, reading), rel=1e-4)
     if kl_weight:
-        without = by_hand(batch, bench, 0.0, direction, temperature)
-        assert float(parts["kl"]) == pytest.approx((float(loss) - without) / kl_weight, abs=1e-4)
-        assert float(parts["kl"]) > 1e-3
+        without = by_hand(batch, bench, 0.0, reading)
+        assert float(parts["kl"]) == pytest.approx((float(loss) - without) / kl_weight, abs=1e-3)
+        assert float(parts["kl"]) > 0
 
 
 def test_the_loss_sends_no_gradient_into_the_pretrained_model(bench: CellContext) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from carft.config.registry import METHODS, Range
 from carft.protocol.sampling import DIMENSIONS, OTHER_DIMENSIONS, coordinate, dimensions_of, trial_parameters
-from carft.protocol.selection import Candidate, averaged, best, best_alpha
+from carft.protocol.selection import Candidate, averaged, best, best_alpha, min_finished_trials
 
 few = st.sampled_from([0.25, 0.5, 0.75])
 
@@ -46,9 +46,21 @@ def test_tasks_that_share_a_setting_select_by_their_means() -> None:
     first = [candidate(0, 0.9, 0.1), candidate(1, 0.8, 0.1), candidate(2, 0.8, 0.2), candidate(3, 1.0, 0.0)]
     second = [candidate(0, 0.1, 0.1), candidate(1, 0.5, 0.4), candidate(2, 0.5, 0.1)]
     for own in (first, second):
+        assert [one.trial for one in averaged(own, [first, second])] == [0, 1, 2]
         found = best(averaged(own, [first, second]))
         assert found is not None and (found.trial, found.metrics["val/top1"]) == (2, pytest.approx(0.65))
     assert best(first) == first[3] and best(second) == second[2]
+
+
+@pytest.mark.parametrize(("trials", "pruned", "least"), [(4, 0, 2), (5, 0, 3), (6, 2, 1), (6, 5, 1), (1, 1, 1)])
+def test_half_of_the_trials_must_be_finished_or_pruned_and_one_finished(trials: int, pruned: int, least: int) -> None:
+    assert min_finished_trials(trials, pruned) == least
+
+
+def test_nothing_is_chosen_from_nothing() -> None:
+    assert best([]) is None
+    with pytest.raises(ValueError, match="empty"):
+        best_alpha({})
 
 
 @given(candidate_lists(), st.randoms(use_true_random=False))

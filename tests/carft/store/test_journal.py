@@ -10,6 +10,7 @@ from unittest.mock import patch
 import pytest
 from pydantic import ValidationError
 
+from carft.store.journal import BLOCK, Journal, Line, append_line, read_journal
 from carft.store.records import Store
 from tests.support.conduct import another_process
 
@@ -66,3 +67,28 @@ def test_lines_of_earlier_versions_are_read_and_their_kinds_and_keys_left_alone(
     store.note("ended")
     journal = store.journal()
     assert len(journal.lines) == 8 and not journal.problems and journal.of("finished")[0].cell == "a"
+
+
+def test_what_a_line_follows_is_the_furthest_that_its_parents_reach() -> None:
+    """Chain c names chain b, which had read all of chain a, and then the first line of a itself."""
+    chains = {"a1": ("a", 0, []), "a2": ("a", 1, ["a1"]), "b1": ("b", 2, ["a2"]), "c1": ("c", 3, ["b1", "a1"])}
+    lines = {name: Line(when="", parents=parents) for name, (_, _, parents) in chains.items()}
+    for name, line in lines.items():
+        object.__setattr__(line, "digest", name)
+    journal = Journal(lines, (), {name: (chain, place) for name, (chain, place, _) in chains.items()})
+    assert journal.follows(lines["c1"], lines["a2"]) and not journal.follows(lines["a2"], lines["c1"])
+    assert journal.follows(lines["a2"], lines["a1"]) and not journal.follows(lines["a1"], lines["a1"])
+
+
+def test_a_line_names_the_line_before_it_first(tmp_path: Path) -> None:
+    first, other = (append_line(tmp_path / f"{name}.jsonl", "opened", {}) for name in ("one", "other"))
+    with (tmp_path / "one.jsonl").open("a") as stream:
+        stream.write(json.dumps({"kind": "opened", "when": "", "parents": [other, first]}) + "\n")
+    assert any("does not follow the line before it" in words for words in read_journal(tmp_path).problems)
+
+
+def test_a_line_longer_than_a_block_is_followed(tmp_path: Path) -> None:
+    for kind in ("planned", "ended"):
+        append_line(tmp_path / "one.jsonl", kind, {"suites": ["x" * 2 * BLOCK]})
+    journal = read_journal(tmp_path)
+    assert len(journal.lines) == 2 and not journal.problems

@@ -185,6 +185,7 @@ def uneven(cell: Cell, images: int) -> Cell:
     return replace(cell, training=replace(cell.training, batch_size=size))
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_compiled_training_agrees_and_has_the_graphs_that_it_has_in_a_new_process(
     bench: CellContext, monkeypatch: pytest.MonkeyPatch

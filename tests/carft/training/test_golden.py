@@ -20,6 +20,8 @@ from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
 
+pytestmark = pytest.mark.usefixtures("whole_world")
+
 FOLDER = Path(__file__).parent / "golden"
 IMAGES_THAT_MAY_DIFFER = 2
 #: metrics that records have since; they changed no number of these

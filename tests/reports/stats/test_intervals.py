@@ -49,6 +49,17 @@ def test_two_seeds_and_three_groups_by_hand() -> None:
     assert estimate.floor() == "groups"
 
 
+def test_interaction_is_counted_once_in_both_terms_together() -> None:
+    """By hand: 0.1225 over seeds and 0.0625 over groups each hold 0.0025 of interaction, of which half is taken off."""
+    terms = two_way(simple(np.array([[0.0, 0.4], [0.6, 1.2]]))).terms
+    assert (terms["seeds"][0], terms["groups"][0]) == (pytest.approx(0.12125), pytest.approx(0.06125))
+
+
+def test_an_exact_tie_without_variance_decides_nothing() -> None:
+    tie = Estimate(0.1, (Component(0.0, 4, "groups"),), 1, 5)
+    assert (tie.p_above(0.1), tie.p_below(0.1), tie.p_above(0.0)) == (0.5, 0.5, 0.0)
+
+
 @given(st.integers(2, 5), st.integers(2, 20))
 def test_p_values_are_the_inverse_of_the_interval(seeds: int, groups: int) -> None:
     estimate = two_way(simple(np.random.default_rng(seeds * groups).normal(0.1, 1, (seeds, groups))))

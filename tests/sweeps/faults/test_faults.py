@@ -37,7 +37,7 @@ from tests.support.faults import (
 from tests.support.gates import Gate, closed_gate
 from tests.support.helpers import TASK, run_cli
 
-pytestmark = [pytest.mark.slow, pytest.mark.full]
+pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.usefixtures("whole_world")]
 
 
 @dataclass

@@ -24,7 +24,7 @@ from tests.support.faults import SMALL, Sweep
 from tests.support.gates import Gate, closed_gate
 from tests.support.helpers import TASK, run_cli
 
-pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.ray]
+pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.ray, pytest.mark.usefixtures("whole_world")]
 
 PREFIX = "runs/one"
 URL = f"s3://{BUCKET}/{PREFIX}"

@@ -27,7 +27,7 @@ from tests.support.faults import Sweep
 from tests.support.gates import Gate
 from tests.support.helpers import TASK
 
-pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.ray]
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 AGAIN = re.compile(r"goes on after step \d+ from a checkpoint")
 

@@ -53,6 +53,7 @@ def write(store: Store, cell: Cell, top1: float) -> None:
     store.write(record, [], made_up_predictions())
 
 
+@pytest.mark.usefixtures("whole_world")
 @pytest.mark.parametrize("task", ["icons-3/mix-6", "icons-3/all"])
 def test_the_images_of_the_built_in_world_are_counted_without_drawing_them(task: str) -> None:
     sizes = COSTS.sizes(task)

@@ -11,7 +11,7 @@ import pytest
 from carft.store.records import Store
 from tests.support.helpers import TASK, run_cli
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 SEARCH = ("--trials", 6, "--seeds", 1, "--epochs", 3, "--steps", 9, "--space", "lr=1e-4:1e-1", "--pruner", "halving")
 SWEEP = ("sweep", "miniature", "--tasks", TASK, "--methods", "ft", *SEARCH)
@@ -21,7 +21,7 @@ def test_a_sweep_that_prunes_ends_with_a_winner_among_whole_trials_and_a_report(
     results = tmp_path / "results"
 
     def ok(*arguments: object) -> Any:
-        done = run_cli(*arguments, "--json", "--results", results)
+        done = run_cli(*arguments, "--json", "--results", results, in_process=True)
         assert done.returncode == 0, done.stderr + done.stdout
         return json.loads(done.stdout)
 

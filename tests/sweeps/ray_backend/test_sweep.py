@@ -24,7 +24,7 @@ from tests.support.gates import Gate
 from tests.support.helpers import ROOT, run_cli, same_predictions
 from tests.support.packages import install_shapes, on_path
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("whole_world")]
 
 TASK = "icons-3/mix-9"
 SHAPE = "shapes/round"
