@@ -41,6 +41,7 @@ COLUMNS: Mapping[str, str] = {
     "epochs": "Epochs of training.",
     "seconds": "Time that training, validation and evaluation of a post-hoc cell took.",
     "machine": "Name of the GPU, or of the processor.",
+    "torch": "Version of torch.",
     "code": "First digits of the digest of the code that ran the cell, by the journal.",
 }
 #: phases that others contain
@@ -115,6 +116,7 @@ def _row(results: Results, record: Record, places: Mapping[str, Mapping[str, Any
         "epochs": cell.training.epochs,
         "seconds": sum(phases),
         "machine": machine.get("gpu") or cpu.get("model") or "",
+        "torch": str((made.get("packages") or {}).get("torch", "")),
         "code": " ".join(sorted(code[:8] for code in results.protocol.code_of([record.id]))),
     }
     settings = dict(cell.hyperparameters)

@@ -125,15 +125,12 @@ class Evidence:
         yield self
         yield from self.others
 
-    def confirm_cells(self, method: str | None = None) -> Iterator[tuple[Evidence, StudyFile, str]]:
-        """(view, study, cell) of every finished confirm cell, of one method or of all."""
-        for view in self.views():
-            for study in view.studies:
-                if method not in (None, study.method):
-                    continue
-                for cell in study.confirm:
-                    if cell in view.records:
-                        yield view, study, cell
+    def confirm_cells(self) -> Iterator[tuple[StudyFile, str]]:
+        """(study, cell) of every finished confirm cell of this view."""
+        for study in self.studies:
+            for cell in study.confirm:
+                if cell in self.records:
+                    yield study, cell
 
     @property
     def columns(self) -> dict[str, str]:

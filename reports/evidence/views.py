@@ -146,20 +146,3 @@ def _size(study: StudyFile) -> tuple[int, ...]:
     """Winners of one task before shared ones, and of two searches that are as large that of this version."""
     size = (study.training.epochs, len(study.trials), len(study.selected_over), len(study.confirm))
     return (bool(study.winner), study.selection == "per-task", *size, bool(study.sampler))
-
-
-def newer_and_unreported(view: Evidence) -> list[tuple[StudyFile, StudyFile]]:
-    """(Study with a winner, the reported one of its question) where that one was planned earlier."""
-    reported = {}
-    for studies in view.readings.values():
-        for study in studies:
-            reported[study.task, study.method, study.search, choices(study)] = study
-    planned = list(view.archive.protocol.plans)
-    found = []
-    for study in view.dropped:
-        kept = reported.get((study.task, study.method, study.search, choices(study)))
-        if kept is None or not study.winner or not {study.id, kept.id} <= set(planned):
-            continue
-        if planned.index(study.id) > planned.index(kept.id):
-            found.append((study, kept))
-    return found
