@@ -31,6 +31,7 @@ from carft.store.journal import Line
 from carft.training.execution import Execution
 from carft_cli.app import app
 from reports.claims.ledger import ledger
+from reports.evidence.cells import COLUMNS
 from reports.tables.table import TableCard, table_cards
 from reports.words.glossary import TERMS
 from sweeps.recipes.loading import load_recipe, recipe_names
@@ -274,6 +275,9 @@ def files() -> str:
         parts += [f"## {title}\n", *(_section_of(kind, fields[kind], shared, are_files) for kind in chosen)]
     parts += [
         f"## Metrics\n\n{_metrics()}",
+        '## Cells frame\n\n`reports.read_cells("results")` returns a pandas frame, a row a cell, by id. `hp/NAME` is '
+        "a hyperparameter; metrics have the names above, and `context_top1` is the mean over held-out sets.\n",
+        "\n".join([*(f"- `{name}`: {meaning}" for name, meaning in COLUMNS.items()), ""]),
         "## Tables of a report\n\nEach is a file `tables/NAME.csv`. Parentheses hold the columns that name a row. An "
         "apostrophe stands before a text that a spreadsheet would take for a formula. The page explains each table.\n",
         "\n".join([*map(_table_line, table_cards().values()), ""]),

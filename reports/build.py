@@ -9,7 +9,7 @@ from carft.store.records import Store
 from reports.claims.own import NAME, claims_text, read_claims
 from reports.evidence.protocol import DEPARTED
 from reports.evidence.results import Results, report_catalog
-from reports.evidence.views import newer_and_unreported, read_evidence
+from reports.evidence.views import read_evidence
 from reports.figures.figure import draw_figures
 from reports.render import manifest as manifests
 from reports.render.page import FRONT, GENERATOR, PAGES, Content, rendered
@@ -38,10 +38,6 @@ class Built:
         words = [f"{note.kind}: {note.where}: {note.text}" for note in departed]
         for task, reason in archive.unreadable.items():
             words.append(f"broken data: {task}: {reason}")
-        for view in self.sources.evidence.views():
-            for newer, kept in newer_and_unreported(view):
-                what = f"not reported: study {newer.id[:8]} of {newer.method} on {newer.task} is newer"
-                words.append(f"{what} than the one that is, {kept.id[:8]}: the table problems says why")
         return words
 
 

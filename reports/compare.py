@@ -18,14 +18,13 @@ from reports.analysis.pairing import contributions
 from reports.evidence.evidence import Entry, Evidence
 from reports.evidence.views import read_evidence
 from reports.stats.intervals import Estimate, pooled, two_way
-from reports.tables.table import confirm_cells, numbers_of
+from reports.tables.table import numbers_of
 
 #: fields of a study that are no settings: its results, its place, and those whose parts are settings
 NO_SETTINGS = {
     *("id", "task", "method", "search", "winner", "too_few", "grid", "selected_over", "extended_from"),
     *("trials", "confirm", "training", "space", "reading"),
 }
-PAIRED_BY = "image and seed"
 
 
 #: column -> value
@@ -91,8 +90,7 @@ def _row(
         numbers |= {"low": None, "high": None}
     first, second = np.mean(levels, axis=0).tolist()
     named = {"scope": view.name, "place": place, "method": entry.label, "task": task}
-    counts = {"n_tasks": len(of_tasks), "paired_by": PAIRED_BY}
-    return {**named, "first": first, "second": second, **numbers, **counts}
+    return {**named, "first": first, "second": second, **numbers, "n_tasks": len(of_tasks)}
 
 
 def _on_task(
@@ -152,7 +150,7 @@ def _facts(view: Evidence, tasks: Sequence[str]) -> Mapping[tuple[str, str], set
         settings |= {"trials": len(study.trials), "confirm seeds": len(study.confirm)}
         for name, value in settings.items():
             facts[study.method, name].add(str(value))
-    for _, cell in confirm_cells(view):
+    for _, cell in view.confirm_cells():
         made = view.records[cell].made_with
         versions = {"numerics": made.numerics, "carft": made.carft, "python": made.python, **made.packages}
         for name, value in {**versions, "processor": made.cpu.get("model"), "GPU": made.machine.get("gpu")}.items():

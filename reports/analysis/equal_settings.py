@@ -14,10 +14,8 @@ from scipy import stats
 
 from carft.config.cell import PROTOCOL, Cell, Training
 from carft.config.registry import MethodCard, hyperparameter_words
-from carft.core.errors import UserError
 from carft.protocol.seeds import SEED_BLOCK
 from reports.evidence.evidence import Evidence
-from reports.evidence.scopes import Scope
 from reports.stats.intervals import POWER
 
 #: where a difference is measured -> the metric of a cell
@@ -233,16 +231,9 @@ def _is_registered(table: pd.DataFrame, contrast: str) -> pd.Series:
 
 def evaluated_cells(evidence: Evidence) -> list[EvaluatedCell]:
     """Return the cells of a scope, of any study or none, that were evaluated on all held-out sets of their task."""
-    archive = evidence.archive
-    pools = archive.catalog.pools(study.task for study in archive.studies)
-    cells = []
-    for name, record in archive.records.items():
-        try:
-            belongs = Scope.of(record.cell, archive.catalog, pools) == evidence.scope
-        except UserError:  # the task is not known here
-            continue
-        if not belongs or record.cell.parents:
-            continue
-        if archive.evaluated(name) >= set(evidence.set_names(record.cell.task)):
-            cells.append(EvaluatedCell(record.cell, archive.metrics(name)))
+    archive, cells = evidence.archive, []
+    in_scope = archive.cells[(archive.cells["scope"] == evidence.name) & (archive.cells["parents"] == "")]
+    for name, task in zip(in_scope.index, in_scope["task"], strict=True):
+        if archive.evaluated(name) >= set(evidence.set_names(task)):
+            cells.append(EvaluatedCell(archive.records[name].cell, archive.metrics(name)))
     return cells

@@ -76,33 +76,33 @@ def forgets_more(evidence: Evidence) -> Part | None:
     It rests on all cells of FT that were evaluated, search cells among them; those of one task and learning rate count
     as one point. Tasks are fixed: each has an intercept of its own. None with fewer than two learning rates.
     """
-    frame = _evaluated_rates(evidence)
-    points = frame.groupby(["task", "rate"])["accuracy"].mean().reset_index("rate")
+    cells = _evaluated_of_ft(evidence)
+    cells = cells.assign(rate=np.log2(cells["hp/lr"].astype(float)))
+    points = cells.groupby(["task", "rate"])["ood/mean/top1"].mean().reset_index("rate")
     x, y = (points - points.groupby("task").transform("mean")).to_numpy(float).T
     if not x.any():
         return None
-    tasks = frame["task"].unique().tolist()
+    tasks = [task for task in evidence.tasks if task in points.index]
     slope = float(x @ y / (x @ x))
     free = len(x) - len(tasks) - 1
     variance = math.nan
     if free > 0:
         variance = float(((y - slope * x) ** 2).sum() / free / (x @ x))
-    estimate = Estimate(-slope, (Component(variance, free, "trials"),), frame["seed"].nunique(), 0)
-    cells = tuple(frame["cell"])
-    return Part("FT, loss for a doubled learning rate, mean of suites", estimate, cells, tuple(tasks))
+    estimate = Estimate(-slope, (Component(variance, free, "trials"),), cells["seed"].nunique(), 0)
+    title = "FT, loss for a doubled learning rate, mean of suites"
+    return Part(title, estimate, tuple(cells.index), tuple(tasks))
 
 
-def _evaluated_rates(evidence: Evidence) -> pd.DataFrame:
-    """A row for each cell of FT that was evaluated on its suites: task, log2 of its learning rate, mean accuracy."""
-    rows = []
+def _evaluated_of_ft(evidence: Evidence) -> pd.DataFrame:
+    """The cells of FT in a scope, search cells among them, that were evaluated on all suites of their task."""
+    evaluated = []
     for task in evidence.tasks:
         suites = evidence.suites(task)
         for study in evidence.searches(task, FT.method):
             for cell in dict.fromkeys([*study.trial_cells, *study.confirm]):
-                if suites and evidence.archive.is_open(cell, task, suites):
-                    rate = np.log2(evidence.records[cell].cell.hyperparameters["lr"])
-                    rows.append((task, cell, evidence.seed(cell), rate, evidence.metrics(cell)["ood/mean/top1"]))
-    return pd.DataFrame(rows, columns=["task", "cell", "seed", "rate", "accuracy"])
+                if suites and cell in evidence.records and evidence.archive.evaluated(cell) >= set(suites):
+                    evaluated.append(cell)
+    return evidence.archive.cells.loc[evaluated]
 
 
 GAINS = Control(

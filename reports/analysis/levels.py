@@ -155,7 +155,7 @@ def levels_by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> T
 
 
 def _evidence_of_cell(store: Store, cell: Cell) -> Evidence:
-    results = Results(store, {cell.id: store.read(cell.id)}, (), [], store.catalog)
+    results = Results.of_cell(store, cell.id)
     scope = Scope.of(cell, store.catalog, store.catalog.pools([cell.task]))
     return Evidence(results, scope, scope.name, (), ())
 

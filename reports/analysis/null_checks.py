@@ -171,9 +171,12 @@ def _over_training(evidence: Evidence, what: Divergence) -> NullCheck:
 def _divergences(evidence: Evidence, with_one_template: bool) -> list[dict[str, np.ndarray]]:
     """Of each study of car_ft, confirm cell -> its divergence at each step, empty where there is none."""
     studies: dict[str, dict[str, np.ndarray]] = {}
-    for _, study, cell in evidence.confirm_cells(CAR_FT.method):
-        spec = evidence.records[cell].cell
-        if has_one_template(evidence, spec) == with_one_template and spec.hyperparameters["kl_weight"] > 0:
-            history = evidence.archive.history(cell)
-            studies.setdefault(study.id, {})[cell] = history.get("train/kl", np.zeros(0))
+    for view in evidence.views():
+        for study, cell in view.confirm_cells():
+            spec = view.records[cell].cell
+            if study.method != CAR_FT.method or has_one_template(view, spec) != with_one_template:
+                continue
+            if spec.hyperparameters["kl_weight"] > 0:
+                history = view.archive.history(cell)
+                studies.setdefault(study.id, {})[cell] = history.get("train/kl", np.zeros(0))
     return list(studies.values())

@@ -8,6 +8,7 @@ from carft.config.cell import Reading, Training
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool
 from reports.claims.claim import Verdict, each_once
 from reports.claims.ledger import gain_claims
+from reports.evidence.cells import reading_words
 from reports.evidence.evidence import CAR_FT, FT, Choices, Evidence
 from reports.evidence.note import Note
 
@@ -30,7 +31,7 @@ class ReadingResult:
     @property
     def label(self) -> str:
         """The choices that differ from the default reading."""
-        return ", ".join(f"{name} {value}" for name, value in self.choices) or "default"
+        return reading_words(dict(self.choices))
 
     @property
     def cells(self) -> tuple[str, ...]:

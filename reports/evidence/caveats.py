@@ -56,20 +56,8 @@ class SealedAccess:
 
     @cached_property
     def roles(self) -> dict[str, str]:
-        """Cell with a record -> search, confirm, grid, untrained, post-hoc or single."""
-        roles = {}
-        for record in self.evidence.records.values():
-            roles[record.id] = "untrained"
-            if record.cell.parents:
-                roles[record.id] = "post-hoc"
-            elif record.cell.hyperparameters:
-                roles[record.id] = "single"
-        studies = self.evidence.archive.studies
-        for study in studies:
-            roles |= dict.fromkeys(study.grid, "grid") | dict.fromkeys(study.confirm, "confirm")
-        for study in studies:
-            roles |= dict.fromkeys(study.trial_cells, "search")
-        return roles
+        """Cell with a record -> its column ``role``."""
+        return dict(self.evidence.archive.cells["role"])
 
     @cached_property
     def seen(self) -> set[str]:

@@ -125,15 +125,12 @@ class Evidence:
         yield self
         yield from self.others
 
-    def confirm_cells(self, method: str | None = None) -> Iterator[tuple[Evidence, StudyFile, str]]:
-        """(view, study, cell) of every finished confirm cell, of one method or of all."""
-        for view in self.views():
-            for study in view.studies:
-                if method not in (None, study.method):
-                    continue
-                for cell in study.confirm:
-                    if cell in view.records:
-                        yield view, study, cell
+    def confirm_cells(self) -> Iterator[tuple[StudyFile, str]]:
+        """(study, cell) of every finished confirm cell of this view."""
+        for study in self.studies:
+            for cell in study.confirm:
+                if cell in self.records:
+                    yield study, cell
 
     @property
     def columns(self) -> dict[str, str]:
@@ -236,12 +233,8 @@ class Evidence:
         return self._by_method.get((task, method), ())
 
     def search(self, cell: str) -> int:
-        """Which search a confirm cell, its interpolation or a soup is of; 1 for any other cell."""
-        parents = self.records[cell].cell.parents
-        for one in (cell, *parents[:1]):
-            if one in self.archive.searches:
-                return self.archive.searches[one]
-        return 1
+        """Which search a cell, or what it is made of, is of; 1 for any other cell."""
+        return self.archive.searches[cell]
 
     def departures(self, task: str, method: str) -> Iterator[tuple[StudyFile, Note]]:
         """Where the studies of a task and method left the protocol; what belongs to no study is left out."""
@@ -286,28 +279,29 @@ class Evidence:
 
     def _made(self, task: str, entry: Entry) -> Iterator[str]:
         """The cells of an entry, opened or not."""
-        if entry.greedy is not None:
-            for study in self.searches(task, entry.parent or ""):
-                members = frozenset(trial.cell for trial in finished_trials(study, self.records))
-                if (members, entry.greedy) in self.archive.soups:
-                    yield self.archive.soups[members, entry.greedy]
-        elif entry.parent is not None and entry.method in COMBINED:
+        if entry.method == WISE.method:
+            for parent in self.cells(task, Entry(str(entry.parent))):
+                yield from self._interpolated(parent, entry.alpha)
+        elif entry.parent is not None:
+            rule = entry.alpha if entry.greedy is None else entry.greedy
             for study in self.searches(task, entry.parent):
-                wholes = [frozenset({cell}) for cell in study.confirm]
-                if METHODS[entry.method].of_several:
-                    wholes = [frozenset(study.confirm)]
-                for parents in wholes:
-                    cell = self.archive.combined.get((entry.method, parents, entry.alpha))
+                for parents in self._combined(study, entry):
+                    cell = self.archive.made.get((entry.method, parents, rule))
                     if cell is not None:
                         yield cell
-        elif entry.parent is not None:
-            for parent in self.cells(task, Entry(entry.parent)):
-                yield from self._interpolated(parent, entry.alpha)
         elif self.methods[entry.method].kind == "untrained":
             yield from self._start(task, entry.method)
         else:
             for study in self.searches(task, entry.method):
                 yield from study.confirm
+
+    def _combined(self, study: StudyFile, entry: Entry) -> list[frozenset[str]]:
+        """The sets of cells of a study of each of which an entry makes one cell."""
+        if entry.greedy is not None:
+            return [frozenset(trial.cell for trial in finished_trials(study, self.records))]
+        if METHODS[entry.method].of_several:
+            return [frozenset(study.confirm)]
+        return [frozenset({cell}) for cell in study.confirm]
 
     def _start(self, task: str, method: str) -> Iterator[str]:
         """The untrained cell that the scope's studies start from, if there is one, best in their precision."""
@@ -333,15 +327,19 @@ class Evidence:
 
     def _interpolated(self, parent: str, alpha: float | None) -> Iterator[str]:
         """The interpolation of a cell at this alpha; None: at that which validation prefers."""
-        curve = self.archive.curves.get(parent, {})
+        curve = {}
+        for of in self.archive.alphas:
+            cell = self.archive.made.get((WISE.method, frozenset({parent}), of))
+            if cell is not None:
+                curve[of] = cell
         if curve and alpha is None:
-            alpha = best_alpha({of: record.metrics for of, record in curve.items()})
+            alpha = best_alpha({of: self.records[cell].metrics for of, cell in curve.items()})
         if alpha in curve:
-            yield curve[alpha].id
+            yield curve[alpha]
 
     def alphas(self) -> list[float]:
         """All alphas of the curves, sorted."""
-        return sorted(set().union(*self.archive.curves.values()))
+        return self.archive.alphas
 
     def set_names(self, task: str) -> list[str]:
         """The sealed sets of a task: ``test`` where there is one, and ``ood/<suite>``."""

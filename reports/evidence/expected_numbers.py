@@ -1,13 +1,11 @@
 """Numbers that a run of a recipe is expected to reach, since others measured them with its settings."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 
 import pandas as pd
 
-from carft.config.cell import Cell
-from carft.store.record_files import Record
 from reports.evidence.evidence import Evidence
 
 
@@ -31,17 +29,16 @@ class Expected:
     """Points by which a run may differ and is still inside: this project's choice."""
     source: str
 
-    def is_of(self, cell: Cell, parent: Cell) -> bool:
-        """Whether a cell has these settings. parent: the fine-tuned cell that it interpolates."""
-        training = parent.training
-        mine = (cell.task, cell.model, cell.pretrained, cell.method, cell.hyperparameters.get("alpha"))
-        trained = (parent.method, parent.hyperparameters.get("lr"), training.batch_size, training.epochs)
-        return mine == (self.task, self.model, self.pretrained, self.method, self.alpha) and trained == (
-            "ft",
-            self.lr,
-            self.batch_size,
-            self.epochs,
-        )
+    def among(self, cells: pd.DataFrame) -> list[str]:
+        """The cells with these settings that were evaluated on the set. cells: as of :func:`reports.read_cells`."""
+        name = f"{self.set}/top1"
+        if name not in cells or "hp/lr" not in cells:
+            return []
+        mine = cells[cells[name].notna() & (cells["alpha"] == self.alpha)]
+        for column in ("task", "model", "pretrained", "method", "batch_size", "epochs"):
+            mine = mine[mine[column] == getattr(self, column)]
+        trained = cells.reindex(mine["parents"])
+        return list(mine.index[(trained["hp/lr"] == self.lr) & (trained["method"] == "ft")])
 
     def is_inside(self, value: float) -> bool:
         """Whether a share of 1 is as expected."""
@@ -57,13 +54,7 @@ def expected_numbers() -> list[Expected]:
 
 def reached(evidence: Evidence) -> Iterator[tuple[Expected, list[str]]]:
     """Every expected number with the cells that have its settings and were evaluated on its set, if there are some."""
-    records: Mapping[str, Record] = evidence.archive.records
     for expected in expected_numbers():
-        cells = []
-        for record in records.values():
-            parents = [records[parent].cell for parent in record.cell.parents if parent in records]
-            is_measured = f"{expected.set}/top1" in evidence.metrics(record.id)
-            if len(parents) == 1 and is_measured and expected.is_of(record.cell, parents[0]):
-                cells.append(record.id)
+        cells = expected.among(evidence.archive.cells)
         if cells:
             yield expected, cells

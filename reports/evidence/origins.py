@@ -2,13 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from itertools import combinations
+
+import pandas as pd
 
 from carft.data.checking import UNREADABLE
 from carft.store.record_files import Record
 
 #: what a record says of its data against the published digests -> what a reader must know; else it begins with "no:"
 ATTESTED = {"yes": "", "unknown": "data not attested", "pixels differ": "pixels differ from the attested ones"}
+
+UNLIKE_MACHINES = "methods ran on different machines or versions of torch"
 
 
 def attestation(record: Record) -> str:
@@ -21,46 +24,26 @@ def attestation(record: Record) -> str:
     return "fixture: no real image" if "fixture" in text else "data fail attestation"
 
 
-def machine_of(record: Record) -> dict[str, str]:
-    """What decides the last bits of a cell besides its code and data; facts of no record are empty."""
-    made = record.provenance
-    cpu, machine = made.get("cpu") or {}, made.get("machine") or {}
-    return {
-        "versions of torch": str((made.get("packages") or {}).get("torch", "")),
-        "CPU models": str(sorted(cpu.items())),
-        "GPUs": str(machine.get("gpu", "")),
-        "settings of processor libraries": str(sorted((made.get("environment") or {}).items())),
-    }
+def machines_of(cells: pd.DataFrame) -> dict[str, tuple[str, str, str]]:
+    """Cell -> its task, its method or that of what it is made of, and its machine and torch; empty for one machine.
 
-
-def unlike_machines(records: Mapping[str, Record], cells: Iterable[str]) -> list[str]:
-    """In what the machines of the methods behind a number differ, task by task, each once."""
-    unlike = []
-    for of_methods in _machines_used(records, cells).values():
-        for first, second in combinations(of_methods.values(), 2):
-            for fact in first:
-                if first[fact] != second[fact]:
-                    unlike.append(f"methods ran on different {fact}")
-    return list(dict.fromkeys(unlike))
-
-
-def _machines_used(records: Mapping[str, Record], cells: Iterable[str]) -> dict[str, dict[str, dict[str, set[str]]]]:
-    """Task -> method -> what its cells with a record ran on.
-
-    An interpolation or soup, and what it is made of, count as cells of the method that it is made of.
+    cells: as of :func:`reports.read_cells`.
     """
-    used: dict[str, dict[str, dict[str, set[str]]]] = defaultdict(dict)
+    machines = cells["machine"] + ", torch " + cells["torch"]
+    if machines.nunique() < 2:
+        return {}
+    methods = cells["parent"].where(cells["parent"] != "", cells["method"])
+    return dict(zip(cells.index, zip(cells["task"], methods, machines, strict=True), strict=True))
+
+
+def unlike_machines(machines: Mapping[str, tuple[str, str, str]], cells: Iterable[str]) -> list[str]:
+    """That the methods behind a number ran on different machines on a task. machines: as of :func:`machines_of`."""
+    used: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for cell in cells:
-        if cell not in records:
-            continue
-        record = records[cell]
-        sources = []
-        for parent in record.cell.parents:
-            if parent in records:
-                sources.append(records[parent])
-        method = sources[0].cell.method if sources else record.cell.method
-        of_method = used[record.cell.task].setdefault(method, defaultdict(set))
-        for one in (record, *sources):
-            for fact, value in machine_of(one).items():
-                of_method[fact].add(value)
-    return used
+        if cell in machines:
+            task, method, machine = machines[cell]
+            used[task][method].add(machine)
+    for of_methods in used.values():
+        if len(set(map(frozenset, of_methods.values()))) > 1:
+            return [UNLIKE_MACHINES]
+    return []

@@ -1,91 +1,92 @@
-"""Everything a results folder holds, read once: records, studies, evaluations, predictions, and what is wrong."""
+"""Everything a results folder holds, read once: records, studies, evaluations, and what is wrong."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TypeVar
 
 import numpy as np
-import pyarrow as pa
+import pandas as pd
 
 from carft import NUMERICS
 from carft.catalog.catalog import Catalog
-from carft.config.cell import task_key
-from carft.config.registry import COMBINED
+from carft.config.cell import Cell, task_key
 from carft.core.errors import UserError
 from carft.core.failure_kinds import REPEATED, FailureKind
-from carft.core.metrics import Frame, Outcomes, ood_means
+from carft.core.metrics import Outcomes, ood_means
+from carft.data.family import Pool
 from carft.store.document import read_document
 from carft.store.failures import each_failure, failures
-from carft.store.predictions import codes_in, frame_of
 from carft.store.record_files import Evaluation, Record
 from carft.store.records import Store
 from carft.store.stored_catalog import stored_catalog
 from carft.store.study_file import StudyFile, Trial
+from reports.evidence.cells import cells_frame
 from reports.evidence.conduct import Conduct
 from reports.evidence.note import Note
+from reports.evidence.outcomes import OutcomeReader
 from reports.evidence.protocol import departures
+from reports.evidence.scopes import Scope, named
 
-THREADS = 4  # that decode predictions
-#: bytes of a file of predictions from which on threads are quicker; with smaller files they only take CPU time
-SIDE_BY_SIDE_FROM = 256 * 2**10
-#: bytes of outcomes that stay in memory; those that were used least recently are read again
-KEPT = 256 * 2**20
 Read = TypeVar("Read")
+#: method of interpolations
+WISE_FT = "wise_ft"
 
 
 @dataclass
 class Results:
-    """A results folder as a report sees it. ``problems`` grows when a file turns out to be unreadable.
-
-    catalog: with what the folder holds of it.
-    """
+    """A results folder as a report sees it. ``problems`` grows when predictions or a history turn out to be corrupt."""
 
     store: Store
-    records: Mapping[str, Record]
-    studies: Sequence[StudyFile]
-    problems: list[Note]
     catalog: Catalog
-    _evaluations: dict[str, list[Evaluation]] = field(default_factory=dict)
-    _histories: dict[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    """With what the folder holds of it."""
+    records: dict[str, Record] = field(default_factory=dict)
+    evaluations: dict[str, dict[str, Mapping[str, float]]] = field(default_factory=dict)
+    """Cell -> held-out set -> metrics, of those that can be read."""
+    studies: list[StudyFile] = field(default_factory=list)
+    problems: list[Note] = field(default_factory=list)
     _readable: dict[tuple[str, tuple[str, ...]], bool] = field(default_factory=dict)
-    _frames: dict[tuple[str, str], list[Frame]] = field(default_factory=dict)
-    _outcomes: dict[str, dict[str, Outcomes]] = field(default_factory=dict)  # the cell that was used last comes last
-    _kept: int = 0  # bytes of them
-    _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS))
 
     @staticmethod
     def of(store: Store) -> Results:
-        """Read records and studies. A record that cannot be read is named and counts as missing."""
-        records: dict[str, Record] = {}
-        older: Counter[int] = Counter()
-        results = Results(store, records, (), [], report_catalog(store))
-        for cell in store.ids():
-            try:
-                record = store.read(cell)
-            except UserError as error:
-                results.problems.append(corrupt("record", cell, error, store))
-                continue
-            if record.numerics == NUMERICS:
-                records[record.id] = record
-            else:
-                older[record.numerics] += 1
-        for numerics, count in sorted(older.items()):
-            now = f"this report holds NUMERICS {NUMERICS} only"
-            words = f"{count} cells were computed under NUMERICS {numerics}; {now}."
-            results.problems.append(Note("other numerics", words, where=f"NUMERICS {numerics}"))
-        studies = []
+        """Read a whole folder. A record that cannot be read is named and counts as missing."""
+        results = Results(store, report_catalog(store))
+        results._read_cells(store.ids())
         for name in store.study_names():
             study = results._read("study", name, partial(store.study, name))
             if study is not None:
-                studies.append(study)
-        results.studies = studies
-        results.problems += _unused(results)
+                results.studies.append(study)
+        results._note_failures()
         return results
+
+    @staticmethod
+    def of_cell(store: Store, cell: str) -> Results:
+        """Read one cell alone."""
+        results = Results(store, store.catalog)
+        results._read_cells([cell])
+        return results
+
+    def _read_cells(self, cells: Iterable[str]) -> None:
+        older: Counter[int] = Counter()
+        for cell in cells:
+            record = self._read("record", cell, partial(self.store.read, cell))
+            if record is None:
+                continue
+            if record.numerics != NUMERICS:
+                older[record.numerics] += 1
+                continue
+            self.records[record.id] = record
+            for path in self.store.evaluation_paths(cell):
+                file = self._read("evaluation", cell, partial(read_document, path, Evaluation))
+                if file is not None:
+                    self.evaluations.setdefault(record.id, {})[file.set] = file.metrics
+        for numerics, count in sorted(older.items()):
+            now = f"this report holds NUMERICS {NUMERICS} only"
+            words = f"{count} cells were computed under NUMERICS {numerics}; {now}."
+            self.problems.append(Note("other numerics", words, where=f"NUMERICS {numerics}"))
 
     def _read(self, what: str, where: str, read: Callable[[], Read]) -> Read | None:
         """The content of a file; None where it cannot be read, which is a problem. what: the kind of file."""
@@ -94,6 +95,31 @@ class Results:
         except UserError as error:
             self.problems.append(corrupt(what, where, error, self.store))
             return None
+
+    def _note_failures(self) -> None:
+        """Failed cells, and searches without a winner."""
+        for cell, failure in each_failure(self.store):
+            if isinstance(failure, UserError):
+                self.problems.append(corrupt("failure", cell, failure, self.store))
+                continue
+            # other reasons may name files of this machine
+            reason = f": {failure.reason}" if failure.kind in REPEATED else ""
+            words = f"{failure.title}{reason} ({failure.kind}, attempt {failure.attempt})"
+            self.problems.append(Note("failed cell", words, where=cell))
+        for study in self.studies:
+            if study.too_few:
+                where = f"{study.method} on {study.task}"
+                self.problems.append(Note("no winner", f"{where}: {study.too_few}.", where=where))
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """A row a cell: see :func:`reports.read_cells`."""
+        return cells_frame(self)
+
+    @cached_property
+    def searches(self) -> Mapping[str, int]:
+        """Cell -> its column ``search``."""
+        return dict(self.cells["search"])
 
     @cached_property
     def unreadable(self) -> Mapping[str, str]:
@@ -115,22 +141,52 @@ class Results:
         """Study -> the rules of the protocol that it broke; what concerns all studies under the empty name."""
         return departures(self.protocol)
 
-    def metrics(self, cell: str) -> dict[str, float]:
+    def scope_of(self, one: StudyFile | Cell) -> Scope:
+        """The scope of a study or cell; ``UserError`` when its task is not in the catalog."""
+        key = (one.task, one.data_version, one.model, one.pretrained)
+        if key not in self._scopes:
+            self._scopes[key] = Scope.of(one, self.catalog, self._pools)
+        return self._scopes[key]
+
+    @cached_property
+    def _scopes(self) -> dict[tuple[str, ...], Scope]:
+        return {}
+
+    @cached_property
+    def _pools(self) -> Sequence[Pool]:
+        return self.catalog.pools(study.task for study in self.studies)
+
+    @cached_property
+    def scope_names(self) -> Mapping[Scope, str]:
+        """Every scope of the studies and cells with a name that no other has."""
+        scopes: dict[Scope, None] = {}
+        ran: list[StudyFile | Cell] = [*self.studies]
+        ran += [record.cell for record in self.records.values()]
+        for one in ran:
+            try:
+                scopes[self.scope_of(one)] = None
+            except UserError:  # the task is not known here, which is said of its studies
+                continue
+        return named(list(scopes))
+
+    @cached_property
+    def _metrics(self) -> Mapping[str, dict[str, float]]:
+        """Cell -> its metrics."""
+        metrics = {}
+        for name, record in self.records.items():
+            every, left_out = dict(record.metrics), self.left_out.get(record.cell.task, ())
+            for set_name, of_set in self.evaluations.get(name, {}).items():
+                if set_name not in left_out:
+                    every.update(of_set)
+            metrics[name] = every | ood_means(every)
+        return metrics
+
+    def metrics(self, cell: str) -> Mapping[str, float]:
         """All metrics of a cell: the record's, those of its evaluations, and the means over suites.
 
         Suites that the choice of suites leaves out do not count.
         """
-        record = self.records[cell]
-        every = dict(record.metrics)
-        for file in self._evaluated(cell):
-            every |= file.metrics
-        metrics = dict(every)
-        left_out = self.left_out.get(record.cell.task, ())
-        for name in every:
-            set_name, _, _ = name.rpartition("/")
-            if set_name in left_out:
-                del metrics[name]
-        return {**metrics, **ood_means(metrics)}
+        return self._metrics[cell]
 
     @cached_property
     def left_out(self) -> Mapping[str, Sequence[str]]:
@@ -148,25 +204,11 @@ class Results:
 
     def evaluated(self, cell: str) -> frozenset[str]:
         """Names of the sets the cell was unsealed on."""
-        return frozenset(file.set for file in self._evaluated(cell))
-
-    def _evaluated(self, cell: str) -> list[Evaluation]:
-        """The evaluations of a cell that can be read; each is read once."""
-        if cell not in self._evaluations:
-            files = []
-            for path in self.store.evaluation_paths(cell):
-                file = self._read("evaluation", cell, partial(read_document, path, Evaluation))
-                if file is not None:
-                    files.append(file)
-            self._evaluations[cell] = files
-        return self._evaluations[cell]
+        return frozenset(self.evaluations.get(cell, ()))
 
     def history(self, cell: str) -> Mapping[str, np.ndarray]:
-        """A cell's training history, read once; empty when it was not trained or the file is corrupt."""
-        if cell not in self._histories:
-            history = self._read("history", cell, partial(self.store.history, cell))
-            self._histories[cell] = history or {}
-        return self._histories[cell]
+        """A cell's training history; empty when it was not trained or the file is corrupt."""
+        return self._read("history", cell, partial(self.store.history, cell)) or {}
 
     def is_open(self, cell: str, task: str, names: Sequence[str]) -> bool:
         """Whether a finished cell has readable predictions on all these sets. A corrupt file is named once."""
@@ -179,91 +221,29 @@ class Results:
             self._readable[asked] = outcomes is not None
         return self._readable[asked]
 
+    @cached_property
+    def _reader(self) -> OutcomeReader:
+        return OutcomeReader(self.store)
+
     def outcomes(self, cell: str, task: str, names: Sequence[str]) -> list[Outcomes]:
         """Outcomes of a cell on sets of its task; ``UserError`` when a file is corrupt."""
-        known = self._outcomes.pop(cell, {})
-        self._outcomes[cell] = known
-        unread = [name for name in names if name not in known]
-        for name, table in zip(unread, self._tables(cell, unread), strict=True):
-            frame, order = self._frame(task, name, table)
-            classes, contexts = codes_in(table, "pred"), codes_in(table, "context_pred")
-            if order is not None:
-                classes, contexts = classes[order], contexts[order]
-            known[name] = Outcomes(frame, classes, contexts)
-            self._kept += known[name].nbytes
-        while self._kept > KEPT and len(self._outcomes) > 1:
-            oldest = next(iter(self._outcomes))
-            self._kept -= sum(one.nbytes for one in self._outcomes.pop(oldest).values())
-        return [known[name] for name in names]
-
-    def _tables(self, cell: str, names: Sequence[str]) -> list[pa.Table]:
-        """Predictions of a cell on sets. Its large files are read side by side: Arrow decodes outside the interpreter.
-
-        A file that cells share is decoded once for all of them, so threads would only take time.
-        """
-        read = partial(self.store.prediction_table, cell)
-        own = self.store.predictions_path(cell, names[0]) if names else None
-        if own is not None and own.is_file() and own.stat().st_size >= SIDE_BY_SIDE_FROM:
-            return list(self._threads.map(read, names))
-        return list(map(read, names))
-
-    def _frame(self, task: str, name: str, table: pa.Table) -> tuple[Frame, np.ndarray | None]:
-        """The known frame of the same images, with the order that brings these rows into its own; else a new one."""
-        frames = self._frames.setdefault((task, name), [])
-        images = table["image"].combine_chunks()
-        for frame in frames:
-            labels, contexts, order = codes_in(table, "label"), codes_in(table, "context"), None
-            if not frame.images.equals(images):
-                order = _order_of(frame.images, images)
-                if order is None:
-                    continue
-                labels, contexts = labels[order], contexts[order]
-            if np.array_equal(frame.labels, labels) and np.array_equal(frame.contexts, contexts):
-                return frame, order
-        frames.append(frame_of(table))
-        return frames[-1], None
+        return self._reader.outcomes(cell, task, names)
 
     @cached_property
-    def curves(self) -> dict[str, dict[float, Record]]:
-        """Trained cell -> alpha -> its interpolation."""
-        curves: dict[str, dict[float, Record]] = {}
-        for record in self.records.values():
-            if record.cell.method == "wise_ft":
-                curves.setdefault(record.cell.parents[0], {})[record.cell.hyperparameters["alpha"]] = record
-        return curves
-
-    @cached_property
-    def soups(self) -> dict[tuple[frozenset[str], float], str]:
-        """(members that were offered, rule) -> soup."""
-        soups = {}
-        for record in self.records.values():
-            if record.cell.method == "soup":
-                soups[frozenset(record.cell.parents), record.cell.hyperparameters["greedy"]] = record.id
-        return soups
-
-    @cached_property
-    def combined(self) -> dict[tuple[str, frozenset[str], float | None], str]:
-        """(method of ``combine``, parents, its alpha) -> the cell that is made of them."""
+    def made(self) -> dict[tuple[str, frozenset[str], float | None], str]:
+        """(post-hoc method, cells that it was offered, its alpha or rule) -> the cell that is made of them."""
         made: dict[tuple[str, frozenset[str], float | None], str] = {}
         for record in self.records.values():
             cell = record.cell
-            if cell.method in COMBINED:
-                made[cell.method, frozenset(cell.parents), cell.hyperparameters.get("alpha")] = record.id
+            if cell.parents:
+                rule = cell.hyperparameters.get("alpha", cell.hyperparameters.get("greedy"))
+                made[cell.method, frozenset(cell.parents), rule] = record.id
         return made
 
     @cached_property
-    def searches(self) -> dict[str, int]:
-        """Confirm cell or soup -> which of the independent searches of its question it is of, counted from 1."""
-        of_trial: dict[str, int] = {}
-        of_confirm: dict[str, int] = {}
-        for study in self.studies:
-            of_trial |= dict.fromkeys(study.trial_cells, study.search)
-            of_confirm |= dict.fromkeys(study.confirm, study.search)
-        of_soup: dict[str, int] = {}
-        for (members, _), soup in self.soups.items():
-            for cell in members & of_trial.keys():
-                of_soup[soup] = of_trial[cell]
-        return of_soup | of_confirm
+    def alphas(self) -> list[float]:
+        """All weights of interpolations, sorted."""
+        return sorted({float(alpha or 0) for method, _, alpha in self.made if method == WISE_FT})
 
     @cached_property
     def untrained(self) -> dict[tuple[str, str], list[Record]]:
@@ -286,44 +266,6 @@ def finished_trials(study: StudyFile, records: Mapping[str, Record]) -> list[Tri
     return [t for t in study.trials if t.cell in records and t.status != "pruned"]
 
 
-def _order_of(wanted: pa.Array, images: pa.Array) -> np.ndarray | None:
-    """(N,) the rows that bring images into the wanted order; None where they are other images."""
-    places = {image: row for row, image in enumerate(images.to_pylist())}
-    if len(wanted) != len(images) or places.keys() != set(wanted.to_pylist()):
-        return None
-    return np.array([places[image] for image in wanted.to_pylist()])
-
-
 def corrupt(what: str, where: str, error: UserError, store: Store) -> Note:
     """A file that cannot be read, without the folder that it lies in here."""
     return Note(f"corrupt {what}", error.message.replace(f"{store.root}/", "$RESULTS/"), where=where)
-
-
-def _unused(results: Results) -> Iterator[Note]:
-    """Failed cells, searches without a winner, and suites that were opened and are left out."""
-    for cell, failure in each_failure(results.store):
-        if isinstance(failure, UserError):
-            yield corrupt("failure", cell, failure, results.store)
-        else:
-            # other reasons may name files of this machine
-            reason = f": {failure.reason}" if failure.kind in REPEATED else ""
-            words = f"{failure.title}{reason} ({failure.kind}, attempt {failure.attempt})"
-            yield Note("failed cell", words, where=cell)
-    for study in results.studies:
-        if study.too_few:
-            where = f"{study.method} on {study.task}"
-            yield Note("no winner", f"{where}: {study.too_few}.", where=where)
-    yield from _left_out_suites(results)
-
-
-def _left_out_suites(results: Results) -> Iterator[Note]:
-    """Suites that cells were evaluated on, and that the choice of suites leaves out."""
-    opened: Counter[tuple[str, str]] = Counter()
-    if any(results.left_out.values()):
-        for record in results.records.values():
-            for name in results.evaluated(record.id):
-                opened[record.cell.task, name] += 1
-    for (task, name), count in sorted(opened.items()):
-        if name in results.left_out[task]:
-            words = f"{count} cells of {task} were evaluated on {name}, which --suites leaves out."
-            yield Note("suite left out", words, where=f"{task}, {name}")

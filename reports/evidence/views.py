@@ -12,16 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from carft.config.cell import Training
 from carft.config.registry import MethodCard
 from carft.core.errors import UserError, typed_sweep
 from carft.store.records import Store
 from carft.store.study_file import StudyFile
+from reports.evidence.cells import reading_choices
 from reports.evidence.evidence import CAR_FT, FT, Choices, Evidence, protocol_settings, which_search
 from reports.evidence.note import Note
 from reports.evidence.protocol import DEPARTED, SETTINGS, unequal_settings
 from reports.evidence.results import Results
-from reports.evidence.scopes import Scope, named
+from reports.evidence.scopes import Scope
 
 
 def read_evidence(store: Store) -> Evidence:
@@ -35,7 +35,6 @@ def read_evidence(store: Store) -> Evidence:
     named.
     """
     archive = Results.of(store)
-    pools = archive.catalog.pools(study.task for study in archive.studies)
     by_scope: dict[Scope, list[StudyFile]] = {}
     for study in archive.studies:
         if study.method not in archive.catalog.methods:
@@ -43,14 +42,14 @@ def read_evidence(store: Store) -> Evidence:
             archive.problems.append(Note("unknown method", words, where=study.method))
             continue
         try:
-            by_scope.setdefault(Scope.of(study, archive.catalog, pools), []).append(study)
+            by_scope.setdefault(archive.scope_of(study), []).append(study)
         except UserError as error:
             archive.problems.append(Note("unknown task", error.message, where=study.task))
     if not by_scope:
         words = f"Run a sweep first: {typed_sweep(store.name)}"
         raise UserError(f"'{store.name}' holds no study.", words)
     scopes = sorted(by_scope, key=lambda s: (s.scale != "paper", bool(s.stale), -_searches(by_scope[s]), s.sort_key))
-    views = [_view(archive, scope, name, by_scope[scope]) for scope, name in named(scopes).items()]
+    views = [_view(archive, scope, archive.scope_names[scope], by_scope[scope]) for scope in scopes]
     for view in views:
         if view.scope.stale:
             words = f"Studies of {view.name} ran on other data than the catalog's; they stand apart."
@@ -74,11 +73,7 @@ def _searches(studies: Sequence[StudyFile]) -> int:
 
 def choices(study: StudyFile) -> Choices:
     """The factors of a study's reading that differ from the default reading, the crop among them."""
-    factors = dict(study.reading)
-    crop = study.training.crop
-    if crop is not None and crop != Training().crop:
-        factors["crop"] = crop
-    return tuple(sorted(factors.items()))
+    return tuple(reading_choices(study.reading, study.training.crop).items())
 
 
 def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile]) -> Evidence:
@@ -151,20 +146,3 @@ def _size(study: StudyFile) -> tuple[int, ...]:
     """Winners of one task before shared ones, and of two searches that are as large that of this version."""
     size = (study.training.epochs, len(study.trials), len(study.selected_over), len(study.confirm))
     return (bool(study.winner), study.selection == "per-task", *size, bool(study.sampler))
-
-
-def newer_and_unreported(view: Evidence) -> list[tuple[StudyFile, StudyFile]]:
-    """(Study with a winner, the reported one of its question) where that one was planned earlier."""
-    reported = {}
-    for studies in view.readings.values():
-        for study in studies:
-            reported[study.task, study.method, study.search, choices(study)] = study
-    planned = list(view.archive.protocol.plans)
-    found = []
-    for study in view.dropped:
-        kept = reported.get((study.task, study.method, study.search, choices(study)))
-        if kept is None or not study.winner or not {study.id, kept.id} <= set(planned):
-            continue
-        if planned.index(study.id) > planned.index(kept.id):
-            found.append((study, kept))
-    return found

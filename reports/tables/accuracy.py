@@ -17,7 +17,6 @@ from reports.stats.intervals import Estimate, pooled
 from reports.tables.table import (
     LEVEL_INTERVAL,
     TableRow,
-    confirm_cells,
     means_of,
     measured,
     method_cells,
@@ -208,7 +207,7 @@ def confirmed(view: Evidence) -> Iterator[TableRow]:
 
     context_top1: context recognition, the mean over all held-out sets, each a mean over its contexts.
     """
-    for study, cell in confirm_cells(view):
+    for study, cell in view.confirm_cells():
         if not view.archive.evaluated(cell):
             continue
         record, metrics = view.records[cell], view.metrics(cell)

@@ -19,7 +19,6 @@ import pandas as pd
 from carft.config.registry import METHODS, MethodCard
 from carft.core.errors import unknown
 from carft.core.source import declared
-from carft.store.study_file import StudyFile
 from reports.analysis.contrasts import Part
 from reports.analysis.established import Asked, ask_controls
 from reports.analysis.null_checks import NullCheck, null_checks
@@ -27,7 +26,7 @@ from reports.claims.claim import Claim, Verdict, each_once
 from reports.claims.verdicts import verdicts
 from reports.evidence.caveats import SealedAccess, caveats
 from reports.evidence.evidence import Entry, Evidence
-from reports.evidence.origins import machine_of, unlike_machines
+from reports.evidence.origins import machines_of, unlike_machines
 from reports.stats.intervals import Estimate
 from reports.words.answer_words import PageAnswer
 
@@ -123,13 +122,12 @@ class Sources:
         known: list[str] = []
         for cell in used:
             known += self.caveats.get(cell, ())
-        if self._has_several_machines:
-            known += unlike_machines(self.evidence.records, used)
+        known += unlike_machines(self._machines, used)
         return each_once(known)
 
     @cached_property
-    def _has_several_machines(self) -> bool:
-        return len({str(machine_of(record)) for record in self.evidence.records.values()}) > 1
+    def _machines(self) -> Mapping[str, tuple[str, str, str]]:
+        return machines_of(self.evidence.archive.cells)
 
     def table(self, name: str) -> pd.DataFrame:
         """A table by name, with a column ``caution`` where cells have caveats."""
@@ -146,7 +144,7 @@ class Sources:
         table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
         if not len(table.columns):  # an empty file could not be read as a table
             return pd.DataFrame(columns=list(card.keys))
-        if "caution" in table or not (self.caveats or self._has_several_machines):
+        if "caution" in table or not (self.caveats or self._machines):
             return table
         cautions = ["; ".join(self.cautions(card.cells(self, row))) for row in rows_of(table)]
         return table.assign(caution=cautions) if any(cautions) else table
@@ -162,14 +160,6 @@ def measured(view: Evidence) -> Iterator[tuple[str, Entry, Sequence[str]]]:
         cells = view.cells(task, entry)
         if cells:
             yield task, entry, cells
-
-
-def confirm_cells(view: Evidence) -> Iterator[tuple[StudyFile, str]]:
-    """(study, cell) of every finished confirm cell of a scope."""
-    for study in view.studies:
-        for cell in study.confirm:
-            if cell in view.records:
-                yield study, cell
 
 
 def means_of(evidence: Evidence, cells: Sequence[str], metrics: Mapping[str, str]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from reports.analysis.levels import chance_of_contexts
 from reports.evidence.evidence import CAR_FT, FT, ORACLE, VALIDATION, Evidence
 from reports.evidence.results import finished_trials
 from reports.stats.ranks import expected_best
-from reports.tables.table import Sources, TableRow, confirm_cells, numbers_of, rows_of, scope_table, table
+from reports.tables.table import Sources, TableRow, numbers_of, rows_of, scope_table, table
 from reports.words.tables_words import CONFIRM_NOTE, ORACLE_NOTE, setting_words
 
 
@@ -77,7 +77,7 @@ def _cells_of_curve(sources: Sources, row: TableRow) -> Sequence[str]:
     cells = list[str]()
     for view in sources.evidence.views():
         if view.name == row["scope"]:
-            for study, cell in confirm_cells(view):
+            for study, cell in view.confirm_cells():
                 if study.method == row["method"]:
                     cells.append(cell)
     return cells
@@ -94,7 +94,7 @@ def _cells_of_curve(sources: Sources, row: TableRow) -> Sequence[str]:
 def history(view: Evidence) -> Iterator[TableRow]:
     """Training curves of the confirm cells, per scope, method and epoch: means over tasks and seeds."""
     frames = []
-    for study, cell in confirm_cells(view):
+    for study, cell in view.confirm_cells():
         history = view.archive.history(cell)
         if history:
             steps = pd.DataFrame(dict(history)).groupby("epoch", as_index=False).mean()

@@ -83,6 +83,6 @@ def test_the_command_takes_archives_and_writes_terminal_json_and_page(tmp_path: 
     page = (tmp_path / "new" / "page.html").read_text(encoding="utf-8")
     assert "icons-3/mix-7" in page and "mean of 2" in page
     rows = json.loads(run_cli("report", "compare", *sides, "--json").stdout)["differences"]
-    assert {one["paired_by"] for one in rows} == {"image and seed"}
+    assert {one["task"] for one in rows} == {"", *TASKS}
     refused = run_cli("report", "compare", *sides, "--page", tmp_path / "page.txt")
     assert refused.returncode == 2 and ".html" in refused.stderr

@@ -107,7 +107,6 @@ def test_without_one_of_the_five_shifts_c4_is_not_run_and_c4m_names_those_that_i
     assert found["C4"].verdict == found["C4b"].verdict == "not run" and "car_ft on viewpoint" in found["C4"].missing
     assert found["C4"].command.endswith(f"--suites {','.join(kept)},viewpoint")
     results = Results.of(store)
-    assert {note.kind for note in results.problems} == {"suite left out"}
     cell = next(cell for cell in results.records if results.evaluated(cell))
     means = [results.metrics(cell)[f"ood/{suite}/top1"] for suite in kept]
     assert results.metrics(cell)["ood/mean/top1"] == pytest.approx(sum(means) / len(kept))

@@ -29,7 +29,6 @@ from reports.build import build_report, sources_of
 from reports.claims.ledger import ledger
 from reports.evidence.caveats import EXTENDED
 from reports.evidence.protocol import DEPARTED, trial_cell
-from reports.evidence.views import newer_and_unreported
 from reports.verify import NO_JOURNAL, verify
 from reports.words.verdict_words import reason_words
 from sweeps.recipes.choices import Readings
@@ -476,13 +475,3 @@ def test_of_two_sweeps_of_all_tasks_one_is_reported_and_not_a_mixture(store: Sto
     evidence = sources_of(store).evidence
     assert len({str(s.space) for s in evidence.studies if s.method == "car_ft"}) == 1
     assert len(evidence.dropped) == len(tasks)
-
-
-@pytest.mark.parametrize(("order", "named"), [((6, 1), [(1, 6)] * 2), ((1, 6), [])])
-def test_a_newer_study_that_is_not_reported_is_named(
-    store: Store, order: tuple[int, int], named: list[tuple[int, int]]
-) -> None:
-    for epochs in order:
-        plant(store, ["icons-3/mix-6"], GOOD, epochs=epochs)
-    found = newer_and_unreported(sources_of(store).evidence)
-    assert [(newer.training.epochs, kept.training.epochs) for newer, kept in found] == named

@@ -54,6 +54,8 @@ def test_every_expected_number_is_one_that_its_recipe_measures(store: Store) -> 
     for expected in expected_numbers():
         recipe = load_recipe(expected.recipe)
         cell = confirm_cell(store)
-        assert expected.is_of(interpolation(cell, expected.alpha), cell) and expected.alpha in recipe.alphas
+        trained = (cell.task, cell.model, cell.pretrained, cell.training.batch_size, cell.training.epochs)
+        assert trained == (expected.task, expected.model, expected.pretrained, expected.batch_size, expected.epochs)
+        assert cell.hyperparameters["lr"] == expected.lr and expected.alpha in recipe.alphas
         assert expected.set == "test" or expected.set.removeprefix("ood/") in recipe.suites
         assert expected.method in recipe.methods and expected.within > 0

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from carft.store.records import Store
-from reports.evidence import results
-from reports.evidence.results import Results, report_catalog
+from reports.evidence import outcomes
+from reports.evidence.outcomes import OutcomeReader
 
 IMAGES, CELLS = 50_000, 100
 NAMES = [str(number) for number in range(IMAGES)]
@@ -27,8 +27,8 @@ def table_of(store: Store, cell: str, name: str) -> pa.Table:
 def test_predictions_of_all_cells_are_not_in_memory_at_once_and_are_the_same_when_read_again(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results, "KEPT", 2 * 2**20)
-    archive = Results(store, {}, (), [], report_catalog(store))
+    monkeypatch.setattr(outcomes, "KEPT", 2 * 2**20)
+    archive = OutcomeReader(store)
     with patch.object(Store, "prediction_table", table_of):
         first = archive.outcomes("0", "icons-3/mix-7", ["test"])[0]
         tracemalloc.start()

@@ -1,0 +1,83 @@
+"""What cells said of each image of a held-out set, decoded once as long as memory allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+
+from carft.core.metrics import Frame, Outcomes
+from carft.store.predictions import codes_in, frame_of
+from carft.store.records import Store
+
+THREADS = 4  # that decode predictions
+#: bytes of a file of predictions from which on threads are quicker; with smaller files they only take CPU time
+SIDE_BY_SIDE_FROM = 256 * 2**10
+#: bytes of outcomes that stay in memory; those that were used least recently are read again
+KEPT = 256 * 2**20
+
+
+class OutcomeReader:
+    """The outcomes of the cells of a results folder. Cells that were evaluated on the same images share a frame."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._frames: dict[tuple[str, str], list[Frame]] = {}
+        self._outcomes: dict[str, dict[str, Outcomes]] = {}  # the cell that was used last comes last
+        self._kept = 0  # bytes of them
+        self._threads = ThreadPoolExecutor(THREADS)
+
+    def outcomes(self, cell: str, task: str, names: Sequence[str]) -> list[Outcomes]:
+        """Outcomes of a cell on sets of its task; ``UserError`` when a file is corrupt."""
+        known = self._outcomes.pop(cell, {})
+        self._outcomes[cell] = known
+        unread = [name for name in names if name not in known]
+        for name, table in zip(unread, self._tables(cell, unread), strict=True):
+            frame, order = self._frame(task, name, table)
+            classes, contexts = codes_in(table, "pred"), codes_in(table, "context_pred")
+            if order is not None:
+                classes, contexts = classes[order], contexts[order]
+            known[name] = Outcomes(frame, classes, contexts)
+            self._kept += known[name].nbytes
+        while self._kept > KEPT and len(self._outcomes) > 1:
+            oldest = next(iter(self._outcomes))
+            self._kept -= sum(one.nbytes for one in self._outcomes.pop(oldest).values())
+        return [known[name] for name in names]
+
+    def _tables(self, cell: str, names: Sequence[str]) -> list[pa.Table]:
+        """Predictions of a cell on sets. Its large files are read side by side: Arrow decodes outside the interpreter.
+
+        A file that cells share is decoded once for all of them, so threads would only take time.
+        """
+        read = partial(self._store.prediction_table, cell)
+        own = self._store.predictions_path(cell, names[0]) if names else None
+        if own is not None and own.is_file() and own.stat().st_size >= SIDE_BY_SIDE_FROM:
+            return list(self._threads.map(read, names))
+        return list(map(read, names))
+
+    def _frame(self, task: str, name: str, table: pa.Table) -> tuple[Frame, np.ndarray | None]:
+        """The known frame of the same images, with the order that brings these rows into its own; else a new one."""
+        frames = self._frames.setdefault((task, name), [])
+        images = table["image"].combine_chunks()
+        for frame in frames:
+            labels, contexts, order = codes_in(table, "label"), codes_in(table, "context"), None
+            if not frame.images.equals(images):
+                order = _order_of(frame.images, images)
+                if order is None:
+                    continue
+                labels, contexts = labels[order], contexts[order]
+            if np.array_equal(frame.labels, labels) and np.array_equal(frame.contexts, contexts):
+                return frame, order
+        frames.append(frame_of(table))
+        return frames[-1], None
+
+
+def _order_of(wanted: pa.Array, images: pa.Array) -> np.ndarray | None:
+    """(N,) the rows that bring images into the wanted order; None where they are other images."""
+    places = {image: row for row, image in enumerate(images.to_pylist())}
+    if len(wanted) != len(images) or places.keys() != set(wanted.to_pylist()):
+        return None
+    return np.array([places[image] for image in wanted.to_pylist()])
