@@ -25,7 +25,7 @@ from carft.catalog.catalog import BUILT_IN
 from carft.catalog.resolve import interpolation
 from carft.config.cell import Cell, Reading
 from carft.config.registry import WISE_ALPHAS
-from carft.config.settings import DIRECTIONS, KlDirection
+from carft.config.settings import DIRECTIONS
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions
 from carft.methods.ft import Batch
