@@ -56,7 +56,7 @@ MANY = 4
 #: headings of the tables of options, and of the fields of a file
 OPTIONS, OF_FIELDS = ("option", "meaning"), ("field", "type", "meaning")
 #: files that the program keeps for itself: they may change at any time, and no page describes them
-INTERNAL = ("sweeps/", "folders.json", "suites/", "documents.jsonl", "manifest.json", "failures/")
+INTERNAL = ("sweeps/", "folders.json", "suites/", "documents.jsonl", "manifest.json", "failures/", "journal/")
 #: parts of files whose fields explain themselves
 SELF_EXPLAINING = ("RecordedExecution", "StoredFeatures", "TrainingSettings", "Extension")
 #: kind of family that a claim is asked of -> words
@@ -265,7 +265,7 @@ def files() -> str:
     parts = [
         "# Files, metrics and tables\n\nThe fields of the JSON files of results folders and archives, the metrics, and "
         "the tables of a report. The [protocol](protocol.md#the-records-folder) has the layout of a results folder. "
-        f"Files that are not listed may change with any version. {MADE}\n\n"
+        f"The program alone reads the others. {MADE}\n\n"
         "A field without a type is text. `?` marks one that may be missing.\n",
         f"## Shared fields\n\n{table(OF_FIELDS, ((f'`{name}`', kind, words) for name, kind, words in shared))}",
     ]
@@ -287,7 +287,7 @@ def _is_file(kind: type[Document] | type[Line]) -> bool:
 
 def _table_line(card: TableCard) -> str:
     """A table of a report: its name, the columns that name a row, and its title; where that is its name, its note."""
-    keys = ", ".join(f"`{key}`" for key in card.keys)
+    keys = f"`{'/'.join(card.keys)}`"
     title = card.title if card.title.endswith("?") else f"{card.title}."
     words = card.note if card.title.lower() == card.name.replace("_", " ") else title
     return f"- `{card.name}` ({keys}): {shown(words)}"

@@ -44,12 +44,6 @@ def rows_of(table: str) -> pd.DataFrame:
     return rows[rows["scope"] == "icons-3-full"]
 
 
-def vision_transformer_winners() -> pd.DataFrame:
-    """The winning trials of the second architecture."""
-    trials = pd.read_csv(AUDIT / "tables" / "trials.csv")
-    return trials[(trials["scope"] == "icons-3-full with icons-vit") & (trials["won"].astype(str) == "True")]
-
-
 @pytest.mark.parametrize("page", QUOTING, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_quoted_number_is_that_of_the_published_report(page: Path) -> None:
     found = quotes_of(page)
@@ -114,11 +108,6 @@ def test_what_the_findings_say_of_all_settings_and_of_independent_tasks_is_in_th
     gaps = means["car_ft"] - means["ft"]
     first, second = sorted(gaps.nlargest(2).index)
     assert f"without searches {first} and {second} the mean is {gaps.drop([first, second]).mean():+.1f}." in findings
-    assert len(vision_transformer_winners()) == 18 and vision_transformer_winners()["lr"].max() < 7e-4
-    low = (vision_transformer_winners().query("method == 'ft'")["lr"] <= 3e-4).sum()
-    assert low == 7 and "those of FT are at most 3e-4 on seven of nine tasks" in findings
-    tried = rows_of("trials").query("method == 'car_ft'")["kl_weight"]
-    assert round(len(tried) / (tried > 1.5).sum()) == 3 and "half of the trials (now a third)" in findings
 
 
 def test_the_first_lines_of_the_findings_follow_from_the_tables() -> None:
@@ -135,12 +124,6 @@ def test_the_first_lines_of_the_findings_follow_from_the_tables() -> None:
         f"CAR-FT moves accuracy by {moved} points out of distribution, and loses {-100 * parts['effect'].item():.1f}"
     )
     assert f"{words} in it." in findings
-    gaps = rows_of("verdicts").query("claim == 'C5' and part.str.contains('/')", engine="python")["effect"]
-    assert (len(gaps), (gaps < 0).sum()) == (9, 8) and "on eight of nine it is behind" in findings
-    claims = pd.read_csv(AUDIT / "tables" / "claims.csv").query("claim == 'C11' and scope == 'icons/all'")
-    readings = pd.read_csv(AUDIT / "tables" / "readings.csv").query("`where` == 'mean OOD'")["effect"]
-    assert "C3 1 of 27, C4 0 of 27" in claims["reason"].item() and "C3 holds in one, C4 in none" in findings
-    assert (len(readings), (readings > 0).sum()) == (27, 24) and "ahead on the mean of the suites in 24" in findings
     tasks = Catalog()
     sizes = [tasks.sizes(task, Folder()).val for task in CARDS if task.startswith("icons-3-full/")]
     assert f"The best on {min(sizes)} to {max(sizes)} validation images" in findings
