@@ -166,7 +166,8 @@ def _settings_of(command: Any) -> str:
 
 def _usage(name: str, text: str) -> str:
     """The help of a command, with its example unless that is the name of the command alone."""
-    words, _, example = text.partition("Example: ")
+    first, _, example = text.partition("Example: ")
+    words = first.partition("\n\n")[0]
     shows_more = example.strip("`\n ") != f"python cli.py {name}"
     told = re.sub(r"\s*Exit code[^.]*\.", "", _prose(words))
     return f"{told} {example.strip() if shows_more else ''}".strip()
@@ -274,9 +275,9 @@ def files() -> str:
         parts += [f"## {title}\n", *(_section_of(kind, fields[kind], shared, are_files) for kind in chosen)]
     parts += [
         f"## Metrics\n\n{_metrics()}",
-        "## Tables of a report\n\nEach is a file `tables/NAME.csv`. Parentheses hold the columns that name a row. An "
+        "## Tables of a report\n\nEach is a file `tables/NAME.csv`. An "
         "apostrophe stands before a text that a spreadsheet would take for a formula. The page explains each table.\n",
-        "\n".join([*map(_table_line, table_cards().values()), ""]),
+        table(["table", "a row is named by", "content"], map(_table_row, table_cards().values())),
     ]
     return "\n".join(parts)
 
@@ -285,12 +286,12 @@ def _is_file(kind: type[Document] | type[Line]) -> bool:
     return ".json" in (kind.__doc__ or "").split(":")[0]
 
 
-def _table_line(card: TableCard) -> str:
+def _table_row(card: TableCard) -> tuple[str, str, str]:
     """A table of a report: its name, the columns that name a row, and its title; where that is its name, its note."""
     keys = f"`{'/'.join(card.keys)}`"
     title = card.title if card.title.endswith("?") else f"{card.title}."
     words = card.note if card.title.lower() == card.name.replace("_", " ") else title
-    return f"- `{card.name}` ({keys}): {shown(words)}"
+    return f"`{card.name}`", keys, words
 
 
 class _Field(NamedTuple):
@@ -392,7 +393,7 @@ def _asked_of(kinds: Sequence[str]) -> str:
 def glossary() -> str:
     """The text of docs/glossary.md."""
     opening = f"# Glossary\n\nThe words of these pages and of a report, which explains them where they stand. {MADE}\n"
-    return "\n".join([opening, *(f"- **{term}**: {shown(meaning)}" for term, meaning in TERMS.items()), ""])
+    return "\n".join([opening, *(f"**{term}**: {shown(meaning)}\n" for term, meaning in TERMS.items())])
 
 
 def pages() -> dict[str, str]:
