@@ -57,7 +57,7 @@ MANY = 4
 #: headings of the tables of options, and of the fields of a file
 OPTIONS, OF_FIELDS = ("option", "meaning"), ("field", "type", "meaning")
 #: files that the program keeps for itself: they may change at any time, and no page describes them
-INTERNAL = ("sweeps/", "folders.json", "suites/", "documents.jsonl", "manifest.json", "failures/")
+INTERNAL = ("sweeps/", "folders.json", "suites/", "documents.jsonl", "manifest.json", "failures/", "journal/")
 #: parts of files whose fields explain themselves
 SELF_EXPLAINING = ("RecordedExecution", "StoredFeatures", "TrainingSettings", "Extension")
 #: kind of family that a claim is asked of -> words
@@ -167,7 +167,8 @@ def _settings_of(command: Any) -> str:
 
 def _usage(name: str, text: str) -> str:
     """The help of a command, with its example unless that is the name of the command alone."""
-    words, _, example = text.partition("Example: ")
+    first, _, example = text.partition("Example: ")
+    words = first.partition("\n\n")[0]
     shows_more = example.strip("`\n ") != f"python cli.py {name}"
     told = re.sub(r"\s*Exit code[^.]*\.", "", _prose(words))
     return f"{told} {example.strip() if shows_more else ''}".strip()
@@ -266,7 +267,7 @@ def files() -> str:
     parts = [
         "# Files, metrics and tables\n\nThe fields of the JSON files of results folders and archives, the metrics, and "
         "the tables of a report. The [protocol](protocol.md#the-records-folder) has the layout of a results folder. "
-        f"Files that are not listed may change with any version. {MADE}\n\n"
+        f"The program alone reads the others. {MADE}\n\n"
         "A field without a type is text. `?` marks one that may be missing.\n",
         f"## Shared fields\n\n{table(OF_FIELDS, ((f'`{name}`', kind, words) for name, kind, words in shared))}",
     ]
@@ -278,9 +279,9 @@ def files() -> str:
         '## Cells frame\n\n`reports.read_cells("results")` returns a pandas frame, a row a cell, by id. `hp/NAME` is '
         "a hyperparameter; metrics have the names above, and `context_top1` is the mean over held-out sets.\n",
         "\n".join([*(f"- `{name}`: {meaning}" for name, meaning in COLUMNS.items()), ""]),
-        "## Tables of a report\n\nEach is a file `tables/NAME.csv`. Parentheses hold the columns that name a row. An "
+        "## Tables of a report\n\nEach is a file `tables/NAME.csv`. An "
         "apostrophe stands before a text that a spreadsheet would take for a formula. The page explains each table.\n",
-        "\n".join([*map(_table_line, table_cards().values()), ""]),
+        table(["table", "a row is named by", "content"], map(_table_row, table_cards().values())),
     ]
     return "\n".join(parts)
 
@@ -289,12 +290,12 @@ def _is_file(kind: type[Document] | type[Line]) -> bool:
     return ".json" in (kind.__doc__ or "").split(":")[0]
 
 
-def _table_line(card: TableCard) -> str:
+def _table_row(card: TableCard) -> tuple[str, str, str]:
     """A table of a report: its name, the columns that name a row, and its title; where that is its name, its note."""
-    keys = ", ".join(f"`{key}`" for key in card.keys)
+    keys = f"`{'/'.join(card.keys)}`"
     title = card.title if card.title.endswith("?") else f"{card.title}."
     words = card.note if card.title.lower() == card.name.replace("_", " ") else title
-    return f"- `{card.name}` ({keys}): {shown(words)}"
+    return f"`{card.name}`", keys, words
 
 
 class _Field(NamedTuple):
@@ -396,7 +397,7 @@ def _asked_of(kinds: Sequence[str]) -> str:
 def glossary() -> str:
     """The text of docs/glossary.md."""
     opening = f"# Glossary\n\nThe words of these pages and of a report, which explains them where they stand. {MADE}\n"
-    return "\n".join([opening, *(f"- **{term}**: {shown(meaning)}" for term, meaning in TERMS.items()), ""])
+    return "\n".join([opening, *(f"**{term}**: {shown(meaning)}\n" for term, meaning in TERMS.items())])
 
 
 def pages() -> dict[str, str]:

@@ -11,19 +11,19 @@ TERMS: Mapping[str, str] = {
     "pretrained model.",
     "cell": "One fully specified run: task, method, hyperparameters, seed, training recipe.",
     "claim": "A statement of the paper, or about it, with the rule that decides it.",
-    "confirm seed": "A fresh seed with which the winner of a search is trained again. Test numbers come from these.",
+    "confirm seed": "A fresh seed for training the winner of a search again. Test numbers come from these.",
     "context": "How an image shows its subject, in the words of a prompt, such as “a sketch of”.",
     "context recognition": "Of each context the share of its images whose context the model names; their mean over "
-    "contexts. Guessing among K contexts recognises one in K: that is chance.",
+    "contexts. Chance is one in K contexts.",
     "FT": "Plain fine-tuning: all weights of the image encoder, cross-entropy alone.",
-    "group": "Images that are not independent of each other, such as those of one drawing. A group is one observation.",
+    "group": "Images that are not independent, such as those of one drawing. A group is one observation.",
     "head": "The class head gives the logits of the classes, the context head those of the contexts.",
-    "Holm's correction": "Makes it harder to decide when several parts are tested at once, so that chance does not.",
+    "Holm's correction": "A correction of p values for the number of parts that are tested at once.",
     "ID test": "The test set of the distribution that was trained on (in distribution).",
     "interval": "95 % interval: in 95 of 100 repetitions such an interval holds the true value.",
     "KL weight": "Weight of CAR-FT's additional term. At 0, CAR-FT is plain fine-tuning.",
     "margin": "The size of a difference that a claim calls relevant. That of a shipped claim was fixed in advance.",
-    "null check": "Something that must hold by construction, such as CAR-FT with weight 0 predicting what FT does.",
+    "null check": "What must hold by construction, such as CAR-FT with weight 0 predicting what FT does.",
     "OOD": "Out of distribution: sets that differ from the training data, such as sketches.",
     "power": "How often a claim would be decided if the truth were what others report, or "
     f"{100 * ASSUMED:g} points beyond each margin where nothing is on record.",
@@ -38,10 +38,9 @@ TERMS: Mapping[str, str] = {
     "tuning luck": "Another search could have found another winner. With one search a study, intervals leave it out.",
     "unsealed": "Evaluated on the test set and the suites, which searches never see.",
     "verdict": "The answer to a claim: reproduced, contradicted, no difference above a margin, inconclusive or not "
-    "run. From one search the first three are suggested. It is inconclusive where the evidence is in doubt (a part is "
-    "missing or unsound) or not comparable (the sides differ in more than the method).",
-    "visible from": "The smallest true difference that the experiment would show in 80 % of repetitions. That all "
-    "deciding parts of a claim show theirs at once is less likely.",
+    "run. From one search the first three are suggested. Evidence that is in doubt (missing or unsound) or not "
+    "comparable (the sides differ in more than the method) is inconclusive.",
+    "visible from": "The smallest true difference that the experiment would show in 80 % of repetitions.",
     "WiSE-FT": "The mean of the weights of the pretrained and the fine-tuned model, weighted by alpha.",
     "world": "Images, tasks, suites and a pretrained model that belong together: drawings or photographs.",
     "worst": "Of several parts that all must hold, the one whose interval lies least on the claim's side.",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import zipfile
 from pathlib import Path
 
@@ -28,7 +26,6 @@ ARCHIVES = {
     AUDIT / "strength" / "photographs" / "records.zip": 10**6,
     AUDIT / "strength" / "heads" / "records.zip": 4 * 10**6,
 }
-REPRODUCE = ROOT / "docs" / "reproduce.md"
 QUOTING = tuple(
     ROOT / page
     for page in (
@@ -45,12 +42,6 @@ def rows_of(table: str) -> pd.DataFrame:
     """The rows of a table on the tasks that decide the answer."""
     rows = pd.read_csv(AUDIT / "tables" / f"{table}.csv")
     return rows[rows["scope"] == "icons-3-full"]
-
-
-def vision_transformer_winners() -> pd.DataFrame:
-    """The winning trials of the second architecture."""
-    trials = pd.read_csv(AUDIT / "tables" / "trials.csv")
-    return trials[(trials["scope"] == "icons-3-full with icons-vit") & (trials["won"].astype(str) == "True")]
 
 
 @pytest.mark.parametrize("page", QUOTING, ids=lambda page: str(page.relative_to(ROOT)))
@@ -117,11 +108,6 @@ def test_what_the_findings_say_of_all_settings_and_of_independent_tasks_is_in_th
     gaps = means["car_ft"] - means["ft"]
     first, second = sorted(gaps.nlargest(2).index)
     assert f"without searches {first} and {second} the mean is {gaps.drop([first, second]).mean():+.1f}." in findings
-    assert len(vision_transformer_winners()) == 18 and vision_transformer_winners()["lr"].max() < 7e-4
-    low = (vision_transformer_winners().query("method == 'ft'")["lr"] <= 3e-4).sum()
-    assert low == 7 and "those of FT are at most 3e-4 on seven of nine tasks" in findings
-    tried = rows_of("trials").query("method == 'car_ft'")["kl_weight"]
-    assert round(len(tried) / (tried > 1.5).sum()) == 3 and "half of the trials (now a third)" in findings
 
 
 def test_the_first_lines_of_the_findings_follow_from_the_tables() -> None:
@@ -138,12 +124,6 @@ def test_the_first_lines_of_the_findings_follow_from_the_tables() -> None:
         f"CAR-FT moves accuracy by {moved} points out of distribution, and loses {-100 * parts['effect'].item():.1f}"
     )
     assert f"{words} in it." in findings
-    gaps = rows_of("verdicts").query("claim == 'C5' and part.str.contains('/')", engine="python")["effect"]
-    assert (len(gaps), (gaps < 0).sum()) == (9, 8) and "on eight of nine it is behind" in findings
-    claims = pd.read_csv(AUDIT / "tables" / "claims.csv").query("claim == 'C11' and scope == 'icons/all'")
-    readings = pd.read_csv(AUDIT / "tables" / "readings.csv").query("`where` == 'mean OOD'")["effect"]
-    assert "C3 1 of 27, C4 0 of 27" in claims["reason"].item() and "C3 holds in one, C4 in none" in findings
-    assert (len(readings), (readings > 0).sum()) == (27, 24) and "ahead on the mean of the suites in 24" in findings
     tasks = Catalog()
     sizes = [tasks.sizes(task, Folder()).val for task in CARDS if task.startswith("icons-3-full/")]
     assert f"The best on {min(sizes)} to {max(sizes)} validation images" in findings
@@ -180,7 +160,7 @@ def test_verdicts_by_the_registered_rule_are_kept_by_hand() -> None:
             assert row.effect == pytest.approx(made[row.claim, row.part.removesuffix(", searches as independent")])
 
 
-def test_the_luck_of_the_rate_and_the_ranks_of_remedies_are_those_of_the_tables() -> None:
+def test_the_luck_of_the_rate_is_that_of_the_tables() -> None:
     findings = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
     cells = rows_of("confirmed")
     winners = cells[cells["method"].isin(["ft", "car_ft"])].groupby(["method", "task", "search"])
@@ -189,12 +169,6 @@ def test_the_luck_of_the_rate_and_the_ranks_of_remedies_are_those_of_the_tables(
     share = 100 * gain.corr(rates) ** 2
     assert (
         f"over the {len(gain)} pairs of winners (nine tasks, six searches), {share:.0f} % lies in the ratio" in findings
-    )
-    remedies = rows_of("given_back").dropna(subset=["imagenet_gained"]).query("method != 'car_ft'")
-    ranks = remedies["gained"].corr(remedies["imagenet_gained"], method="spearman")
-    assert (
-        len(remedies) == 6
-        and f"Spearman's correlation of [the two gains](../audit/tables/given_back.csv) is {ranks:+.2f}" in findings
     )
 
 
@@ -216,9 +190,3 @@ def test_an_archive_is_small_and_holds_records_alone(path: Path) -> None:
     assert path.stat().st_size <= ARCHIVES[path]
     with zipfile.ZipFile(path) as archive:
         assert [name for name in archive.namelist() if name.startswith("report/")] == []
-
-
-def test_the_digests_to_expect_are_those_of_the_files() -> None:
-    rows = re.findall(r"^\| `(carft/\S+)` \| `([0-9a-f]{64})` \|$", REPRODUCE.read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(rows) == 2
-    assert [name for name, digest in rows if hashlib.sha256((ROOT / name).read_bytes()).hexdigest() != digest] == []
