@@ -150,10 +150,7 @@ def _facts(view: Evidence, tasks: Sequence[str]) -> Mapping[tuple[str, str], set
         settings |= {"trials": len(study.trials), "confirm seeds": len(study.confirm)}
         for name, value in settings.items():
             facts[study.method, name].add(str(value))
-    for _, cell in view.confirm_cells():
-        made = view.records[cell].made_with
-        versions = {"numerics": made.numerics, "carft": made.carft, "python": made.python, **made.packages}
-        for name, value in {**versions, "processor": made.cpu.get("model"), "GPU": made.machine.get("gpu")}.items():
-            if value is not None:
-                facts["", name].add(str(value))
+    cells = view.archive.cells.loc[[cell for _, cell in view.confirm_cells()]]
+    for name in ("machine", "torch", "code"):
+        facts["", name].update(set(cells[name]) - {""})
     return facts

@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from carft.store.journal import JOURNAL, journal_digest
 from carft.store.records import Store
@@ -30,6 +29,9 @@ LIMITS = (
     "the sha256 of the journal."
 )
 NO_JOURNAL = "The records have no journal: in which order test sets were opened is not known."
+
+#: column -> value, as a CSV file has it
+Row = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -109,28 +111,28 @@ def _changed(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
 def _other_tables(folder: Path, made: Sequence[Path]) -> Iterator[str]:
     """Every value of a report's tables that its records do not give."""
     for path in made:
-        name, shown = path.stem, folder / path.name
+        shown = folder / path.name
         if not shown.is_file():
-            yield f"{name} is missing"
+            yield f"{path.stem} is missing"
         elif shown.read_bytes() != path.read_bytes():
-            there, given = _rows(shown), _rows(path)
-            columns = given[0]
-            if there[:1] != [columns] or len(there) != len(given):
-                yield f"{name} has other rows or columns than the records give"
-                continue
-            for row, wanted in zip(there[1:], given[1:], strict=True):
-                if len(row) != len(columns):
-                    yield f"{name} has other rows or columns than the records give"
-                    break
-                key = table_cards()[name].key(dict(zip(columns, wanted, strict=True)))
-                for column, then, now in zip(columns, row, wanted, strict=True):
-                    if not _is_same(then, now):
-                        yield f"{name}.{key}.{column} is {then or 'empty'}; the records give {now or 'empty'}"
+            yield from _other_values(path.stem, _rows(shown), _rows(path))
 
 
-def _rows(path: Path) -> list[list[str]]:
+def _other_values(name: str, shown: Sequence[Row], given: Sequence[Row]) -> Iterator[str]:
+    """Every value of a table that its records do not give."""
+    if list(map(list, shown)) != list(map(list, given)):
+        yield f"{name} has other rows or columns than the records give"
+        return
+    for row, wanted in zip(shown, given, strict=True):
+        for column, now in wanted.items():
+            if not _is_same(row[column] or "", now):
+                address = f"{name}.{table_cards()[name].key(wanted)}.{column}"
+                yield f"{address} is {row[column] or 'empty'}; the records give {now or 'empty'}"
+
+
+def _rows(path: Path) -> list[Row]:
     with path.open(newline="", encoding="utf-8") as stream:
-        return [row for row in csv.reader(stream) if row]
+        return list(csv.DictReader(stream))
 
 
 def _is_same(then: str, now: str) -> bool:
@@ -159,15 +161,12 @@ def broken_rules(evidence: Evidence) -> list[str]:
 
 def _other_versions(manifest: Manifest) -> Iterator[str]:
     """With what the report was made that is not here."""
-    then, now = _flat(manifest.made_with), _flat(made_with())
+    then, now = dict(manifest.made_with), dict(made_with())
+    then |= then.pop("packages")
+    now |= now.pop("packages")
     others = []
     for name, here in now.items():
         if then.get(name) != here:
-            others.append(f"{name} {then.get(name, 'unknown')}, here {here}")
+            others.append(f"{name} {str(then.get(name, 'unknown'))[:16]}, here {str(here)[:16]}")
     if others:
         yield f"The report was made with other versions: {'; '.join(others)}."
-
-
-def _flat(versions: Mapping[str, Any]) -> dict[str, str]:
-    flat = versions | versions["packages"]
-    return {name: str(value)[:16] for name, value in flat.items() if name != "packages"}

@@ -97,13 +97,12 @@ class SealedAccess:
         """The state of the seal in a few sentences."""
         if not self.openings:
             return "No cell was unsealed."
-        counts = Counter(self.roles.get(cell, "superseded") for cell in self.openings)
-        listed = ", ".join(f"{count} {role}" for role, count in sorted(counts.items()))
         most = max(max(sets.values()) for sets in self.openings.values())
         often = "each set once" if most == 1 else f"a set up to {most} times"
-        words = [f"{len(self.openings)} cells were unsealed ({listed}), {often}."]
-        oracle = counts["search"] - len(self.seen)
-        if not counts["search"]:
+        words = [f"{len(self.openings)} cells were unsealed, {often}."]
+        searched = [cell for cell in self.openings if self.roles.get(cell) == "search"]
+        oracle = len(searched) - len(self.seen)
+        if not searched:
             words.append("No search cell was unsealed.")
         elif oracle:
             words.append(f"{oracle} search cells were opened by the sweep for oracle selection alone.")
