@@ -40,7 +40,7 @@ LR_STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#B0568A", "
     title="What came out",
     caption="Means over tasks with 95 % intervals (seeds, test images and, where there are several, searches). Both "
     "panels of accuracy have one scale of points, context recognition has its own. Two intervals that overlap do not "
-    "show that the methods are equal: the paired differences are narrower.",
+    "show that the methods are equal: the paired difference below a panel is narrower.",
     section="opening",
     topic="levels",
     needs=("levels",),
@@ -70,15 +70,27 @@ def answer(tables: Tables) -> Figure | None:
             beside = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 8}
             axis.annotate(f"{value:.1f}", (value, height), **beside)
         chance = 100 * part["chance"].iloc[0]
+        below = [_paired(tables, place)]
         if not np.isnan(chance):
             axis.axvline(chance, color="#595959", lw=0.8, ls=":")
-            axis.set_xlabel(f"chance {chance:.1f}", fontsize=8)
+            below.append(f"chance {chance:.1f}")
+        axis.set_xlabel("\n".join(filter(None, below)), fontsize=8)
         middle, width = (least[place] + most[place]) / 2, max(NARROWEST, 1.4 * spans[place])
         axis.set(xlim=(middle - width / 2, middle + width / 2), ylim=(-0.6, len(methods) - 0.3))
         axis.set_title(PANELS[place], fontsize=9)
         axis.set_yticks(range(len(methods)), labels)
     figure.supxlabel("% (top-1, or share of contexts recognised)", fontsize=8)
     return figure
+
+
+def _paired(tables: Tables, place: str) -> str:
+    """CAR-FT minus FT in points with its interval, as the sentences beside the figure tell it; empty without any."""
+    rows = tables.get("comparisons", pd.DataFrame(columns=["contrast", "where"]))
+    rows = rows[(rows["contrast"] == CONTRAST) & (rows["where"] == place)]
+    if rows.empty:
+        return ""
+    effect, low, high = 100 * rows[["effect", "low", "high"]].iloc[0]
+    return f"CAR-FT minus FT:\n{effect:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 @report_figure(

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from carft.core.source import declared
 from reports.figures.style import Tables, label_log_axis
+from reports.tables.table import table_card
 
 #: dots per inch of a PNG
 DPI = 150
@@ -63,8 +64,9 @@ class DrawnFigure:
 
     @property
     def alt(self) -> str:
-        """Text alternative of the image, whose numbers are in tables beside it."""
-        return f"{self.title}; the same in numbers: {', '.join(self.figure.needs)}"
+        """Text alternative of the image: where its numbers are, a table of the page or a file."""
+        places = [name if table_card(name).on_page else f"tables/{name}.csv" for name in self.figure.needs]
+        return f"{self.title}; the same in numbers: {', '.join(places)}"
 
 
 @cache

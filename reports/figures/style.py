@@ -9,6 +9,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -62,11 +63,15 @@ def shown(wanted: Iterable[str], column: pd.Series) -> list[str]:
     return [value for value in wanted if value in there]
 
 
-def outside_legend(figure: Figure, axes: Axes) -> None:
-    """Put the legend of one of the axes above a figure of the usual width; it grows where there are many entries."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.set_figheight(figure.get_figheight() + 0.2 * (len(labels) // LEGEND_COLUMNS))
-    figure.legend(handles, labels, loc="outside upper center", ncols=LEGEND_COLUMNS, fontsize=8)
+def outside_legend(figure: Figure, *axes: Axes) -> None:
+    """Put one legend of all the axes above a figure of the usual width; it grows where there are many entries."""
+    entries: dict[str, Artist] = {}
+    for axis in axes:
+        handles, labels = axis.get_legend_handles_labels()
+        entries |= dict(zip(labels, handles, strict=True))
+    figure.set_figheight(figure.get_figheight() + 0.2 * (len(entries) // LEGEND_COLUMNS))
+    where = {"loc": "outside upper center", "ncols": LEGEND_COLUMNS, "fontsize": 8}
+    figure.legend(list(entries.values()), list(entries), **where)
 
 
 def label_log_axis(axis: Axis) -> None:

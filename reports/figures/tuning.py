@@ -1,11 +1,16 @@
 """Figures of the search and of training."""
 
+from textwrap import fill
+from typing import Any
+
 import matplotlib.pyplot as plt
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from carft.config.registry import hyperparameter_words
 from reports.figures.figure import report_figure
-from reports.figures.style import Tables, look, outside_legend
+from reports.figures.style import Methods, Tables, look, outside_legend
 
 #: marks above which they are rasterized
 CROWDED = 500
@@ -13,44 +18,67 @@ CROWDED = 500
 
 @report_figure(
     title="What the search saw",
-    caption="Every search trial with a learning rate, as validation top-1 minus the mean over all trials of the "
-    "task, so that easy and hard tasks share one axis; on the right its mean over tasks. Differences of a few points "
-    "are within what a validation set of this size can resolve. With so few trials the figure shows where was looked, "
-    "not where the optimum is.",
+    caption="A row for each task: on the left the best validation top-1 so far by trial, a line for each search; then "
+    "every trial against each hyperparameter that was searched. A ring marks a winner, a cross a trial that was "
+    "pruned, at the accuracy of its last epoch. Differences of a few points are within what a validation set of this "
+    "size can resolve. With few trials the figure shows where was looked, not where the optimum is.",
     section="tuning",
     topic="search",
     needs=("trials",),
 )
 def search(tables: Tables) -> Figure | None:
+    """History of the searches and slices along their hyperparameters, a row of panels for each task."""
     trials = tables["trials"]
-    if "lr" not in trials:
+    searched = _searched(trials, tables.methods)
+    if not searched:
         return None
-    tuned = trials[trials["lr"].notna()]
-    centred = tuned.assign(gain=100 * (tuned["val/top1"] - tuned.groupby("task")["val/top1"].transform("mean")))
-    figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.2), width_ratios=[1, 1.25])
-    for method in centred["method"].unique():
-        part = centred[centred["method"] == method]
-        style = look(method, tables.methods)
-        axes[0].plot(part["lr"], part["gain"], ls="", ms=4, alpha=0.6, rasterized=len(part) > CROWDED, **style)
-    axes[0].set(xscale="log", xlabel="learning rate", ylabel="validation top-1,\nminus the task's mean (points)")
-    outside_legend(figure, axes[0])
-    part = centred[centred["method"] == "car_ft"]
-    if len(part) and "kl_weight" in part:
-        settings = part.groupby(["lr", "kl_weight"], as_index=False)[["gain", "won"]].agg(
-            {"gain": "mean", "won": "sum"}
-        )
-        limit = max(1e-9, float(settings["gain"].abs().max()))
-        dots = axes[1].scatter(
-            settings["lr"], settings["kl_weight"], c=settings["gain"], cmap="cividis", vmin=-limit, vmax=limit, s=26,
-            rasterized=len(settings) > CROWDED,
-        )  # fmt: skip
-        won = settings[settings["won"].astype(bool)]
-        ring = {"s": 80, "facecolors": "none", "edgecolors": "black", "lw": 0.9, "label": "winner of a task"}
-        axes[1].scatter(won["lr"], won["kl_weight"], **ring)
-        axes[1].set(xscale="log", yscale="log", xlabel="learning rate", ylabel="KL weight")
-        axes[1].legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, fontsize=7)
-        figure.colorbar(dots, ax=axes[1], label="CAR-FT, validation (points)")
+    stopped = tables.get("pruned", pd.DataFrame()).reindex(columns=trials.columns)
+    tasks = sorted(trials["task"].unique())
+    size = (2.5 * (1 + len(searched)), 0.7 + 1.35 * len(tasks))
+    figure, axes = plt.subplots(len(tasks), 1 + len(searched), figsize=size, sharex="col", sharey="row", squeeze=False)
+    for task, row in zip(tasks, axes, strict=True):
+        for method, part in trials[trials["task"] == task].groupby("method", sort=False):
+            style = look(str(method), tables.methods)
+            here = stopped[(stopped["task"] == task) & (stopped["method"] == method)]
+            _history(row[0], part, here, style)
+            for name, axis in zip(searched, row[1:], strict=True):
+                _slice(axis, name, part, here, style)
+        row[0].set_ylabel(fill(task.split("/")[-1], 16), fontsize=8)
+    for name, axis in zip(["trial", *searched], axes[-1], strict=True):
+        axis.set_xlabel(hyperparameter_words(name))
+    figure.supylabel("validation top-1 (%)", fontsize=9)
+    outside_legend(figure, *axes.flat)
     return figure
+
+
+def _searched(trials: pd.DataFrame, methods: Methods) -> list[str]:
+    """The hyperparameters that some method searched, each once, in the order of the methods."""
+    names: dict[str, None] = {}
+    for method in trials["method"].unique():
+        if method in methods:
+            names |= dict.fromkeys(methods[method].space)
+    return [name for name in names if name in trials and trials[name].notna().any()]
+
+
+def _history(axis: plt.Axes, trials: pd.DataFrame, pruned: pd.DataFrame, style: dict[str, Any]) -> None:
+    """The best validation accuracy so far by trial, a line for each search."""
+    for _, of_search in trials.groupby("search"):
+        ordered = of_search.sort_values("trial")
+        axis.step(ordered["trial"] + 1, 100 * ordered["val/top1"].cummax(), where="post", color=style["color"], lw=1)
+    axis.plot(pruned["trial"] + 1, 100 * pruned["val/top1"], "x", color=style["color"], ms=4)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _slice(axis: plt.Axes, name: str, trials: pd.DataFrame, pruned: pd.DataFrame, style: dict[str, Any]) -> None:
+    """The validation accuracy of every trial against one hyperparameter."""
+    axis.set_xscale("log")
+    if trials[name].isna().all():
+        return
+    is_crowded = len(trials) > CROWDED
+    axis.plot(trials[name], 100 * trials["val/top1"], ls="", ms=3.5, alpha=0.6, rasterized=is_crowded, **style)
+    won = trials[trials["won"].astype(bool)]
+    axis.plot(won[name], 100 * won["val/top1"], "o", ms=7, mfc="none", mec=style["color"], mew=1)
+    axis.plot(pruned[name], 100 * pruned["val/top1"], "x", color=style["color"], ms=4)
 
 
 @report_figure(

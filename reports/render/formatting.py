@@ -6,7 +6,7 @@ import html
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from sys import intern
 from typing import Any
@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from reports.claims.claim import ICONS, Verdict
+from reports.analysis.contrasts import Part
+from reports.claims.claim import ICONS, Verdict, VerdictNumber
 from reports.evidence.evidence import ORACLE, Entry, label
 from reports.tables.table import Methods, TableCard
 from reports.words.page_words import on_record_words
@@ -25,8 +26,8 @@ LONGEST = 300
 #: text of a missing number
 NOTHING = "–"
 
-#: kind of verdict -> half width of the axis of its intervals, a share of 1; what goes beyond is cut at its end
-AXES = {"accuracy": 0.05, "contexts": 0.5}
+#: half widths of the axes of intervals, in points, and the share of its intervals that an axis holds whole
+STEPS, HELD = (1, 2, 5, 10, 20, 50, 100), 0.9
 #: a hyphen that is the sign of a number
 SIGN = re.compile(r"(?<![\w.-])-(?=\d)")
 
@@ -159,8 +160,25 @@ def bar(effect: float, low: float, high: float, span: float, margin: float | Non
     return Bar(place(low), place(high), place(effect), line, beyond)
 
 
+def axis(of: Iterable[Part | VerdictNumber]) -> float:
+    """Half the width of an axis around 0, a share of 1: the least round one that holds nine of ten intervals whole.
+
+    What goes beyond it is cut at its end.
+    """
+    reaches = []
+    for one in of:
+        if one.low is not None and one.high is not None and math.isfinite(one.low + one.high):
+            reaches.append(100 * max(-one.low, one.high))
+    reaches.sort()
+    wanted = reaches[math.ceil(HELD * len(reaches)) - 1] if reaches else 0.0
+    for step in STEPS:
+        if step >= wanted:
+            return step / 100
+    return STEPS[-1] / 100
+
+
 def kind_of(verdict: Verdict) -> str:
-    """What a verdict's interval is of, a key of ``AXES``."""
+    """What a verdict's interval is of: contexts and accuracies have an axis each."""
     return "contexts" if verdict.number.metric == "context" else "accuracy"
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from reports.claims.claim import Claim, Verdict
+from reports.claims.claim import Claim, Verdict, VerdictNumber
 from reports.evidence.evidence import ORACLE
 from reports.figures.figure import DrawnFigure
 from reports.render import formatting
@@ -30,12 +30,22 @@ from reports.words.provenance_words import about_words, maker_words, rests_on_wo
 if TYPE_CHECKING:
     from reports.compare import FolderComparison
 
-#: how a sentence names a claim
-CLAIM = re.compile(r"\bC\d+[a-z]?\b")
 #: marks a page as one of this package, whose folder a report may write to again
 GENERATOR = Markup('<meta name="generator" content="carft">')
 #: signs of the notes below the table of claims, before numbers
 SIGNS = ("†", "‡", "§", "¶")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the page tells of a verdict."""
+
+    row: int
+    """In the table ``claims``."""
+    part: int
+    """The row of its first part in the table ``verdicts``."""
+    anchor: str
+    """``claim-ID``; a number is added for the claim's further scopes."""
 
 
 @dataclass
@@ -137,6 +147,15 @@ class Content:
                 rows.append((claims[name], [by_scope.get(scope) for scope in self.scopes]))
         return rows
 
+    @cached_property
+    def axes(self) -> dict[str, float]:
+        """Kind of verdict -> half the width of the axis of its intervals, a share of 1."""
+        numbers: dict[str, list[VerdictNumber]] = {"accuracy": [], "contexts": []}
+        for verdict in self.verdicts:
+            if verdict.number.unit == "points":
+                numbers[formatting.kind_of(verdict)].append(verdict.number)
+        return {kind: formatting.axis(of_kind) for kind, of_kind in numbers.items()}
+
     @property
     def key(self) -> dict[str, str]:
         """Icon of the verdicts -> its word."""
@@ -157,35 +176,26 @@ class Content:
             signs[note] = SIGNS[place] if place < len(SIGNS) else f"({place - len(SIGNS) + 1})"
         return signs
 
-    def linked(self, sentence: str, scope: str) -> Markup:
-        """A sentence on a scope; its claims are links to their places."""
-        anchors = {}
-        for verdict in self.verdicts:
-            if verdict.scope == scope:
-                anchors[verdict.claim] = self.anchor(verdict)
+    @cached_property
+    def places(self) -> Mapping[tuple[str, str], Place]:
+        """(claim, scope) of each verdict -> its place on the page."""
+        places = {}
+        scopes = Counter[str]()
+        part = 0
+        for row, verdict in enumerate(self.verdicts):
+            scopes[verdict.claim] += 1
+            anchor = f"claim-{verdict.claim}-{scopes[verdict.claim]}".removesuffix("-1")
+            places[verdict.claim, verdict.scope] = Place(row, part, anchor)
+            part += len(verdict.parts)
+        return places
 
-        def link(match: re.Match[str]) -> str:
-            name = match[0]
-            if name not in anchors:
-                return name
-            return f'<a href="#{anchors[name]}">{name}</a>'
-
-        return Markup(CLAIM.sub(link, str(escape(sentence))))
-
-    def row(self, verdict: Verdict) -> int:
-        """The row of a verdict in the table ``claims``."""
-        return next(row for row, other in enumerate(self.verdicts) if other is verdict)
-
-    def first_part(self, verdict: Verdict) -> int:
-        """The row of a verdict's first part in the table ``verdicts``."""
-        return sum(len(other.parts) for other in self.verdicts[: self.row(verdict)])
+    def place(self, verdict: Verdict) -> Place:
+        """Where the page tells of a verdict."""
+        return self.places[verdict.claim, verdict.scope]
 
     def anchor(self, verdict: Verdict) -> str:
-        """Where the page tells of a verdict: ``claim-ID``; a number is added for the claim's further scopes."""
-        scopes = 1
-        for other in self.verdicts[: self.row(verdict)]:
-            scopes += other.claim == verdict.claim
-        return f"claim-{verdict.claim}-{scopes}".removesuffix("-1")
+        """The address of a verdict on the page."""
+        return self.place(verdict).anchor
 
 
 def anchor_of(term: str) -> str:
@@ -209,7 +219,7 @@ def embedded_svg(drawn: DrawnFigure) -> str:
 #: what templates call by name, as functions and as filters
 CALLED: Sequence[Callable[..., Any]] = (
     *(about_words, count_words, embedded_svg, mark_of, notes_of, prompt_words, rests_on_words),
-    *(formatting.amount, formatting.bar, formatting.interval),
+    *(formatting.amount, formatting.axis, formatting.bar, formatting.interval),
     *(formatting.kind_of, formatting.minus, others_words, formatting.packed_json),
     *(rests_on, anchor_of, term),
     *(of_verdicts.worst_of, of_verdicts.beside_words, of_verdicts.chance_words),
@@ -245,5 +255,5 @@ def _environment(page: str) -> Environment:
     called = {function.__name__: function for function in CALLED}
     environment.filters.update(called)
     terms = sorted(TERMS.items(), key=lambda entry: entry[0].lower())
-    environment.globals.update(called, glossary=terms, generator=GENERATOR, oracle=ORACLE, axes=formatting.AXES)
+    environment.globals.update(called, glossary=terms, generator=GENERATOR, oracle=ORACLE)
     return environment

@@ -149,6 +149,14 @@ class Sources:
         cautions = ["; ".join(self.cautions(card.cells(self, row))) for row in rows_of(table)]
         return table.assign(caution=cautions) if any(cautions) else table
 
+    @cached_property
+    def search_cells(self) -> Mapping[tuple[str, str], Sequence[str]]:
+        """(scope, method) -> the cells of its search trials."""
+        cells: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for row in rows_of(self.table("trials")):
+            cells[row["scope"], row["method"]].append(row["cell"])
+        return cells
+
     def tables(self) -> Tables:
         """All tables."""
         return Tables({name: self.table(name) for name in table_cards()}, self.evidence.methods)

@@ -48,6 +48,28 @@ def trials(view: Evidence) -> Iterator[TableRow]:
 
 
 @scope_table(
+    "Pruned trials",
+    "Search trials that were stopped after an epoch, with the validation accuracy of that epoch. None can win.",
+    ["task", "method", "search", "trial"],
+    shares=("val/top1",),
+)
+def pruned(view: Evidence) -> Iterator[TableRow]:
+    """Every pruned search trial: task, method, hyperparameters, epochs that it had, val/top1 (a share of 1)."""
+    for study in view.studies:
+        for trial in study.pruned.values():
+            yield {
+                "task": study.task,
+                "method": study.method,
+                "search": study.search,
+                "trial": trial.number,
+                **trial.parameters,
+                "epochs": len(trial.validated),
+                "val/top1": trial.validated[-1] if trial.validated else math.nan,
+                "selected_on": VALIDATION,
+            }
+
+
+@scope_table(
     "Studies",
     "Every search with what it was given: ranges, training recipe, model, data and protocol; finished trials and "
     "confirm cells.",
@@ -61,6 +83,7 @@ def studies(view: Evidence) -> Iterator[TableRow]:
             "method": study.method,
             "search": study.search,
             "n_trials": len(finished_trials(study, view.records)),
+            "n_pruned": len(study.pruned),
             "n_confirm": sum(cell in view.records for cell in study.confirm),
             "ranges": ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high, _) in study.space.items()),
             "training": setting_words({**study.training.content(), **study.reading}),
@@ -150,8 +173,7 @@ def _ways_to_select(view: Evidence, sets: Sets) -> dict[str, ContrastResult]:
 
 def _trial_cells(sources: Sources, row: TableRow) -> Sequence[str]:
     """Search cells of the method of a row, on every task of its scope."""
-    trials = sources.table("trials")
-    return trials["cell"][(trials["scope"] == row["scope"]) & (trials["method"] == row["method"])].tolist()
+    return sources.search_cells[row["scope"], row["method"]]
 
 
 @table(

@@ -30,6 +30,7 @@ from reports.claims.ledger import ledger
 from reports.figures.figure import figures
 from reports.render.formatting import latex, markdown
 from reports.render.manifest import Manifest, record_digests
+from reports.tables.table import table_cards
 from reports.words.verdict_words import as_dict
 from tests.support.browsing import unpacked
 from tests.support.helpers import run_cli
@@ -279,8 +280,11 @@ def test_every_figure_names_the_tables_of_its_numbers(built: Built) -> None:
     text = built.page.with_name("report.md").read_text(encoding="utf-8")
     found = re.findall(r"!\[(.+)\]\(figures/(.+)\.png\)", text)
     assert {name for _, name in found} <= set(figures()) and len(found) > 6
+    shown = {name for name, card in table_cards().items() if card.on_page}
     for words, name in found:
-        assert words.endswith(f"the same in numbers: {', '.join(figures()[name].needs)}")
+        places = words.partition("the same in numbers: ")[2].split(", ")
+        assert {place.removeprefix("tables/").removesuffix(".csv") for place in places} == {*figures()[name].needs}
+        assert all(place in shown or place.startswith("tables/") for place in places)
 
 
 @pytest.mark.usefixtures("few_figures_here")
@@ -308,7 +312,7 @@ def test_searches_of_which_no_cell_was_evaluated_are_reported_and_an_unknown_met
     store.write_study(study.id, study.model_copy(update={"method": "gone"}))
     built = build_report(Store(store.root), tmp_path / "report")
     assert "unknown method" in set(built.sources.table("problems")["what"])
-    assert all("not measured" in sentence.words for sentence in built.sources.answer.sentences)
+    assert all("evaluated yet" in sentence.words for sentence in built.sources.answer.sentences)
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

@@ -79,14 +79,17 @@ def made_up_tables(task: str, method: str) -> Tables:
     """Tables of the figures of differences, of the search and of training; of one task and one method beside FT."""
     scope = {"scope": "icons", "scale": "miniature"}
     difference = {**scope, "contrast": "CAR-FT - FT", "task": task, "effect": -0.01, "low": -0.02, "high": 0.01}
-    trial = {**scope, "task": task, "kl_weight": 1.0, "won": True}
+    trial = {**scope, "task": task, "search": 1, "kl_weight": 1.0, "won": True}
     rates = (1.2e-4, 6e-4, 1e-3)
     epoch = {**scope, "train/loss": 1.0, "val/top1": 0.5, "val/context_top1": 0.5, "context_chance": 0.1}
     return Tables(
         {
             "tasks": pd.DataFrame([scope]),
             "differences": pd.DataFrame([{**difference, "where": where} for where in ("ID test", "mean OOD")]),
-            "trials": pd.DataFrame([{**trial, "method": method, "lr": lr, "val/top1": lr} for lr in rates]),
+            "trials": pd.DataFrame(
+                [{**trial, "method": method, "trial": k, "lr": lr, "val/top1": lr} for k, lr in enumerate(rates)]
+            ),
+            "pruned": pd.DataFrame([{**trial, "method": method, "trial": 9, "lr": 2e-4, "val/top1": 2e-4}]),
             "history": pd.DataFrame([{**epoch, "method": method, "epoch": k} for k in range(3)]),
         },
         {**METHODS, method: replace(METHODS["car_ft"], name=method, label=method)},
@@ -122,3 +125,15 @@ def test_a_panel_without_data_is_left_out(tmp_path: Path) -> None:
     made = figures()["differences"].draw(tables)
     assert made is not None and len(made.axes) == 1
     plt.close(made)
+
+
+def test_the_figure_of_searches_has_a_history_and_a_slice_of_each_hyperparameter_and_marks_what_was_pruned() -> None:
+    figure = figures()["search"].draw(made_up_tables("icons-3/mix-1", "car_ft"))
+    assert figure is not None
+    history, *slices = figure.axes
+    assert [axis.get_xlabel() for axis in slices] == ["learning rate", "KL weight"]
+    best, stopped = history.lines
+    assert list(best.get_ydata()) == [0.012, 0.06, 0.1] and list(stopped.get_xdata()) == [10]
+    tried, won, pruned = slices[0].lines
+    assert len(tried.get_xdata()) == 3 and len(won.get_xdata()) == 3 and list(pruned.get_xdata()) == [2e-4]
+    plt.close(figure)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
+from reports.claims.claim import VerdictNumber
 from reports.claims.ledger import ledger
-from reports.render.formatting import bar, markdown, packed_json
+from reports.render.formatting import axis, bar, markdown, packed_json
 from reports.render.page import Content, rendered
 from reports.tables.table import Sources
 from reports.words.page_words import others_words
@@ -32,6 +34,12 @@ def test_zero_is_in_the_middle_and_the_margin_a_tick_on_the_same_axis() -> None:
     cut = bar(-0.08, -0.2, 0.0, 0.05)
     assert cut is not None and (cut.low, cut.effect, cut.high, cut.beyond) == (0, 0, 50, ["left"])
     assert bar(0.0, float("nan"), float("nan"), 0.05) is None
+
+
+def test_an_axis_is_the_least_round_one_that_holds_nine_of_ten_intervals() -> None:
+    numbers = [VerdictNumber(low=-0.01 * k, high=0.002) for k in range(1, 10)]
+    assert axis([*numbers, VerdictNumber(low=-0.6, high=0.0)]) == 0.1
+    assert axis(numbers[:1]) == 0.01 and axis([VerdictNumber(), VerdictNumber(low=math.nan, high=0.1)]) == 0.01
 
 
 @pytest.mark.parametrize("content", [[], [None], [{"é": [1.5]}, "a"], {"rows": [[1], []]}, "<b>"])
