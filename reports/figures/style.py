@@ -67,11 +67,11 @@ def outside_legend(figure: Figure, *axes: Axes) -> None:
     """Put one legend of all the axes above a figure of the usual width; it grows where there are many entries."""
     entries: dict[str, Artist] = {}
     for axis in axes:
-        handles, labels = axis.get_legend_handles_labels()
-        entries |= dict(zip(labels, handles, strict=True))
+        of_axis, names = axis.get_legend_handles_labels()
+        entries |= dict(zip(names, of_axis, strict=True))
     figure.set_figheight(figure.get_figheight() + 0.2 * (len(entries) // LEGEND_COLUMNS))
-    where = {"loc": "outside upper center", "ncols": LEGEND_COLUMNS, "fontsize": 8}
-    figure.legend(list(entries.values()), list(entries), **where)
+    handles, labels = list(entries.values()), list(entries)
+    figure.legend(handles, labels, loc="outside upper center", ncols=LEGEND_COLUMNS, fontsize=8)
 
 
 def label_log_axis(axis: Axis) -> None:

@@ -14,13 +14,16 @@ from reports.figures.style import Methods, Tables, look, outside_legend
 
 #: marks above which they are rasterized
 CROWDED = 500
+#: points below the best trial of a task that its axis reaches down to
+REACH = 20.0
 
 
 @report_figure(
     title="What the search saw",
     caption="A row for each task: on the left the best validation top-1 so far by trial, a line for each search; then "
     "every trial against each hyperparameter that was searched. A ring marks a winner, a cross a trial that was "
-    "pruned, at the accuracy of its last epoch. Differences of a few points are within what a validation set of this "
+    f"pruned, at the accuracy of its last epoch. Trials more than {REACH:g} points below the best of their task lie on "
+    "the lower edge. Differences of a few points are within what a validation set of this "
     "size can resolve. With few trials the figure shows where was looked, not where the optimum is.",
     section="tuning",
     topic="search",
@@ -34,12 +37,14 @@ def search(tables: Tables) -> Figure | None:
         return None
     stopped = tables.get("pruned", pd.DataFrame()).reindex(columns=trials.columns)
     tasks = sorted(trials["task"].unique())
-    size = (2.5 * (1 + len(searched)), 0.7 + 1.35 * len(tasks))
+    size = (max(7.4, 1.7 * (1 + len(searched))), 0.7 + 1.35 * len(tasks))
     figure, axes = plt.subplots(len(tasks), 1 + len(searched), figsize=size, sharex="col", sharey="row", squeeze=False)
     for task, row in zip(tasks, axes, strict=True):
-        for method, part in trials[trials["task"] == task].groupby("method", sort=False):
+        of_task, stopped_here = trials[trials["task"] == task], stopped[stopped["task"] == task]
+        lowest = of_task["val/top1"].max() - REACH / 100
+        for method, part in _clipped(of_task, lowest).groupby("method", sort=False):
             style = look(str(method), tables.methods)
-            here = stopped[(stopped["task"] == task) & (stopped["method"] == method)]
+            here = _clipped(stopped_here[stopped_here["method"] == method], lowest)
             _history(row[0], part, here, style)
             for name, axis in zip(searched, row[1:], strict=True):
                 _slice(axis, name, part, here, style)
@@ -49,6 +54,11 @@ def search(tables: Tables) -> Figure | None:
     figure.supylabel("validation top-1 (%)", fontsize=9)
     outside_legend(figure, *axes.flat)
     return figure
+
+
+def _clipped(trials: pd.DataFrame, lowest: float) -> pd.DataFrame:
+    """Trials whose accuracy is the lowest that is drawn where it is below."""
+    return trials.assign(**{"val/top1": trials["val/top1"].astype(float).clip(lower=lowest)})
 
 
 def _searched(trials: pd.DataFrame, methods: Methods) -> list[str]:

@@ -204,7 +204,7 @@ def _size(evidence: Evidence) -> str:
 def _controls(asked: Sequence[Asked]) -> str:
     """How many controls held, what fine-tuning forgets, and what the positive control gains."""
     counts = Counter[str](one.answer for one in asked)
-    clauses = [f"{counts['holds']} controls hold, {counts['does not hold']} do not, {counts['not run']} were not run"]
+    clauses = [f"{counts['holds']} of {len(asked)} controls hold, {counts['not run']} were not run"]
     for one in asked:
         if one.part is not None and one.control in (FORGETS, POSITIVE_CONTROL):
             clauses.append(f"{one.control.name}: {one.answer}, {100 * one.part.estimate.effect:+.1f} points")
