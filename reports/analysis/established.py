@@ -77,6 +77,8 @@ def forgets_more(evidence: Evidence) -> Part | None:
     as one point. Tasks are fixed: each has an intercept of its own. None with fewer than two learning rates.
     """
     cells = _evaluated_of_ft(evidence)
+    if "ood/mean/top1" not in cells:  # no cell of the folder was evaluated on a suite
+        return None
     cells = cells.assign(rate=np.log2(cells["hp/lr"].astype(float)))
     points = cells.groupby(["task", "rate"])["ood/mean/top1"].mean().reset_index("rate")
     x, y = (points - points.groupby("task").transform("mean")).to_numpy(float).T
