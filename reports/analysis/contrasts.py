@@ -218,7 +218,10 @@ class Contrast:
                 metrics[task] = metric
                 flaws += without_interval(made, task, sets, evidence.card(task).group)
                 flaws += self._flaws_of_task(evidence, task)
-        absent = tuple(task for task in asked if task not in estimates)
+        absent = []
+        for task in asked:
+            if task not in estimates:
+                absent.append(task)
         if absent:
             are = "is" if len(absent) == 1 else "are"
             flaws.insert(0, Note("tasks", f"{len(absent)} of {len(asked)} tasks {are} missing ({few(absent)})"))
@@ -257,7 +260,10 @@ class Contrast:
         for task in tasks:
             for note in dict.fromkeys(self._differences(evidence, task)):
                 differing.setdefault(note, []).append(task)
-        return [replace(note, tasks=tuple(of)) for note, of in differing.items()]
+        unequal = []
+        for note, of in differing.items():
+            unequal.append(replace(note, tasks=tuple(of)))
+        return unequal
 
     def _differences(self, evidence: Evidence, task: str) -> Iterator[Note]:
         """What the two sides differ in on a task besides the method: trials, how they were run, code, precision."""

@@ -92,7 +92,10 @@ def _row(results: Results, record: Record, places: Mapping[str, Mapping[str, Any
     crop = cell.training.crop
     model, weights = display_form(cell.model, cell.pretrained)
     machine, cpu = made.get("machine") or {}, made.get("cpu") or {}
-    phases = [seconds for name, seconds in record.durations.items() if name not in INSIDE]
+    seconds = 0.0
+    for name, of_phase in record.durations.items():
+        if name not in INSIDE:
+            seconds += of_phase
     row = {
         **_scope(results, cell),
         "task": cell.task,
@@ -114,7 +117,7 @@ def _row(results: Results, record: Record, places: Mapping[str, Mapping[str, Any
         "precision": cell.precision,
         "batch_size": cell.training.batch_size,
         "epochs": cell.training.epochs,
-        "seconds": sum(phases),
+        "seconds": seconds,
         "machine": machine.get("gpu") or cpu.get("model") or "",
         "torch": str((made.get("packages") or {}).get("torch", "")),
         "code": " ".join(sorted(code[:8] for code in results.protocol.code_of([record.id]))),
@@ -132,7 +135,10 @@ def _row(results: Results, record: Record, places: Mapping[str, Mapping[str, Any
     for name, value in settings.items():
         row[f"hp/{name}"] = value
     metrics = results.metrics(record.id)
-    recognised = [metrics[name] for name in metrics if is_recognition(name)]
+    recognised = []
+    for name, value in metrics.items():
+        if is_recognition(name):
+            recognised.append(value)
     if recognised:
         row[CONTEXTS] = float(np.mean(recognised))
     return {**row, **places.get(record.id, {}), **metrics}

@@ -161,7 +161,8 @@ class Results:
         """Every scope of the studies and cells with a name that no other has."""
         scopes: dict[Scope, None] = {}
         ran: list[StudyFile | Cell] = [*self.studies]
-        ran += [record.cell for record in self.records.values()]
+        for record in self.records.values():
+            ran.append(record.cell)
         for one in ran:
             try:
                 scopes[self.scope_of(one)] = None
