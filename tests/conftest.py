@@ -29,7 +29,7 @@ from tests.support.browsing import CHROMIUM, FLAGS, PATIENCE_MS
 from tests.support.drawn import all_images, share_drawings
 from tests.support.gates import Gate, closed_gate
 from tests.support.helpers import LR, ROOT, quick_cell
-from tests.support.processes import with_few_images
+from tests.support.processes import open_few_images
 
 #: outcomes that the report on the gpu lane counts
 OUTCOMES = ("passed", "failed", "skipped")
@@ -189,9 +189,9 @@ def whole_bench(execution: Execution, cells: dict[str, Cell]) -> CellContext:
 
 
 @pytest.fixture(scope="session")
-def bench(whole_bench: CellContext) -> CellContext:
+def bench(execution: Execution, cells: dict[str, Cell]) -> CellContext:
     """The same with fewer images."""
-    return with_few_images(whole_bench)
+    return open_few_images(cells["ft"], execution)
 
 
 @pytest.fixture

@@ -34,9 +34,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     cell = specify(TASK, "ft", {"lr": 1.0}, 7)
     image = f"/srv/data/{PATIENT}.png"
     details = f"Traceback: {image}, {Path.home()}/code.py, {store.root}/cells"
-    write_failure(
-        store, cell, FailureKind.UNREADABLE, f"The image '{image}' cannot be read.", details, "search", log, "/srv/data"
-    )
+    write_failure(store, cell, FailureKind.UNREADABLE, f"The image '{image}' cannot be read.", details, "search", log)
     return store
 
 
@@ -49,12 +47,6 @@ def failure_of(store: Store) -> Failure:
     failure = read_failure(store, cell)
     assert failure is not None
     return failure
-
-
-def test_a_failure_names_its_files_by_short_names(store: Store) -> None:
-    failure = failure_of(store)
-    assert failure.reason == f"The image '$DATA/{PATIENT}.png' cannot be read."
-    assert failure.details == f"Traceback: $DATA/{PATIENT}.png, ~/code.py, $RESULTS/cells"
 
 
 def test_neither_report_nor_archive_names_the_file_of_a_failed_cell(store: Store, tmp_path: Path) -> None:

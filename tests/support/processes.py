@@ -26,10 +26,13 @@ from sweeps.ray_backend.connect import connect
 from sweeps.ray_backend.jobs import Payload, payload_of, run_job, run_on_workers
 from sweeps.search.protocol import Job
 from tests.support.cards import killed_and_resumed, on_noise, require_same_bits
+from tests.support.drawn import all_images
 
 
-def with_few_images(context: CellContext) -> CellContext:
-    """The context with 128 images to train on, four steps an epoch, and 32 to validate on."""
+def open_few_images(cell: Cell, execution: Execution) -> CellContext:
+    """The context of a cell with 128 images to train on, four steps an epoch, and 32 to validate on."""
+    with all_images():
+        context = CellContext.of(cell, execution, catalog=BUILT_IN)
     task = context.task
     return replace(context, task=replace(task, train=task.train.rows(range(128)), val=task.val.rows(range(32))))
 

@@ -107,6 +107,13 @@ def kitchen(tmp_path_factory: pytest.TempPathFactory, execution: Execution) -> t
 
 
 @pytest.fixture(scope="module")
+def context(kitchen: tuple[Store, list[Cell]], execution: Execution) -> CellContext:
+    """What the cells opened."""
+    _, cells = kitchen
+    return CellContext.of(cells[0], execution, catalog=BUILT_IN)
+
+
+@pytest.fixture(scope="module")
 def soups(kitchen: tuple[Store, list[Cell]], execution: Execution) -> dict[float, str]:
     """The ids of both soups, by rule."""
     store, cells = kitchen
@@ -126,12 +133,12 @@ def test_soups_are_evaluated_on_every_set_and_found_again(
 
 
 def test_a_uniform_soup_predicts_with_the_mean_weights(
-    kitchen: tuple[Store, list[Cell]], soups: dict[float, str], whole_bench: CellContext
+    kitchen: tuple[Store, list[Cell]], soups: dict[float, str], context: CellContext
 ) -> None:
     """The member that kept no weights was trained again."""
     store, cells = kitchen
     shelf = [load_file(store.weights_path(cell.id)) for cell in cells]
-    network = whole_bench.network()
+    network = context.network()
     network.load_state_dict(
         {
             name: torch.stack([w[name].double() for w in shelf]).mean(0) if value.is_floating_point() else value
@@ -139,7 +146,7 @@ def test_a_uniform_soup_predicts_with_the_mean_weights(
         }
     )
     found = store.predictions(soups[SoupRule.UNIFORM], "val")
-    expected = whole_bench.predict(cells[0], network, whole_bench.task.val)
+    expected = context.predict(cells[0], network, context.task.val)
     np.testing.assert_allclose(found.logits, expected.logits, atol=1e-3)
     assert sorted(store.read(soups[SoupRule.UNIFORM]).provenance["members"]) == sorted(cell.id for cell in cells)
 
@@ -155,16 +162,16 @@ def test_a_greedy_soup_starts_from_the_best_and_validates_no_worse(
 
 
 def test_a_soup_keeps_its_weights(
-    kitchen: tuple[Store, list[Cell]], soups: dict[float, str], whole_bench: CellContext, tmp_path: Path
+    kitchen: tuple[Store, list[Cell]], soups: dict[float, str], context: CellContext, tmp_path: Path
 ) -> None:
     store, _ = kitchen
     soup = store.read(soups[SoupRule.UNIFORM]).cell
-    found = whole_bench.predict(soup, load_network(soup, whole_bench, store), whole_bench.task.val)
+    found = context.predict(soup, load_network(soup, context, store), context.task.val)
     assert np.array_equal(found.logits, store.predictions(soup.id, "val").logits)
     kept = store.weights_path(soup.id)
     moved = kept.rename(tmp_path / kept.name)
     with pytest.raises(UserError, match="no longer"):
-        load_network(soup, whole_bench, store)
+        load_network(soup, context, store)
     moved.rename(kept)
 
 

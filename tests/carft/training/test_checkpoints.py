@@ -42,7 +42,7 @@ from tests.support.cards import (
     require_same_bits,
 )
 from tests.support.helpers import LR, quick_cell
-from tests.support.processes import computed_on, run_processes, with_few_images
+from tests.support.processes import computed_on, open_few_images, run_processes
 
 CELL = quick_cell("car_ft", epochs=2, lr=LR, kl_weight=1.0)
 
@@ -234,7 +234,7 @@ def _process(rank: int, asked: list[tuple[dict, int]], folder: str) -> None:
             execution = Execution(workers=WORKERS, accumulation=parts)
             execution.prepare()
             cell, Counted.exchanges = Cell.from_dict(spec), 0
-            made = compute(cell, with_few_images(CellContext.of(cell, execution, catalog=BUILT_IN)))
+            made = compute(cell, open_few_images(cell, execution))
             found.append({"exchanges": Counted.exchanges, "history": made.history, "metrics": made.metrics})
         found += [_resumed(rank, Cell.from_dict(asked[-1][0]), folder)]
         features, labels = planted()
@@ -249,7 +249,7 @@ def _process(rank: int, asked: list[tuple[dict, int]], folder: str) -> None:
 def _resumed(rank: int, cell: Cell, folder: str) -> dict:
     """A training that goes on from a checkpoint which only the first worker can read: each has a folder of its own."""
     said: list[str] = []
-    context = with_few_images(CellContext.of(cell, Execution(workers=WORKERS), catalog=BUILT_IN))
+    context = open_few_images(cell, Execution(workers=WORKERS))
     checkpoints = Checkpoints(Path(folder) / str(rank) / "checkpoint.safetensors", every=1)
     whole = compute(cell, context, checkpoints)
     again = compute(cell, context, checkpoints, said.append)
