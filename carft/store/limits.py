@@ -1,7 +1,7 @@
 """The largest files of results folders and archives that are read. A larger one is refused before it is read. No torch.
 
-Results may come from anybody, and JSON takes up to 40 times its size in memory. The limits are far above what sweeps
-write: see docs/results.md.
+A results folder may come from someone else, and a parsed JSON file takes many times its size in memory. Sweeps write
+far smaller files: see docs/results.md.
 """
 
 from pathlib import Path

@@ -38,10 +38,6 @@ class Topic:
     """What a scope must have, as in the ledger."""
     lacking: str
     """Why there is no number where it does not have it."""
-    where: str
-    more: str
-    """What a method does that is ahead of plain fine-tuning, with a place for the points."""
-    less: str
 
     def difference(self, evidence: Evidence, method: str) -> Part | None:
         """A method minus plain fine-tuning, the mean over tasks; None where a side was not evaluated."""
@@ -49,24 +45,9 @@ class Topic:
 
 
 TOPICS = (
-    Topic(
-        *("Context recognition", "context", every_set, "contexts", "no image here has a known context"),
-        where="in context recognition",
-        more="recognises {:.1f} points more contexts than plain fine-tuning",
-        less="recognises {:.1f} points fewer contexts than plain fine-tuning",
-    ),
-    Topic(
-        *("In distribution", "top1", id_test, "test", "these tasks have no test set in distribution"),
-        where="in distribution",
-        more="is {:.1f} points more accurate than plain fine-tuning in distribution",
-        less="is {:.1f} points less accurate than plain fine-tuning in distribution",
-    ),
-    Topic(
-        *("Out of distribution", "top1", every_suite, "suites", "these tasks have no shifted sets"),
-        where="out of distribution",
-        more="is {:.1f} points more accurate than plain fine-tuning out of distribution",
-        less="is {:.1f} points less accurate than plain fine-tuning out of distribution",
-    ),
+    Topic("Context recognition", "context", every_set, "contexts", "no image here has a known context"),
+    Topic("In distribution", "top1", id_test, "test", "these tasks have no test set in distribution"),
+    Topic("Out of distribution", "top1", every_suite, "suites", "these tasks have no shifted sets"),
 )
 
 
@@ -154,15 +135,16 @@ def _against_ft(topic: Topic, part: Part, evidence: Evidence) -> str:
     if math.isnan(points):
         reason = doubt_words(part.unequal, part.flaws) or "they were not evaluated on the same images"
         return f"and plain fine-tuning cannot be compared: {reason}"
-    if part.low > 0:
-        return topic.more.format(points)
-    if part.high < 0:
-        return topic.less.format(-points)
+    if part.low > 0 or part.high < 0:
+        size = f"{abs(points):.1f} points"
+        if topic.metric == "context":
+            return f"recognises {size} {'more' if points > 0 else 'fewer'} contexts than plain fine-tuning"
+        return f"is {size} {'more' if points > 0 else 'less'} accurate than plain fine-tuning"
     equivalence = equivalence_of(evidence, topic.needs, [part])
     if equivalence is not None:
-        return f"differs from plain fine-tuning by less than {100 * equivalence:.2g} points {topic.where}"
+        return f"differs from plain fine-tuning by less than {100 * equivalence:.2g} points"
     missing = f" ({interval_words(part)})" if math.isnan(part.low) else ""
-    return f"is not shown to differ from plain fine-tuning {topic.where}: {points:+.1f} points{missing}"
+    return f"is not shown to differ from plain fine-tuning: {points:+.1f} points{missing}"
 
 
 def _trust(

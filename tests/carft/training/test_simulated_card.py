@@ -41,8 +41,11 @@ def test_bytes_and_operations_of_a_step_are_those_of_the_forecast(precision: str
     """CLIP's own weights need QuickGELU, with which 128 images take 1.9 GB more."""
     size = size_of("ViT-B-16", "openai")
     assert size is not None
-    for method, found in steps(["ft", "car_ft", "flyp"], "ViT-B-16-quickgelu", precision).items():
+    for method, found in steps(["ft", "car_ft", "flyp", "carot"], "ViT-B-16-quickgelu", precision).items():
         passes = METHODS[method].epoch_passes
         assert found["flop"] == pytest.approx(passes * IMAGES * size.flop, rel=0.15), method
-        more = 1.2 if method == "flyp" else 1.0  # its text tower is trained too
-        assert found["bytes"] == pytest.approx(more * size.training_bytes(IMAGES, precision), rel=0.2), method
+        taken = found["bytes"] / size.training_bytes(IMAGES, precision)
+        if method in ("flyp", "carot"):  # they also train the text encoder, which the forecast leaves out
+            assert 1 <= taken <= 1.5, method
+        else:
+            assert taken == pytest.approx(1, rel=0.2), method

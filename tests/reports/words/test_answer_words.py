@@ -55,9 +55,7 @@ def test_planted_effects_are_told_with_the_numbers_of_the_verdicts(tmp_path: Pat
     told, by_claim = words(found), {v.claim: v for v in verdicts(evidence)}
     assert list(told) == ["Context recognition", "In distribution", "Out of distribution"]
     gained = 100 * by_claim["C3"].parts[0].estimate.effect
-    assert told["In distribution"] == (
-        f"CAR-FT is {gained:.1f} points more accurate than plain fine-tuning in distribution."
-    )
+    assert told["In distribution"] == (f"CAR-FT is {gained:.1f} points more accurate than plain fine-tuning.")
     assert re.fullmatch(r"CAR-FT recognises \d+\.\d points more contexts than .*", told["Context recognition"])
     for sentence, claims in zip(found.sentences, (("C1", "C2"), ("C3",), ("C4",)), strict=True):
         assert set(claims) <= {verdict.claim for verdict in sentence.decided}
@@ -122,7 +120,7 @@ def test_two_equal_methods_are_said_to_differ_by_no_more_than_the_margin(tmp_pat
     flat = dict.fromkeys(("zeroshot", "ft", "car_ft"), 0.6)
     evidence = evidence_of(tmp_path, Plan(top1=flat, context=flat, groups=600, spread=0.0))
     told = words(answer_of(evidence))
-    assert "differs from plain fine-tuning by less than 0.5 points in distribution" in told["In distribution"]
+    assert "differs from plain fine-tuning by less than 0.5 points" in told["In distribution"]
     assert "is not shown to differ" in told["Out of distribution"]  # no positive control was run
 
 
