@@ -8,11 +8,16 @@ import shlex
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+
+import numpy as np
 
 from benchmarks.benches import HYPERPARAMETERS
 from benchmarks.measuring import CORES, Figure, cpu_seconds, run_cli
@@ -23,20 +28,26 @@ from carft.store.records import Store
 from carft.training.execution import Execution
 from sweeps.plan.resources import Resources
 from sweeps.ray_backend.driver import run_sweep
+from sweeps.ray_backend.searcher import ProtocolSearcher
 from sweeps.recipes.loading import load_recipe
+from sweeps.recipes.samplers import sampler_of
+from sweeps.search.optuna_study import OptunaStudy
 
 #: tasks of the sweep; a cell of each and of each method is also run as a process of its own
 TASKS = ["icons-3/mix-4", "icons-3/mix-7", "icons-3/mix-9"]
 TRIALS, SEEDS, SEARCHES = 8, 3, 2
+#: finished trials of a search that asks TPE for another one, and how often it asks
+KNOWN, ASKS = 200, 10
 
 
 @dataclass(frozen=True)
 class Swept:
-    """A finished sweep: a line per job, cells, wall seconds before the first cell."""
+    """A finished sweep: a line per job, cells, wall seconds before the first cell, CPU seconds of the queue a job."""
 
     jobs: list[dict[str, Any]]
     cells: int
     before: float
+    queue: float
 
     @property
     def span(self) -> float:
@@ -59,13 +70,36 @@ def swept() -> Swept:
         recipe = load_recipe("miniature").changed(tasks=TASKS, trials=TRIALS, seeds=SEEDS, searches=SEARCHES)
         request = Resources(execution=Execution(feature_cache=str(Path(scratch) / "features")))
         started = time.time()
-        with patch("sweeps.ray_backend.trainable.CellActor", TimedActor):
+        with (
+            patch("sweeps.ray_backend.trainable.CellActor", TimedActor),
+            _clocked("suggest") as proposing,
+            _clocked("on_trial_complete") as settling,
+        ):
             _, summary = run_sweep(
                 recipe, Store(Path(scratch) / "results"), request, lambda protocol: lambda: None, print
             )
         jobs = [json.loads(line) for line in notes.read_text(encoding="utf-8").splitlines()]
         del os.environ[NOTES]
-    return Swept(jobs, summary.cells_done, min(job["began"] for job in jobs) - started)
+    before = min(job["began"] for job in jobs) - started
+    return Swept(jobs, summary.cells_done, before, (sum(proposing) + sum(settling)) / len(jobs))
+
+
+@contextmanager
+def _clocked(method: str) -> Iterator[list[float]]:
+    """Yield the CPU seconds of each call of a method of the searcher within the block."""
+    spent: list[float] = []
+    call = getattr(ProtocolSearcher, method)
+
+    @wraps(call)
+    def clocked(*given: Any, **named: Any) -> Any:
+        began = time.thread_time()
+        try:
+            return call(*given, **named)
+        finally:
+            spent.append(time.thread_time() - began)
+
+    with patch.object(ProtocolSearcher, method, clocked):
+        yield spent
 
 
 def measure() -> list[Figure]:
@@ -80,12 +114,29 @@ def measure() -> list[Figure]:
     name = "share of core time in forward, backward, optimiser, evaluation"
     note = f"{sweep.cells} cells in {n} jobs, {sweep.span:.0f} s on {CORES} cores; {detail}"
     return [
-        Figure(name, computing / available, ">= 0.9", n, unit="share of time", note=note),
+        Figure(name, computing / available, ">= 0.86", n, unit="share of time", note=note),
         Figure("fixed cost of a job", fixed, None, n, unit="s", note="all that is neither computing nor data"),
         Figure("data wait of the sweep", spent["data"] / available, "<= 0.05", n, unit="share of time"),
         Figure("start of a sweep", sweep.before, None, unit="s", note="from the call to the first cell"),
+        Figure("queue, CPU time of a job", 1000 * sweep.queue, "<= 8", n, unit="ms", note="without Ray Tune's own"),
+        _asked(),
         _against_processes(trained),
     ]
+
+
+def _asked() -> Figure:
+    """CPU time of a proposal of TPE in a search with :data:`KNOWN` finished trials."""
+    space = load_recipe("miniature").space_of(BUILT_IN.method("car_ft"))
+    study = OptunaStudy(space, sampler_of("tpe"), search_seed=0)
+    draws = np.random.default_rng(0)
+    for trial in range(KNOWN):
+        study.ask()
+        study.tell(trial, float(draws.uniform()))
+    began = time.process_time()
+    for _ in range(ASKS):
+        study.ask()
+    spent = 1000 * (time.process_time() - began) / ASKS
+    return Figure(f"TPE, CPU time of an ask with {KNOWN} trials", spent, "<= 50", ASKS, unit="ms")
 
 
 def _against_processes(trained: list[dict[str, Any]]) -> Figure:
@@ -106,4 +157,4 @@ def _against_processes(trained: list[dict[str, Any]]) -> Figure:
         separate = (cpu_seconds() - used) / len(cells)
     mean = sum(in_sweep) / len(in_sweep)
     note = f"CPU time of a search cell: {separate:.1f} s as a process, {mean:.1f} s in the sweep"
-    return Figure("throughput over a process per cell", separate / mean, ">= 2.5", len(cells), note=note)
+    return Figure("throughput over a process per cell", separate / mean, ">= 5", len(cells), note=note)
