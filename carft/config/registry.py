@@ -75,6 +75,8 @@ class MethodCard:
     compares: bool = False
     """Whether the loss compares the images of a batch through ``embed`` and ``compare``, which several workers and
     accumulation need in the place of ``loss``."""
+    trains_text: bool = False
+    """Whether the text encoder is trained too, on a prompt for each image: a plan counts its memory."""
     own_training: Mapping[str, Any] = field(default_factory=dict)
     """Training settings that the method fixes, whatever the recipe says."""
     removed_at: str = ""
@@ -228,6 +230,7 @@ METHODS: Mapping[str, MethodCard] = {
             summary="Contrastive fine-tuning of image encoder and text tower on images and prompts of their class.",
             implementation="carft.methods.flyp:FinetuneLikePretrain",
             space={"lr": LEARNING_RATE},
+            trains_text=True,
             epoch_passes=4,
             compares=True,
             own_training={"clip": NO_CLIP},
@@ -242,6 +245,7 @@ METHODS: Mapping[str, MethodCard] = {
                 "orthogonality_weight": Range(0.02, 2.0, first_guess=0.2, zero_allowed=True),
                 "distillation_weight": Range(0.15, 15.0, first_guess=1.5, zero_allowed=True),
             },
+            trains_text=True,
             epoch_passes=5,
             compares=True,
             own_training={"clip": NO_CLIP},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +17,7 @@ from carft.core.errors import UserError, unknown
 from carft.data.icons.world import BUILT_IN_WEIGHTS
 
 if TYPE_CHECKING:
-    from torch import nn
+    import torch
 
 #: numbers that the optimiser of the loop keeps of each trained number
 OF_OPTIMIZER = 2
@@ -27,32 +27,42 @@ ON_GPU = 4 * (3 + OF_OPTIMIZER)
 
 @dataclass(frozen=True)
 class ModelSize:
-    """The size of an image encoder."""
+    """The size of an image encoder, and of the text encoder beside it."""
 
     flop: float
     """Floating-point operations of a forward pass on one image."""
     parameters: int
     kept_bytes: int = 0
     """Bytes that a forward pass in float32 keeps for the backward pass, for one image; 0 where unknown."""
+    text_parameters: int = 0
+    """Parameters of the text encoder; 0 where unknown."""
+    text_kept_bytes: int = 0
+    """As ``kept_bytes``, of the text encoder for one prompt."""
 
     @property
     def checkpoint_bytes(self) -> int:
         """Bytes of a checkpoint: of each trained number the weight, and what the optimiser keeps."""
         return 4 * (1 + OF_OPTIMIZER) * self.parameters
 
-    def training_bytes(self, images: int, precision: str) -> int:
-        """Bytes on a GPU that trains on so many images at a time, an estimate; 0 where unknown."""
+    def training_bytes(self, images: int, precision: str, with_text: bool = False) -> int:
+        """Bytes on a GPU that trains on so many images at a time, an estimate; 0 where unknown.
+
+        with_text: whether the text encoder is trained too, on as many prompts.
+        """
         if not self.kept_bytes:
             return 0
-        kept = self.kept_bytes
+        kept, parameters = self.kept_bytes, self.parameters
+        if with_text:
+            kept += self.text_kept_bytes
+            parameters += self.text_parameters
         if precision in HALF_PRECISIONS:  # formats of 16 bits keep half of what float32 keeps
             kept //= 2
-        return images * kept + ON_GPU * self.parameters
+        return images * kept + ON_GPU * parameters
 
 
 #: sizes of models that ship with this package, so that a plan for them needs no torch
 BUILT_IN_SIZES = {
-    "icons-resnet": ModelSize(36_931_584, 1_362_200, 1_101_984),
+    "icons-resnet": ModelSize(36_931_584, 1_362_200, 1_101_984, 3_271_425, 136_464),
 }
 
 
@@ -132,10 +142,14 @@ def counted(model: str, pretrained: str = "") -> ModelSize:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         encoder.eval()(torch.empty(1, 3, side, side, device="meta"))
     parameters = sum(p.numel() for p in encoder.parameters())
+    images, prompts = (3, side, side), (made.context_length,)
+    made.train()
     with fused_attention():
-        # two images minus one: some layers keep tensors of their own size
-        kept = _kept(encoder, side, 2) - _kept(encoder, side, 1)
-    return ModelSize(counter.get_total_flops(), parameters, kept)
+        # two inputs minus one: some layers keep tensors of their own size
+        kept = _kept(encoder, (2, *images)) - _kept(encoder, (1, *images))
+        text_kept = _kept(made.encode_text, (2, *prompts)) - _kept(made.encode_text, (1, *prompts))
+    text_parameters = sum(p.numel() for p in made.parameters()) - parameters
+    return ModelSize(counter.get_total_flops(), parameters, kept, text_parameters, text_kept)
 
 
 @contextmanager
@@ -157,8 +171,11 @@ def fused_attention() -> Iterator[None]:
         F.scaled_dot_product_attention = before
 
 
-def _kept(encoder: nn.Module, side: int, images: int) -> int:
-    """Bytes of the tensors that a forward pass in training mode keeps for the backward pass, without parameters."""
+def _kept(encode: Callable[[torch.Tensor], object], shape: tuple[int, ...]) -> int:
+    """Bytes of the tensors that a forward pass in training mode keeps for the backward pass, without parameters.
+
+    shape: of images (N, 3, H, W), or of the tokens of prompts (N, length).
+    """
     import torch
 
     kept: dict[int, torch.Tensor] = {}
@@ -170,5 +187,5 @@ def _kept(encoder: nn.Module, side: int, images: int) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        encoder.train()(torch.empty(images, 3, side, side, device="meta"))
+        encode(torch.zeros(shape, dtype=torch.int64 if len(shape) == 2 else torch.float32, device="meta"))
     return sum(tensor.nbytes for tensor in kept.values())

@@ -138,7 +138,8 @@ class Plan:
             decode_s = DECODE_S * AUGMENTATION_COST[recipe.training.augmentation]
         gpu_bytes = 0
         if self.request.gpus and size:
-            gpu_bytes = size.training_bytes(batch, recipe.precision)
+            with_text = any(recipe.catalog.method(name).trains_text for name in recipe.methods)
+            gpu_bytes = size.training_bytes(batch, recipe.precision, with_text)
         return Needs(
             checkpoint_minutes=execution.checkpoint_minutes,
             checkpoint_bytes=checkpoint * self.slots,

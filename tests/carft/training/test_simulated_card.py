@@ -42,10 +42,7 @@ def test_bytes_and_operations_of_a_step_are_those_of_the_forecast(precision: str
     size = size_of("ViT-B-16", "openai")
     assert size is not None
     for method, found in steps(["ft", "car_ft", "flyp", "carot"], "ViT-B-16-quickgelu", precision).items():
-        passes = METHODS[method].epoch_passes
-        assert found["flop"] == pytest.approx(passes * IMAGES * size.flop, rel=0.15), method
-        taken = found["bytes"] / size.training_bytes(IMAGES, precision)
-        if method in ("flyp", "carot"):  # they also train the text encoder, which the forecast leaves out
-            assert 1 <= taken <= 1.5, method
-        else:
-            assert taken == pytest.approx(1, rel=0.2), method
+        card = METHODS[method]
+        assert found["flop"] == pytest.approx(card.epoch_passes * IMAGES * size.flop, rel=0.15), method
+        forecast = size.training_bytes(IMAGES, precision, card.trains_text)
+        assert found["bytes"] == pytest.approx(forecast, rel=0.2), method
