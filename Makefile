@@ -69,7 +69,7 @@ audit-report: $(BIN)/.installed  ## the reports of the published records, in bui
 	done
 	$(BIN)/python audit/strength/tables.py $$(find audit/strength -name records.zip)
 
-bench: $(BIN)/.installed  ## ratios of speed against their targets; 15 minutes, for an idle machine
+bench: $(BIN)/.installed  ## ratios of speed against their targets; 8 minutes, for an idle machine
 	$(BIN)/python -m benchmarks
 
 clean:  ## remove what make built
