@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import runpy
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -107,13 +106,3 @@ def test_the_weights_are_a_model_folder_of_less_than_14_megabytes() -> None:
     text = pretrained.text_features(common.CLASSES, tuple(common.PROMPTS.values()))
     between = text.mean(0) @ text.mean(0).T
     assert between.argmax(1).tolist() == list(range(len(common.CLASSES)))
-
-
-@pytest.mark.parametrize("script", ["table", "prepare", "pretrain", "gate"])
-def test_a_script_says_what_it_is_for(
-    script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", [f"{script}.py", "--help"])
-    with pytest.raises(SystemExit) as end:
-        runpy.run_path(str(EXAMPLE / f"{script}.py"), run_name="__main__")
-    assert not end.value.code and "ROOT" in capsys.readouterr().out

@@ -39,11 +39,3 @@ def test_utilisation_counts_the_products_of_attention(monkeypatch: pytest.Monkey
     expected = layers * layer + 2 * (tokens - 1) * 3 * patch**2 * width + 2 * width * 512
     figure = gpu.utilisation(Setting("cpu", "ViT-B-32"), "FT", passes=3)
     assert figure.measured == pytest.approx(3 * expected / 1e12, rel=1e-3)
-
-
-@pytest.mark.slow
-@pytest.mark.full
-def test_two_workers_are_measured_against_one() -> None:
-    figures = {figure.name: figure for figure in gpu.measured(TINY, 2)}
-    wide = figures[f"throughput of 2 GPUs over one, 4 images each ({TINY.title})"]
-    assert wide.measured and wide.target == ">= 1.8"

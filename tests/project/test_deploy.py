@@ -190,10 +190,17 @@ def write_program(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def slurm_job(folder: Path, nodes: int) -> dict[str, str]:
-    """The environment of a job on nodes of one task and one core each, with programs of Slurm in a folder."""
+def slurm_job(folder: Path, nodes: int, python: str | None = None) -> dict[str, str]:
+    """The environment of a job on nodes of one task and one core each, with programs of Slurm in a folder.
+
+    python: what a program of this name does, once it has noted how it was called; beside it is a ``ray`` that only
+    waits. Without it both are the real ones.
+    """
     write_program(folder / "srun", SRUN.format(python=sys.executable))
     write_program(folder / "scontrol", '#!/bin/bash\necho "$@" >>scontrol.txt\nprintf "%s\\n" $HOSTS\n')
+    if python is not None:
+        write_program(folder / "ray", '#!/bin/bash\necho "$@" >>ray.txt\n[ "$1" = status ] || exec sleep 600\n')
+        write_program(folder / "python", f'#!/bin/bash\necho "$@" >>python.txt\n{python}\n')
     return environment() | {
         "PATH": f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "SLURM_JOB_ID": str(free_port(20000, 30000) % 10000), "SLURM_JOB_NODELIST": "here",
@@ -203,25 +210,19 @@ def slurm_job(folder: Path, nodes: int) -> dict[str, str]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("nodes", [1, 2])
-def test_the_slurm_script_starts_one_ray_on_every_node(tmp_path: Path, nodes: int) -> None:
-    env = slurm_job(tmp_path, nodes)
-    write_program(tmp_path / "ray", '#!/bin/bash\necho "$@" >>ray.txt\n[ "$1" = status ] || exec sleep 600\n')
+def run_job(folder: Path, env: dict[str, str], *arguments: str) -> int:
+    """Run the script; its exit code."""
+    return subprocess.run(["bash", DEPLOY / "slurm.sh", *arguments], cwd=folder, env=env, check=False).returncode
+
+
+def test_the_slurm_script_starts_one_ray_on_every_node(tmp_path: Path) -> None:
     waits = 'timeout 60 bash -c "until grep -c ^start ray.txt | grep -qx $3; do sleep 0.1; done"'
-    write_program(tmp_path / "python", f'#!/bin/bash\necho "$@" >>python.txt\n[ "$1" != - ] || {waits}\n')
-    done = subprocess.run(
-        ["bash", DEPLOY / "slurm.sh", "--searches", "3"],
-        cwd=tmp_path,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    env = slurm_job(tmp_path, 2, f'[ "$1" != - ] || {waits}')
+    assert run_job(tmp_path, env, "--searches", "3") == 0
     starts = [line for line in (tmp_path / "ray.txt").read_text().splitlines() if line.startswith("start")]
-    assert len([line for line in starts if "--head" in line]) == 1 and len(starts) == nodes
-    said = (tmp_path / "srun.txt").read_text().split() if nodes > 1 else []
-    assert said == [*env["HOSTS"].split()[1:], "ray", "start"] * (nodes > 1)  # every node but this one
+    assert len([line for line in starts if "--head" in line]) == 1 and len(starts) == 2
+    said = (tmp_path / "srun.txt").read_text().split()
+    assert said == ["node-1.invalid", "ray", "start"]  # every node but this one
     (sweep,) = re.findall(
         r"cli.py sweep downstream --address (\S+):\d+ .*--searches 3$", (tmp_path / "python.txt").read_text(), re.M
     )
@@ -234,14 +235,8 @@ def test_the_slurm_script_copies_packed_data_to_a_disk_of_each_node(tmp_path: Pa
     packed, disk = tmp_path / "packed", tmp_path / f"carft-data-{os.getuid()}"
     (packed / "pets").mkdir(parents=True)
     (packed / "pets" / "train-000000.tar").write_text("images")
-    env = slurm_job(tmp_path, 1) | {"PACKED": str(packed), "DISK": str(tmp_path)}
     disk.mkdir()  # of a job that was cut short
-    write_program(tmp_path / "ray", '#!/bin/bash\n[ "$1" = status ] || exec sleep 600\n')
-    write_program(tmp_path / "python", '#!/bin/bash\necho "$@" >>python.txt\n')
-    done = subprocess.run(
-        ["bash", DEPLOY / "slurm.sh"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    assert run_job(tmp_path, slurm_job(tmp_path, 1, "") | {"PACKED": str(packed), "DISK": str(tmp_path)}) == 0
     assert (disk / "pets" / "train-000000.tar").read_text() == "images"
     assert not [*tmp_path.glob("*.job-*")]
     assert f"--data {disk}" in (tmp_path / "python.txt").read_text()
@@ -250,15 +245,12 @@ def test_the_slurm_script_copies_packed_data_to_a_disk_of_each_node(tmp_path: Pa
 @pytest.mark.parametrize(("name", "requeues"), [("SIGUSR1", 1), ("SIGTERM", 0)])
 def test_a_slurm_job_out_of_time_is_queued_again(tmp_path: Path, name: str, requeues: int) -> None:
     """A job that is cancelled is not; one that is preempted, Slurm queues again by --requeue."""
-    env = slurm_job(tmp_path, 1)
-    write_program(tmp_path / "ray", '#!/bin/bash\n[ "$1" = status ] || exec sleep 600\n')
-    sweep = """#!/bin/bash
-[ "$1" = cli.py ] || exit 0
+    sweep = """[ "$1" = cli.py ] || exit 0
 trap 'echo stopped >stopped.txt; exit 143' TERM
 touch runs.txt
 while true; do sleep 0.1; done
 """
-    write_program(tmp_path / "python", sweep)
+    env = slurm_job(tmp_path, 1, sweep)
     process = subprocess.Popen(["bash", DEPLOY / "slurm.sh"], cwd=tmp_path, env=env, start_new_session=True)
     try:
         while not (tmp_path / "runs.txt").exists():
@@ -277,10 +269,7 @@ while true; do sleep 0.1; done
 def test_a_slurm_job_with_failed_cells_has_a_report_and_their_exit_code(
     tmp_path: Path, code: int, reports: int
 ) -> None:
-    write_program(tmp_path / "ray", '#!/bin/bash\n[ "$1" = status ] || exec sleep 600\n')
-    write_program(tmp_path / "python", f'#!/bin/bash\necho "$@" >>python.txt\n[ "$2" != sweep ] || exit {code}\n')
-    done = subprocess.run(["bash", DEPLOY / "slurm.sh"], cwd=tmp_path, env=slurm_job(tmp_path, 1), check=False)
-    assert done.returncode == code
+    assert run_job(tmp_path, slurm_job(tmp_path, 1, f'[ "$2" != sweep ] || exit {code}')) == code
     assert (tmp_path / "python.txt").read_text().count("cli.py report") == reports
 
 

@@ -1,7 +1,8 @@
-"""What a clone holds: no large file without a word, and one way to check a change."""
+"""What a clone holds: no large file without a word, the registered weights, and one way to check a change."""
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 
 import pytest
@@ -10,6 +11,11 @@ import yaml
 from tests.support.helpers import ROOT
 
 LARGE = 2**20
+#: weights of a world -> the page that names the digest of those that passed their registration
+WEIGHTS = {
+    "carft/data/icons/weights/icons-3-resnet.safetensors": "docs/icons-world.md",
+    "examples/photographs/clip/open_clip_model.safetensors": "examples/photographs/README.md",
+}
 
 
 def git(*arguments: str) -> str:
@@ -24,6 +30,12 @@ def test_large_files_are_named_in_gitattributes() -> None:
     large = [name for name in large if (ROOT / name).stat().st_size > LARGE]
     attributes = git("check-attr", "diff", "--", *large).splitlines()
     assert large and attributes == [f"{name}: diff: unset" for name in large]
+
+
+@pytest.mark.parametrize("path", WEIGHTS)
+def test_the_page_names_the_digest_of_what_passed(path: str) -> None:
+    page = (ROOT / WEIGHTS[path]).read_text(encoding="utf-8")
+    assert hashlib.sha256((ROOT / path).read_bytes()).hexdigest() in page
 
 
 @pytest.mark.parametrize("name", ["ci", "release"])

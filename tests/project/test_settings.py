@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
-from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
@@ -110,39 +108,3 @@ def test_a_declaration_makes_the_option_the_refusal_and_the_key_and_keeps_ids() 
     read = parse_yaml(SmoothedRecipe, "training: {label_smoothing: 0.1}\n", "mine.yaml", "recipe")
     assert read.training == Smoothed(label_smoothing=0.1)
     assert read.model_dump()["training"] == read.training.as_dict()
-
-
-SOURCES = [ROOT / "cli.py", *(p for d in ("carft", "carft_cli", "sweeps", "reports") for p in (ROOT / d).rglob("*.py"))]
-#: call -> the keyword, and its value, without which it is not allowed; None: never
-CALLS: dict[str, tuple[str, object] | None] = {
-    "torch.load": ("weights_only", True),
-    "np.load": ("allow_pickle", False),
-    "archive.extractall": ("filter", "data"),
-    "yaml.load": None,
-    "eval": None,
-    "exec": None,
-    "os.system": None,
-    "socket.create_server": None,
-}
-MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "http.server", "socketserver"}
-
-
-def offences(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in MODULES)
-        elif isinstance(node, ast.ImportFrom) and node.module in MODULES:
-            yield node.module
-        elif isinstance(node, ast.Call):
-            given = {k.arg: k.value.value for k in node.keywords if isinstance(k.value, ast.Constant)}
-            if given.get("shell"):
-                yield f"{ast.unparse(node.func)}(shell=True)"
-            if (name := ast.unparse(node.func)) in CALLS:
-                needed = CALLS[name]
-                if needed is None or given.get(needed[0], ...) != needed[1]:
-                    yield name
-
-
-def test_no_source_does_what_it_may_not() -> None:
-    found = {str(path.relative_to(ROOT)): list(offences(path)) for path in SOURCES}
-    assert {path: names for path, names in found.items() if names} == {}

@@ -40,10 +40,10 @@ CARD = "card"
 PLACE = f"{CARD}:0"
 
 
-def updated(method: str, model: str, precision: str, images: int, workers: int) -> dict[str, float]:
+def updated(method: str, model: str, precision: str, images: int, workers: int, counts: bool) -> dict[str, float]:
     """Peak ``bytes`` and ``flop`` of a step of a method, after a first one, on a worker with so many images.
 
-    Call it under ``FakeTensorMode``.
+    Call it under ``FakeTensorMode``. counts: whether there is a second step, whose bytes and operations are counted.
     """
     cell = cell_of(method, model, precision, images * workers)
     context = context_of(cell, images * workers, workers)
@@ -57,6 +57,8 @@ def updated(method: str, model: str, precision: str, images: int, workers: int) 
     side = context.pretrained.side
     pixels = torch.empty(images, 3, side, side, dtype=torch.uint8, device=PLACE)
     trainer.update(0, parts, iter([pixels]), LR)
+    if not counts:
+        return {}
     allocated = Allocated()
     allocated.add(network.state_dict(), context.pretrained.clip.state_dict(), trainer.optimizer.state_dict(), pixels)
     with fused_attention(), allocated, FlopCounterMode(display=False) as counter:

@@ -205,6 +205,8 @@ def test_a_mean_over_tasks_takes_the_larger_mean_square_of_searches() -> None:
     assert term.variance > 10 * by_search.var(ddof=1) / 3
     again = pooled([alike, alike])  # a mean of means takes the terms of the tasks
     assert [c.variance for c in again.independent] == [c.variance / 4 for c in 2 * alike.independent]
+    two = two_way(contributions_of(rng.normal(0.0, 1e-4, (2, 40)), strata, searches=np.arange(2)))
+    assert len(pooled([alike, two]).by_search) == 2  # the fewest of a task
 
 
 def test_with_one_search_tasks_are_independent() -> None:
@@ -222,6 +224,8 @@ def test_groups_that_tasks_share_are_counted_once() -> None:
     alone = two_way(made)
     assert pooled([named, named]).se == pytest.approx(alone.se)
     assert pooled([named, others]).se == pytest.approx(alone.se / 2**0.5) == pytest.approx(pooled([alone, alone]).se)
+    fewer = two_way(replace(contributions_of(values[:, :20], np.zeros(20, int)), names=names[:20]))
+    assert pooled([named, fewer]).components[-1].df == 19
     opposite = two_way(replace(made, values=-values, names=names))
     assert pooled([named, opposite]).se == pytest.approx(alone.se / 2**0.5)
 

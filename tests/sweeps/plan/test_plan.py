@@ -17,6 +17,7 @@ from carft.store.failures import write_failure
 from carft.store.record_files import Record
 from carft.store.records import Store
 from carft.training.execution import Execution, hardware_facts
+from sweeps.doctor import measuring
 from sweeps.doctor.measuring import measured_rate
 from sweeps.plan.planning import OVERHEAD, START_S, Plan, plan_of
 from sweeps.plan.rates import SPREAD, Costs, Hardware, Rate, estimated, recorded
@@ -28,6 +29,7 @@ from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import JobKind, Protocol
 from tests.support.folder import Folder
 from tests.support.helpers import LR, made_up_predictions, quick_cell, run_cli
+from tests.support.processes import run_processes
 
 TASK = "icons-3/mix-7"
 HERE = Hardware("cpu", 1, "float32", hardware_facts("cpu"))
@@ -231,7 +233,8 @@ def test_a_plan_of_imagenet_asks_for_the_suites_that_are_named(tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_a_calibration_measures_the_workers_that_a_cell_gets() -> None:
+def test_a_calibration_measures_the_workers_that_a_cell_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "start_processes", lambda work, given, count, **_: run_processes(work, given, count))
     rate = measured_rate(recipe("zeroshot,ft"), Resources(execution=Execution(workers=2)))
     assert rate.basis.endswith("alone on 2 workers") and rate.seconds > 0 and not rate.estimate
     absent = recipe("zeroshot,ft").model_copy(update={"model": "icons-resnet", "pretrained": "absent.pt"})

@@ -28,7 +28,7 @@ from tests.support.processes import run_alone, run_jobs_on_two, run_on_two
 
 pytestmark = pytest.mark.slow
 
-ALPHAS = (0.0, 0.5)
+ALPHAS = (0.5,)
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +72,6 @@ def test_two_workers_agree_with_one(on_two: Store, finished: Store, cells: dict[
         second, first = np.sort(wanted.logits, axis=1)[:, -2:].T
         assert (first - second)[found.predicted != wanted.predicted].max(initial=0) < 4e-2, name
         assert list(found.images) == list(wanted.images)
-
-
-def test_two_workers_log_the_loss_of_the_global_batch(on_two: Store, finished: Store, cells: dict[str, Cell]) -> None:
-    found, expected = (s.history(cells["car_ft"].id) for s in (on_two, finished))
-    for column in ("lr", "train/loss", "train/kl", "grad_norm"):
-        # later steps amplify differences in the last bits
-        np.testing.assert_allclose(found[column][:6], expected[column][:6], rtol=1e-3, atol=1e-4, err_msg=column)
 
 
 def test_jobs_that_do_not_train_use_all_workers_too(
