@@ -140,7 +140,7 @@ def test_training_leaves_the_pretrained_model_and_later_cells_alone(
     assert not any(p.requires_grad for p in bench.pretrained.clip.parameters())
 
 
-@pytest.mark.parametrize("method", ["flyp", "kd", "l2_sp"])
+@pytest.mark.parametrize("method", ["flyp", "carot", "lora", "kd"])
 def test_a_batch_in_parts_has_the_loss_and_gradient_of_the_whole_batch(
     trained, bench: CellContext, method: str
 ) -> None:

@@ -80,6 +80,15 @@ def test_what_a_line_follows_is_the_furthest_that_its_parents_reach() -> None:
     assert journal.follows(lines["a2"], lines["a1"]) and not journal.follows(lines["a1"], lines["a1"])
 
 
+@pytest.mark.parametrize(("kind", "joins"), [("planned", True), ("selected", True), ("ended", True), ("opened", False)])
+def test_a_plan_a_selection_and_an_end_follow_what_other_processes_did(tmp_path: Path, kind: str, joins: bool) -> None:
+    append_line(tmp_path / "own.jsonl", "planned", {})
+    other = append_line(tmp_path / "other.jsonl", "finished", {})
+    own = append_line(tmp_path / "own.jsonl", kind, {})
+    journal = read_journal(tmp_path)
+    assert journal.follows(journal.lines[own], journal.lines[other]) == joins
+
+
 def test_a_line_names_the_line_before_it_first(tmp_path: Path) -> None:
     first, other = (append_line(tmp_path / f"{name}.jsonl", "opened", {}) for name in ("one", "other"))
     with (tmp_path / "one.jsonl").open("a") as stream:

@@ -23,7 +23,7 @@ from carft.config.cell import Cell
 from carft.core.errors import Diverged, UserError
 from carft.data.image_files import Files, decode
 from carft.data.task import ImageSet
-from carft.data.views import CentreView
+from carft.data.views import MOST_PROCESSES, PROCESSES, CentreView
 from carft.models.availability import OF_OPTIMIZER
 from carft.store.records import Store
 from carft.training import loop
@@ -107,6 +107,28 @@ def test_metrics_stay_on_the_device_until_they_are_read_together(
     assert sum(value.shape == trainer.parameters[0].shape for value in kept) == OF_OPTIMIZER
     assert reads == ["tolist"] * -(-steps // 3) and steps > 3
     assert all(list(row)[:3] == ["epoch", "step", "lr"] and "grad_norm" in row for row in trainer.progress.history)
+
+
+def test_gradients_are_clipped_at_the_norm_of_the_recipe_and_weights_decay(bench: CellContext) -> None:
+    cell, network = quick_cell("ft", lr=LR), bench.network()
+    cell = replace(cell, training=replace(cell.training, clip=0.01))
+    trainer = Trainer(cell, bench, network, BUILT_IN.method("ft").load()(cell, bench.pretrained, bench.prompts))
+    trainer.train_epoch(0)
+    gradients = [parameter.grad.flatten() for parameter in trainer.parameters if parameter.grad is not None]
+    assert float(torch.cat(gradients).norm()) == pytest.approx(0.01, rel=1e-3)
+    assert min(row["grad_norm"] for row in trainer.progress.history) > 0.02
+    (group,) = trainer.optimizer.param_groups
+    assert group["weight_decay"] == cell.training.weight_decay > 0
+
+
+def test_more_processes_decode_where_images_come_late(bench: CellContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = quick_cell("ft", lr=LR)
+    for share, processes in ((2.0, PROCESSES), (-1.0, MOST_PROCESSES)):  # no wait is so long, and every one is longer
+        monkeypatch.setattr(loop, "MOST_WAIT", share)
+        method = BUILT_IN.method("ft").load()(cell, bench.pretrained, bench.prompts)
+        trainer = Trainer(cell, bench, bench.network(), method)
+        trainer.train_epoch(0)
+        assert trainer.processes == processes
 
 
 def test_a_loss_that_is_not_finite_is_found_before_a_checkpoint_is_written(
