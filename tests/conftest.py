@@ -17,7 +17,6 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
-from carft import __version__
 from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell
 from carft.core.files import locked
@@ -31,10 +30,6 @@ from tests.support.gates import Gate, closed_gate
 from tests.support.helpers import LR, ROOT, quick_cell
 from tests.support.processes import open_few_images
 
-#: outcomes that the report on the gpu lane counts
-OUTCOMES = ("passed", "failed", "skipped")
-#: why a test of the gpu lane is skipped
-NO_GPU = "torch sees no GPU on this machine"
 #: paths of tests that take longest, the longest first
 LONGEST = (
     "tests/sweeps/faults/test_faults.py",
@@ -118,25 +113,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         import torch
 
         if not torch.cuda.is_available():
-            pytest.skip(NO_GPU)
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say how many tests had no GPU, also without ``-rs``."""
-    skipped = [report for report in terminalreporter.stats.get("skipped", []) if NO_GPU in str(report.longrepr)]
-    if skipped:
-        terminalreporter.write_line(f"{len(skipped)} tests of the gpu lane were skipped: {NO_GPU}.")
-    counts = {name: sum("tests/gpu/" in r.nodeid for r in terminalreporter.stats.get(name, [])) for name in OUTCOMES}
-    if counts["passed"] or counts["failed"]:
-        import torch
-
-        from carft.training.device import nvidia_smi
-
-        outcome = ", ".join(f"{count} {name}" for name, count in counts.items())
-        cards = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
-        driver = f"driver {nvidia_smi('driver_version')[:1]}"
-        versions = f"{driver}, torch {torch.__version__} for CUDA {torch.version.cuda}, carft {__version__}"
-        terminalreporter.write_line(f"For an issue: gpu lane: {outcome}; {cards}; {versions}.")
+            pytest.skip("torch sees no GPU on this machine")
 
 
 @pytest.fixture(scope="session")

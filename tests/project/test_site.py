@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.helpers import ROOT, environment
 
 
+@pytest.mark.full
 def test_every_page_is_in_the_navigation_and_no_link_leads_out_of_the_site(tmp_path: Path) -> None:
     """MkDocs is strict: a broken link or anchor between pages is an error."""
     site = tmp_path / "site"

@@ -56,10 +56,10 @@ def write(store: Store, cell: Cell, top1: float) -> None:
 
 
 @pytest.mark.usefixtures("whole_world")
-@pytest.mark.parametrize("task", ["icons-3/mix-6", "icons-3/all"])
+@pytest.mark.parametrize("task", [TASK, "icons-3/all"])
 def test_the_images_of_the_built_in_world_are_counted_without_drawing_them(task: str) -> None:
     sizes = COSTS.sizes(task)
-    if task == "icons-3/mix-6":
+    if task == TASK:
         opened, sealed = BUILT_IN.open(task, Folder()), BUILT_IN.unseal(task, Folder())
         found = len(opened.train), len(opened.val), sum(map(len, sealed.sets().values()))
         assert (sizes.train, sizes.val, sizes.sealed) == found

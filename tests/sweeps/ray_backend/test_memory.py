@@ -141,7 +141,9 @@ def test_a_job_that_runs_out_of_memory_leaves_a_record_that_says_in_how_many_par
 def test_gradient_checkpointing_gives_the_same_training(bench: CellContext, method: str) -> None:
     cell = replace(quick_cell(method, lr=LR), model=TINY_VIT, pretrained="random")
     context = replace(CellContext.of(cell, Execution(), catalog=BUILT_IN), task=bench.task)
-    whole, checkpointed = (compute(cell, replace(context, execution=Execution(grad_checkpointing=on))) for on in (0, 1))
+    whole, checkpointed = (
+        compute(cell, replace(context, execution=Execution(grad_checkpointing=on))) for on in (False, True)
+    )
     assert checkpointed.network.visual.transformer.grad_checkpointing
     whole, again = whole.history, checkpointed.history
     for column in ("train/loss", "grad_norm"):
