@@ -43,25 +43,6 @@ def run_processes(work: Callable[..., None], arguments: tuple[object, ...], coun
     start_processes(work, arguments, nprocs=count, start_method="forkserver")
 
 
-def _process(rank: int, workers: int, spec: dict, folder: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=workers)
-    try:
-        execution = Execution(workers=workers)
-        execution.prepare()
-        cell = Cell.from_dict(spec)
-        computed = compute(cell, CellContext.of(cell, execution, catalog=BUILT_IN))
-        content = {"metrics": computed.metrics, "history": computed.history}
-        (Path(folder) / f"{rank}.json").write_text(json.dumps(content))
-    finally:
-        dist.destroy_process_group()
-
-
-def computed_on(workers: int, cell: Cell, folder: Path) -> list[dict]:
-    """Metrics and history of every worker of a cell."""
-    run_processes(_process, (workers, cell.as_dict(), str(folder)), workers)
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(workers)]
-
-
 def run_jobs_on_two(jobs: Sequence[Job], folder: Path) -> Store:
     """A results folder in which two processes ran jobs of a sweep, one after another, as workers of Ray Train do."""
     execution = Execution(workers=2)
