@@ -1,4 +1,4 @@
-"""A family of one's own: three named folders of three domains, swept once; what report, archive and commands say."""
+"""A family of one's own: six named folders of three domains, swept once; what the report, archive and commands say."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from tests.support.folder import keep_tasks, write_tasks
 from tests.support.helpers import run_cli
 from tests.support.serial import run_serially
 
-TASKS = ("animals-and-nature", "people", "food")
+TASKS = ("animals-and-nature", "objects-of-everyday-life", "people", "places", "food", "signs-and-symbols-of-all-kinds")
 DOMAINS = ("apple", "google", "openmoji")
 #: of which the path of no folder may be found in anything that is published
 SECRET = "home-of-somebody"
 
 
 def draw(root: Path) -> None:
-    """Three folders of three domains and three classes, three stems a split."""
+    """Six folders of three domains and three classes, three stems a split."""
     for k, task in enumerate(TASKS):
         for label, kind in enumerate(("first", "second", "third")):
             numbered = [f"{kind}-{n}" for n in range(60)]
@@ -77,11 +77,11 @@ def test_a_family_has_one_verdict_a_claim(own: SimpleNamespace) -> None:
     assert claims == list(ledger())
     found = {verdict["claim"]: verdict for verdict in own.verdicts}
     assert {found[claim]["scope"] for claim in ("C1", "C2", "C3", "C4", "C5", "C9")} == {"emoji"}
-    assert found["C3"]["n_tasks"] == found["C9"]["n_tasks"] == len(TASKS)
+    assert found["C3"]["n_tasks"] == found["C9"]["n_tasks"] == 6
     pooled = next(part for part in found["C3"]["parts"] if part["decides"])
     assert [below["task"] for below in pooled["tasks"]] == sorted(f"emoji/{task}" for task in TASKS)
-    assert pooled["effect"] == pytest.approx(sum(below["effect"] for below in pooled["tasks"]) / len(TASKS))
-    assert [len(part["tasks"]) for part in found["C5"]["parts"] if part["decides"]] == [1] * len(TASKS)
+    assert pooled["effect"] == pytest.approx(sum(below["effect"] for below in pooled["tasks"]) / 6)
+    assert [len(part["tasks"]) for part in found["C5"]["parts"] if part["decides"]] == [1] * 6
     parts = pd.read_csv(own.report / "tables" / "verdicts.csv")
     deciding = parts[(parts["claim"] == "C5") & parts["deciding"]]
     assert set(deciding["part"]) == {f"CAR-FT - FT, emoji/{task}" for task in TASKS}
@@ -159,6 +159,8 @@ def test_an_archive_holds_everything_but_the_place(own: SimpleNamespace, tmp_pat
     assert run_cli("results", "import", archive, "--to", tmp_path / "theirs").returncode == 0
     checked = run_cli("report", "verify", "--results", tmp_path / "theirs", "--out", own.report)
     assert checked.returncode == 0, checked.stdout
+    theirs = run_cli("report", "--results", tmp_path / "theirs", "--out", tmp_path / "report", "--json")
+    assert [v["verdict"] for v in json.loads(theirs.stdout)["verdicts"]] == [v["verdict"] for v in own.verdicts]
     cell = trained(Store(tmp_path / "theirs"))
     refused = run_cli("combine", "wise_ft", "--cells", cell, "--results", tmp_path / "theirs")
     assert refused.returncode == 2
@@ -187,7 +189,7 @@ def test_a_merged_folder_still_knows_its_tasks_and_interpolates_a_cell_by_its_na
 
 def test_a_plan_takes_the_tasks_of_a_file(own: SimpleNamespace, tmp_path: Path) -> None:
     path = own.root / "tasks.yaml"
-    path.write_text("tasks:\n  - {name: zoo/food, path: food}\n  - {name: zoo/people, path: people}\n")
+    path.write_text(f"tasks:\n  - {{name: zoo/food, path: food}}\n  - {{name: zoo/people, path: {TASKS[2]}}}\n")
     asked = ("plan", "downstream", "--model", "icons-resnet", "--pretrained", "icons-3", "--tasks-file", path, "--json")
     planned = run_cli(*asked, "--results", tmp_path)
     assert [row["task"] for row in json.loads(planned.stdout)["tasks"]] == ["zoo/food", "zoo/people"]

@@ -118,6 +118,16 @@ def test_a_history_logs_every_step_with_its_learning_rate(bench: CellContext) ->
     assert min(row["grad_norm"] for row in history) > 0
 
 
+def test_order_and_crops_are_those_of_each_epoch(bench: CellContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    for name in ("epoch_order", "train_view"):
+        draw = getattr(loop, name)
+        monkeypatch.setattr(loop, name, lambda *given, draw=draw: (asked.append(given[-4:-1]), draw(*given))[1])
+    compute(quick_cell("ft", seed=3, epochs=2, lr=LR), bench)
+    count = len(bench.task.train)
+    assert asked == [(3, 0), (3, 0, count), (3, 1), (3, 1, count)]
+
+
 def test_a_training_says_how_far_it_is_and_has_the_same_bits(
     bench: CellContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
