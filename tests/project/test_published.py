@@ -91,6 +91,10 @@ def test_what_the_findings_say_of_all_settings_and_of_independent_tasks_is_in_th
     (lost, bands), (lost_too, bands_too) = [((r["effect"] < 0).sum(), (r["band_high"] < 0).sum()) for r in inside]
     words = f"In distribution CAR-FT is behind FT in {lost} ({bands} bands below 0), random vectors in {lost_too}"
     assert f"{words} ({bands_too} bands below 0)." in findings
+    doses = everywhere[everywhere["lr"] == 1e-3].loc[["CAR-FT - FT", "CAR-FT, random - FT"]].groupby("kl_weight")
+    seeds = doses["n_seeds"].agg(["min", "max"])
+    assert f"(1 has {seeds.loc[1.0, 'min']} seeds, the others one)" in findings
+    assert (seeds.drop(1.0) == 1).all(axis=None) and seeds.loc[1.0].nunique() == 1
     slow = equal[equal["lr"] <= 3e-4].loc["FT - zero-shot"]
     lost, gained = -100 * slow.loc["mean OOD", "effect"].min(), 100 * slow.loc["ID test", "effect"]
     words = f"forgets at most {lost:.1f} points, and gains {gained.min():.0f} to {gained.max():.0f} in distribution"
@@ -149,6 +153,19 @@ def test_verdicts_by_the_registered_rule_are_kept_by_hand() -> None:
         made = now.set_index(["claim", "part"])["effect"]
         for row in kept[kept["scope"] == name].itertuples():
             assert row.effect == pytest.approx(made[row.claim, row.part.removesuffix(", searches as independent")])
+
+
+def test_what_the_findings_say_of_common_rates_is_measured() -> None:
+    rows = pd.read_csv(ROOT / "benchmarks" / "common_rate.csv").set_index("where")
+    assert (rows["pairs"] == 54).all() and (rows["own_winner"] == 17).all()
+    words = {}
+    for place, row in rows.iterrows():
+        effect, low, high = (f"{row[name]:+.1f}".replace("-", "−") for name in ("effect", "low", "high"))
+        words[place] = f"{effect} ({low} to {high})"
+    detail = (ROOT / "docs" / "findings-detail.md").read_text(encoding="utf-8")
+    inside, outside = words["in distribution"], words["out of distribution"]
+    contexts = words["contexts"].partition(" ")[0]
+    assert f"CAR-FT − FT is {inside} in distribution, {outside} out of it, {contexts} in contexts" in detail
 
 
 @pytest.mark.parametrize("path", ARCHIVES, ids=lambda path: path.parent.name)
