@@ -148,7 +148,7 @@ def _check_lines(one: Attestation, own: bool = False) -> Iterator[Shown]:
     for file, reason in one.unreadable.items():
         yield f"  {file}: {reason}"
     if one.unreadable:
-        yield "  Replace them with complete copies, or leave them out of a sweep with --skip-unreadable."
+        yield "  Replace them with complete copies."
 
 
 def examine(task: str, catalog: Catalog) -> tuple[dict[str, Any], list[str]]:
@@ -156,7 +156,7 @@ def examine(task: str, catalog: Catalog) -> tuple[dict[str, Any], list[str]]:
 
     Raises ``UserError`` for data that cannot be.
     """
-    from carft.data.copies import held_out_copies
+    from carft.data.checking import held_out_copies
 
     table, named = catalog.own.table(task), catalog.own.named[task]
     tables, refusal = {task: (table, named)}, refusal_of(task, catalog)
@@ -303,7 +303,7 @@ def split_warnings(tables: ImageTables) -> list[str]:
             effect = "differences have no interval"
             if groups > 1:
                 effect = f"it cannot show differences below about {100 * smallest_difference(groups):.0f} points"
-            images = f"{counted(len(index), 'image')} of {counted(groups, table.unit)}"
+            images = f"{counted(len(index), 'image')} of {counted(groups, 'group')}"
             lines.append(f"{split} of {task} has {images}: {effect}.")
     return lines
 

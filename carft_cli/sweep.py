@@ -147,9 +147,7 @@ def _remedy_lines(kinds: set[str]) -> Iterator[Shown]:
     from sweeps.faults.policy import PASSING
 
     if FailureKind.UNREADABLE in kinds:
-        left_out = typed_again(more="--skip-unreadable")
         yield "Replace the images that cannot be read; the same command then runs these cells again."
-        yield f"Or leave the images out; records then name them: {left_out}"
     if kinds - {*PASSING, *REPEATED}:
         again = typed_again(more="--retry-failed")
         yield f"The same command does not run failed cells again. Once their cause is removed: {again}"

@@ -245,13 +245,11 @@ class Catalog:
         log: Callable[[str], None],
         known: dict[str, Mapping[Path, str]],
     ) -> None:
-        """Raise ``UserError``, with names, if images of a task's data sets cannot be decoded and are not left out.
+        """Raise ``UserError``, with names, if images of a task's data sets cannot be decoded.
 
         log: gets a sentence before many images are decoded. known: data set -> what
         :func:`carft.data.checking.find_unreadable` returned; the sets of this task are added.
         """
-        if options.skip_unreadable:
-            return
         named, root = self.named(task), options.root or Path()
         if named is None and options.root is None:
             return
@@ -263,8 +261,8 @@ class Catalog:
             if broken := [path.relative_to(base).as_posix() for path in known[data_set.name]]:
                 raise UserError(
                     f"Images in '{base}' cannot be decoded: {first_of(broken, NAMED)}.",
-                    "Replace them with complete copies, or leave them out with --skip-unreadable; records then name "
-                    f"them. For the reasons: {typed('data', 'check', task if named else data_set.name, *check)}",
+                    "Replace them with complete copies. "
+                    f"For the reasons: {typed('data', 'check', task if named else data_set.name, *check)}",
                 )
 
     def refusal(self, task: str, options: DataOptions) -> str | None:

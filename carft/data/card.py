@@ -22,10 +22,6 @@ class DataOptions(Protocol):
         """The data root."""
 
     @property
-    def skip_unreadable(self) -> bool:
-        """Whether images that cannot be decoded are left out and listed in the record."""
-
-    @property
     def cache(self) -> ArrayCache | None:
         """The disk cache; None for no cache."""
 

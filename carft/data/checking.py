@@ -1,28 +1,27 @@
 """Attestation of data sets: counts, classes, digests and readable images against the catalog. No torch."""
 
-from collections.abc import Callable, Iterable, Mapping
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
-from carft.core.errors import first_of
+from carft.core.errors import UserError, first_of
 from carft.core.files import file_digest
-from carft.data.index import Index, rows_of
-from carft.data.indexing import Indexed, current_index, indexed, unreadable
+from carft.data.index import Index
+from carft.data.indexing import Indexed, current_index, in_threads, indexed, indexed_anew
 from carft.data.sets import DataSet, is_fixture
+from carft.data.shards import open_image_file
 
 CheckStatus = Literal["attested", "unknown", "fixture", "failed"]
 
-#: begins the sentence on images that were left out, in the attestation of a record
+#: begins the sentence on images that cannot be read
 UNREADABLE = "Images that cannot be read"
 #: names that one message lists at most
 NAMED = 5
 #: images of a data set up to which all are decoded before a sweep
 ALL = 20_000
-#: images of a larger data set that are decoded, evenly spread
-SAMPLE = 1_024
 
 #: hexadecimal digits of a digest -> its algorithm
 ALGORITHMS = {32: "md5", 64: "sha256"}
@@ -53,19 +52,11 @@ class Attestation:
     """File -> why it cannot be decoded."""
 
     def digests(self) -> dict[str, str]:
-        """Return the entries for a record: ``attested`` (``yes``, ``no: <why>`` or ``unknown``), the digest under the
-        name of the set, and the images that are left out, if any."""
+        """Return the entries for a record: ``attested`` (``yes``, ``no: <why>`` or ``unknown``), and the digest under
+        the name of the set."""
         states = {"attested": "yes", "unknown": "unknown", "fixture": "no: fixture"}
         attested = states.get(self.status, f"no: {' '.join(self.problems)}")
-        return {"attested": attested, self.data_set: self.digest, **left_out(self.unreadable)}
-
-
-def left_out(images: Iterable[str]) -> dict[str, str]:
-    """Return the record's entry for images that are left out: their number and names. Empty without any."""
-    names = sorted(images)
-    if not names:
-        return {}
-    return {"left out": f"{len(names)}: {', '.join(names)}"}
+        return {"attested": attested, self.data_set: self.digest}
 
 
 def check(data_set: DataSet, root: Path) -> Attestation:
@@ -73,7 +64,7 @@ def check(data_set: DataSet, root: Path) -> Attestation:
 
     Raises ``UserError`` if the set is missing.
     """
-    return attest(data_set, root, indexed(data_set, root, decoded=True, anew=True))
+    return attest(data_set, root, indexed_anew(data_set, root, decoded=True))
 
 
 def attest(data_set: DataSet, root: Path, found: Indexed) -> Attestation:
@@ -91,8 +82,6 @@ def attest(data_set: DataSet, root: Path, found: Indexed) -> Attestation:
             problems.append(f"Classes without an image in {split}: {words}.")
     if not is_fake:
         problems += _differences(data_set, base, counts, found.digest)
-    if found.shared:
-        problems.append(f"Images that are listed more than once: {first_of(found.shared, NAMED)}.")
     if broken:
         problems.append(f"{UNREADABLE}: {first_of(list(broken), NAMED)}.")
     status: CheckStatus = "unknown"
@@ -125,19 +114,42 @@ def _differences(data_set: DataSet, base: Path, counts: Mapping[str, int], diges
 def find_unreadable(data_set: DataSet, root: Path, log: Callable[[str], None]) -> Mapping[Path, str]:
     """Return path -> reason for images of a data set that cannot be decoded.
 
-    Where the index of the set knows them, no image is decoded. Otherwise up to :data:`ALL` images are decoded, once:
-    the index keeps the result. Of a larger set, :data:`SAMPLE` images are decoded each time. log: gets a sentence
-    before many images are decoded.
+    Where the index of the set knows them, no image is decoded. Otherwise all are decoded, once, of a set of up to
+    :data:`ALL` images, and none of a larger one. log: gets a sentence about it.
     """
     if data_set.packed:
         return {}
     index = current_index(data_set, root)
     if index is not None:
         return index.unreadable
-    paths = Index.of([*indexed(data_set, root).splits.values()]).paths
-    if len(paths) <= ALL:
-        log(f"Decoding {len(paths):,} images of {data_set.name}, once, to find those that cannot be read ...")
-        return indexed(data_set, root, decoded=True).unreadable
-    log(f"Decoding {SAMPLE:,} of {len(paths):,} images of {data_set.name}; data check finds all that cannot be.")
-    rows = np.linspace(0, len(paths) - 1, SAMPLE).astype(int)
-    return unreadable(rows_of(paths, rows.tolist()))
+    count = sum(map(len, indexed(data_set, root).splits.values()))
+    if count > ALL:
+        log(f"The {count:,} images of {data_set.name} are not decoded now; data check finds those that cannot be.")
+        return {}
+    log(f"Decoding {count:,} images of {data_set.name}, once, to find those that cannot be read ...")
+    return indexed(data_set, root, decoded=True).unreadable
+
+
+def held_out_copies(sets: Mapping[str, Index]) -> dict[str, list[tuple[Path, Path]]]:
+    """Return, for each held-out set that has some, its images that equal an image to train on, each with that image.
+
+    Files are compared byte for byte; one that cannot be read equals no other. sets: ``train`` and the held-out sets.
+    """
+    trained = dict(zip(in_threads(_file_digest, sets["train"].paths), sets["train"].paths, strict=True))
+    trained.pop(None, None)
+    found = defaultdict(list)
+    for name, index in sets.items():
+        if name == "train":
+            continue
+        for path, digest in zip(index.paths, in_threads(_file_digest, index.paths), strict=True):
+            if digest in trained:
+                found[name].append((path, trained[digest]))
+    return dict(found)
+
+
+def _file_digest(path: Path) -> str | None:
+    try:
+        with open_image_file(path) as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except (OSError, UserError):
+        return None

@@ -2,12 +2,12 @@
 
 import warnings
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from carft.core.errors import UnreadableImage, UserError
-from carft.core.files import require_plain_file
 from carft.core.machine import cores
 from carft.data.shards import open_image_file
 
@@ -18,6 +18,7 @@ _given = 0
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 #: pixels of an image at most; the number above which Pillow warns
 MOST_PIXELS = 89_478_485
+TOO_LARGE = f"it has more than {MOST_PIXELS:,} pixels"
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # such an image is refused here
 ImageFile.LOAD_TRUNCATED_IMAGES = False  # a truncated image is an error
 
@@ -33,33 +34,17 @@ def set_decoders(count: int) -> None:
     _given = count
 
 
-def open_image(path: Path) -> Image.Image:
-    """Open an image file without decoding it. Formats are those of :data:`FORMATS`, whatever the file is called.
-
-    Raises ``ValueError`` for more than :data:`MOST_PIXELS` pixels, what Pillow raises for a file of another format, and
-    as :func:`carft.core.files.require_plain_file`.
-    """
-    too_large = f"it has more than {MOST_PIXELS:,} pixels"
+def _opened(stream: IO[bytes]) -> Image.Image:
+    """Open an image without decoding it. Raises ``ValueError`` for one of another format or that is too large."""
     try:
-        image = _open(path)
+        image = Image.open(stream, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise ValueError(f"it is no {', '.join(FORMATS)}") from error
     except Image.DecompressionBombError as error:
-        raise ValueError(too_large) from error
+        raise ValueError(TOO_LARGE) from error
     if image.width * image.height > MOST_PIXELS:
-        image.close()
-        raise ValueError(too_large)
+        raise ValueError(TOO_LARGE)
     return image
-
-
-def _open(path: Path) -> Image.Image:
-    try:
-        require_plain_file(path)
-        return Image.open(path, formats=FORMATS)
-    except FileNotFoundError:
-        stream = open_image_file(path)
-    try:
-        return Image.open(stream, formats=FORMATS)
-    except UnidentifiedImageError as error:  # as Pillow says it of a file
-        raise UnidentifiedImageError(f"cannot identify image file {str(path)!r}") from error
 
 
 def decode_pixels(path: Path, border: int = 0) -> np.ndarray:
@@ -69,7 +54,7 @@ def decode_pixels(path: Path, border: int = 0) -> np.ndarray:
     every side. Raises ``UnreadableImage`` if the file cannot be decoded.
     """
     try:
-        with open_image(path) as image:
+        with open_image_file(path) as stream, _opened(stream) as image:
             pixels = np.asarray(_rgb(image))
     except MemoryError:
         raise
@@ -77,7 +62,7 @@ def decode_pixels(path: Path, border: int = 0) -> np.ndarray:
         why = error.message if isinstance(error, UserError) else f"{error}."
         raise UnreadableImage(
             f"The image '{path}' cannot be read: {why}",
-            "Replace it with a complete copy, or leave unreadable images out, on record, with --skip-unreadable.",
+            "Replace it with a complete copy. data check finds all such images.",
         ) from error
     return pixels[border:-border, border:-border] if border else pixels
 

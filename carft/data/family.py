@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 from carft.core.errors import PROGRAM, UserError, typed
 from carft.data.card import Card, DataOptions
 from carft.data.checking import attest
-from carft.data.indexing import Indexed, indexed
-from carft.data.sets import DataSet, no_image
+from carft.data.indexing import indexed
+from carft.data.sets import DataSet, Parts
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from carft.data.task import ImageSet, Sealed, Task
+    from carft.data.task import Sealed, Task
 
 #: how a sweep over tasks that are named begins
 SWEEP = typed("sweep", "downstream", "--tasks")
@@ -97,7 +97,7 @@ class Family:
     def require_present(self, card: Card, options: DataOptions) -> None:
         """Raise ``UserError`` if the data do not exist. Opens no image."""
         if card.folder:
-            required_root(card, options)
+            required_root(card, options.root)
         self._function(card, "require_present")(card, options)
 
     def require_sealed(self, card: Card, options: DataOptions) -> None:
@@ -157,27 +157,35 @@ def pool_of(name: str, kind: str, title: str, cards: Mapping[str, Card], recipe:
     return Pool(name, kind, title, tuple(cards), command, next(iter(cards.values())), built_in=True)
 
 
-def required_root(card: Card, options: DataOptions) -> Path:
+def required_root(card: Card, root: Path | None) -> Path:
     """Return the data root. Raises ``UserError`` if none is given."""
-    if options.root is None:
+    if root is None:
         raise UserError(
             f"{card.name} needs data on this machine, and no data folder was named.",
             f"Give --data ROOT, the folder that holds '{card.folder}'. Where to get it: {card.source}",
         )
-    return options.root
+    return root
 
 
 # tasks of data sets on disk
 
 
-@lru_cache(maxsize=8)
-def opened(data_set: DataSet, root: Path, skip_unreadable: bool) -> tuple[Indexed, Mapping[str, str]]:
-    """Return a data set from its index and its digests for the record, read once per process.
+@dataclass(frozen=True)
+class TrainingParts:
+    """The images that a task is trained and validated on, as split or domain -> images of one data set."""
 
-    skip_unreadable: the index then knows the images that are to be left out.
-    """
-    found = indexed(data_set, root, decoded=skip_unreadable)
-    return found, attest(data_set, root, found).digests()
+    data_set: DataSet
+    train: Parts
+    val: Parts
+    digests: Mapping[str, str]
+    """Of the data, for the record."""
+
+
+@lru_cache(maxsize=8)
+def opened(data_set: DataSet, root: Path) -> tuple[Parts, Mapping[str, str]]:
+    """Return the splits of a data set from its index, and its digests for the record, read once per process."""
+    found = indexed(data_set, root)
+    return found.splits, attest(data_set, root, found).digests()
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,29 +213,59 @@ class DataSetFamily(Family):
             found[f"ood/{suite}"] = (suite, "test") if suite in others else (first, suite)
         return found
 
+    def training(self, card: Card, root: Path | None, holdout: str) -> TrainingParts:
+        """Return training and validation images.
+
+        Suites that are there and complete are opened too, so that the record names them, and the others are left out:
+        an incomplete ObjectNet has gone unnoticed in a published table.
+        """
+        root = required_root(card, root)
+        first, *suites = card.data_sets
+        data_set = self.data_sets[first]
+        splits, digests = opened(data_set, root)
+        train, val = {}, {}
+        for split in self.training_splits(card):
+            train[split], val[split] = data_set.divided(splits, split, holdout)
+        of_sets = {first: digests}
+        for name in suites:
+            with suppress(UserError):  # absent or incomplete
+                of_sets[name] = opened(self.data_sets[name], root)[1]
+        if suites:
+            digests = combined_digests(of_sets)
+        return TrainingParts(data_set, train, val, digests)
+
+    def held_out(self, card: Card, root: Path | None, target_split: str = "all") -> dict[str, tuple[DataSet, Parts]]:
+        """Return held-out set -> its data set and images.
+
+        target_split: all of a held-out split, or one side of DomainBed's own split of it, ``in`` or ``out``.
+        """
+        found = {}
+        root = required_root(card, root)
+        for held_out, (name, split) in self.held_out_splits(card).items():
+            data_set = self.data_sets[name]
+            splits, _ = opened(data_set, root)
+            chosen = splits[split]
+            if target_split != "all":
+                chosen = data_set.divided(splits, split, "domainbed")[("in", "out").index(target_split)]
+            found[held_out] = (data_set, {split: chosen})
+        return found
+
     def require_present(self, card: Card, options: DataOptions) -> None:
-        self.data_sets[card.data_sets[0]].require_present(required_root(card, options))
+        self.data_sets[card.data_sets[0]].require_present(required_root(card, options.root))
 
     def require_sealed(self, card: Card, options: DataOptions) -> None:
         for name in card.data_sets:
-            self.data_sets[name].require_present(required_root(card, options))
+            self.data_sets[name].require_present(required_root(card, options.root))
 
     def open_task(self, card: Card, options: DataOptions, holdout: str = "stable") -> Task:
-        return _open_task(self, card, required_root(card, options), options.skip_unreadable, holdout)
+        return _open_task(self, card, options.root, holdout)
 
     def open_sealed(self, card: Card, options: DataOptions, target_split: str = "all") -> Sealed:
-        """target_split: all of a held-out split, or one side of DomainBed's own split of it, ``in`` or ``out``."""
         from carft.data.task import Sealed
 
         sets = {}
-        root = required_root(card, options)
-        for held_out, (name, split) in self.held_out_splits(card).items():
-            data_set = self.data_sets[name]
-            found, _ = opened(data_set, root, options.skip_unreadable)
-            chosen = found.splits[split]
-            if target_split != "all":
-                chosen = data_set.divided(found.splits, split, "domainbed")[("in", "out").index(target_split)]
-            sets[held_out] = data_set.images({split: chosen.without(found.unreadable)})
+        for held_out, (data_set, parts) in self.held_out(card, options.root, target_split).items():
+            sets[held_out] = data_set.images(parts)
         test = sets.pop("test", None)
         return Sealed(test, {name.removeprefix("ood/"): images for name, images in sets.items()})
 
@@ -241,46 +279,29 @@ class DataSetFamily(Family):
         return Sizes(train - val, val, sealed)
 
     def picture(self, card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
-        if root is None:
-            raise UserError(f"Where the images of {card.name} lie was not said.", "Give --data ROOT.")
-        splits = self.held_out_splits(card)
-        if held_out not in splits:  # of a suite that is left out
-            raise no_image(card.name, name)
-        data_set, split = splits[held_out]
-        return self.data_sets[data_set].picture(root, split, name)
+        """A name of a results folder that is that of no image leads to no file."""
+        sets = self.held_out(card, root)
+        if held_out in sets:  # else a suite that is left out
+            data_set, parts = sets[held_out]
+            for split, part in parts.items():
+                for path, other in zip(part.paths, data_set.names(split, part), strict=True):
+                    if name == other:
+                        return data_set.picture(path)
+        raise UserError(f"{card.name} has no image called '{name}' here.", "Its picture is left out.")
 
 
 @lru_cache(maxsize=4)
-def _open_task(family: DataSetFamily, card: Card, root: Path, skip_unreadable: bool, holdout: str) -> Task:
-    """Open training and validation images, once per process.
-
-    Suites that are there and complete are opened too, so that the record names them, and the others are left out: an
-    incomplete ObjectNet has gone unnoticed in a published table.
-    """
+def _open_task(family: DataSetFamily, card: Card, root: Path | None, holdout: str) -> Task:
+    """Open training and validation images, once per process."""
     from carft.data.task import Task
 
-    first, *suites = card.data_sets
-    data_set = family.data_sets[first]
-    found, digests = opened(data_set, root, skip_unreadable)
-    train_parts, val_parts = {}, {}
-    for split in family.training_splits(card):
-        train, val = data_set.divided(found.splits, split, holdout)
-        train_parts[split] = train.without(found.unreadable)
-        val_parts[split] = val.without(found.unreadable)
-    of_sets = {first: digests}
-    for name in suites:
-        with suppress(UserError):  # absent or incomplete
-            of_sets[name] = opened(family.data_sets[name], root, skip_unreadable)[1]
-    if suites:
-        digests = combined_digests(of_sets)
-    train_images = require_every_class(data_set.images(train_parts), card)
-    return Task(card.name, train_images, data_set.images(val_parts), digests)
+    found = family.training(card, root, holdout)
+    return Task(card.name, found.data_set.images(found.train), found.data_set.images(found.val), found.digests)
 
 
 def combined_digests(of_sets: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """Combine the digests of data sets: ``attested`` is the weakest of theirs, with the names of the sets."""
     combined = {"attested": "yes"}
-    left_out = []
     reasons: dict[str, list[str]] = defaultdict(list)
     for name, digests in of_sets.items():
         combined[name] = digests[name]
@@ -289,25 +310,8 @@ def combined_digests(of_sets: Mapping[str, Mapping[str, str]]) -> dict[str, str]
             reasons[state.removeprefix("no: ")].append(name)
         elif state == "unknown":
             combined["attested"] = state
-        if "left out" in digests:
-            left_out.append(f"{name}: {digests['left out']}")
     if reasons:
         combined["attested"] = "no:"
         for why, names in reasons.items():
             combined["attested"] += f" {', '.join(names)}: {why}"
-    if left_out:
-        combined["left out"] = "; ".join(left_out)
     return combined
-
-
-def require_every_class(images: ImageSet, card: Card) -> ImageSet:
-    """Return training images unchanged. Raises ``UserError`` if a class has none, for example only unreadable ones."""
-    present = set(images.labels.tolist())
-    missing = [name for label, name in enumerate(card.classes) if label not in present]
-    if missing:
-        where = ("--tasks-file", "FILE") if card.scale == "own" else ("--data", "ROOT")
-        raise UserError(
-            f"{card.name} has no image to train on of the class '{missing[0]}'.",
-            f"Find out why with: {typed('data', 'check', card.name, *where)}",
-        )
-    return images

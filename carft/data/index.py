@@ -1,8 +1,13 @@
-"""The images of a split or domain as an index lists them, and its columns. No torch."""
+"""The images of a split or domain as an index lists them, its columns, and its file. No torch.
+
+The file is an Arrow stream with a note in its schema's metadata, and a sha256 at its end.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -11,11 +16,17 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import pyarrow as pa
 
-Value = TypeVar("Value")
+from carft.core.errors import UserError
+from carft.core.files import require_plain_file, write_atomic
 
+Value = TypeVar("Value")
 
 #: values of a column that an iteration makes at a time
 CHUNK = 8192
+#: key of the note in the schema's metadata
+NOTE = b"carft"
+#: bytes of the sha256 at the end of a file
+DIGEST = 32
 
 
 @dataclass(frozen=True)
@@ -45,13 +56,6 @@ class Index:
         """Return the images of these rows, in this order."""
         labels = tuple(self.labels[i] for i in index)
         return Index(rows_of(self.paths, index), labels, rows_of(self.groups, index))
-
-    def without(self, paths: Collection[Path]) -> Index:
-        """Return the images that are not among these."""
-        if not paths:
-            return self
-        kept = [row for row, path in enumerate(self.paths) if path not in paths]
-        return self.rows(kept)
 
 
 class Column(Sequence[Value], Generic[Value]):
@@ -108,3 +112,57 @@ def together(parts: Sequence[Sequence[Value]]) -> Sequence[Value]:
     if isinstance(first, Column) and all(isinstance(one, Column) and one.values is first.values for one in parts):
         return Column(first.values, first.made, np.concatenate([one.picked for one in parts]))  # type: ignore[attr-defined]
     return tuple(chain.from_iterable(parts))
+
+
+# its file
+
+
+def write_index(path: Path, rows: pa.RecordBatch) -> None:
+    """Write the rows of an index and their note atomically, with the folder. Raises ``OSError`` if that fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_batch(rows)
+    content = sink.getvalue().to_pybytes()
+    write_atomic(path, lambda part: part.write_bytes(content + hashlib.sha256(content).digest()))
+
+
+def read_index(path: Path) -> pa.RecordBatch | None:
+    """Return the rows of an index, split by split, memory-mapped.
+
+    None if there is no file, or if its content does not agree with its digest.
+    """
+    try:
+        require_plain_file(path)
+        with pa.memory_map(str(path)) as file:
+            content = file.read_buffer()
+        body = content[: max(0, len(content) - DIGEST)]
+        if hashlib.sha256(body).digest() != bytes(content[len(body) :]):
+            return None
+        with pa.ipc.open_stream(body) as reader:
+            return reader.read_next_batch()
+    except (OSError, UserError, pa.ArrowInvalid):
+        return None
+
+
+def batch_of(columns: Mapping[str, Any], schema: pa.Schema, note: Mapping[str, Any]) -> pa.RecordBatch:
+    """Return the rows of an index with a note. columns: name in the schema -> values."""
+    return pa.RecordBatch.from_pydict(columns, schema=schema.with_metadata({NOTE: json.dumps(note).encode()}))
+
+
+def note_of(rows: pa.RecordBatch) -> dict[str, Any]:
+    """Return what an index was made from, JSON values."""
+    return json.loads(rows.schema.metadata[NOTE])
+
+
+def splits_of(rows: pa.RecordBatch, base: Path) -> dict[str, Index]:
+    """Return split or domain -> images, of rows with path, label and group. base: folder that paths start at."""
+    paths, groups = Column(rows["path"], base.joinpath), Column(rows["group"], str)
+    labels = rows["label"].to_pylist()
+    first = 0
+    splits = {}
+    for split, count in note_of(rows)["splits"].items():
+        span = slice(first, first + count)
+        splits[split] = Index(paths[span], tuple(labels[span]), groups[span])
+        first += count
+    return splits

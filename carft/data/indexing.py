@@ -1,17 +1,16 @@
 """The index of a data set: made once, memory-mapped by every process, in place of listing all files. No torch.
 
-ROOT/carft-index/<data set>.arrow where that can be written, otherwise, and for your own data, a file in :data:`OWN`. It
-is an Arrow stream with a digest at its end. What it holds is exactly what the layout of the data set lists.
+ROOT/carft-index/<data set>.arrow where that can be written, otherwise, and for your own data, a file in :data:`OWN`.
+What it holds is exactly what the layout of the data set lists. The index of a packed copy lies in its shards' folder.
 """
 
 import hashlib
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -20,20 +19,19 @@ import pyarrow as pa
 
 from carft import __version__
 from carft.core.errors import UserError
-from carft.core.files import given_path, locked, require_utf8
+from carft.core.files import given_path, locked
 from carft.core.heartbeat import heartbeat
 from carft.data.decoding import decode_pixels, decoders
-from carft.data.index import Column, Index
-from carft.data.index_file import batch_of, note_of, read_index, splits_of, write_index
+from carft.data.index import Column, Index, batch_of, note_of, read_index, splits_of, write_index
 from carft.data.sets import DataSet
-from carft.data.shards import FILE, FileStatus, image_status, shards_in
+from carft.data.shards import FileStatus, image_status, shards_in
 from carft.data.trees import folder_names
 
 FOLDER = "carft-index"
 #: names another place for indexes that cannot lie beside the data
 VARIABLE, OWN = "CARFT_INDEXES", "~/.cache/carft/indexes"
 #: version of the content of an index
-FORMAT = 4
+FORMAT = 5
 #: images at most, evenly spread, whose size and time are compared each time
 SPOT = 4096
 #: seconds before an index was made within which a change may have left a time that does not show it
@@ -65,46 +63,54 @@ class Indexed:
     """Split or domain -> all its images."""
     digest: str
     """sha256 of :func:`digest_of`."""
-    shared: Sequence[str]
-    """Images that are listed more than once."""
-    unreadable: Mapping[Path, str] = field(default_factory=dict)
+    unreadable: Mapping[Path, str]
     """Path -> why it cannot be decoded; empty unless that was asked for."""
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any]
     """Other facts that were listed, as JSON values."""
 
 
-def indexed(data_set: DataSet, root: Path, decoded: bool = False, anew: bool = False) -> Indexed:
+def indexed(data_set: DataSet, root: Path, decoded: bool = False) -> Indexed:
     """Return a data set from its index; make the index if there is none, or if the data set changed.
 
     Other processes of this machine wait meanwhile. decoded: also find the images that cannot be decoded, unless the
-    index holds them. anew: list and, if ``decoded``, decode everything, whatever the index holds. Raises ``UserError``
-    for a set that is missing or incomplete, or changes meanwhile.
+    index holds them. Raises ``UserError`` for a set that is missing or incomplete, or changes meanwhile.
     """
-    current = None if anew else current_index(data_set, root, decoded)
+    current = current_index(data_set, root, decoded)
     if current is not None:
         return current
-    base, places = root / data_set.folder, _places(data_set, root)
-    with _locked_where_possible(places[-1].with_suffix(".lock")):
-        current = None if anew else current_index(data_set, root, decoded)
+    with _locked_where_possible(_place(data_set, root).with_suffix(".lock")):
+        current = current_index(data_set, root, decoded)
         if current is not None:  # another process made it meanwhile
             return current
-        shards = shards_in(base)
-        listed = data_set.listed_with_facts(root) if shards is None else shards.listed(data_set.reading)
-        rows = new_index(data_set, base, *listed, decoded)
-        for path in places:
-            with suppress(OSError):
-                write_index(path, rows)
-                return _as_indexed(read_index(path) or rows, base, decoded)
-        return _as_indexed(rows, base, decoded)
+        return indexed_anew(data_set, root, decoded)
+
+
+def indexed_anew(data_set: DataSet, root: Path, decoded: bool) -> Indexed:
+    """List a data set and, if ``decoded``, decode all its images, whatever an index holds. Raises as :func:`indexed`.
+
+    Of a packed copy, which cannot change but by damage, only the images are read again.
+    """
+    base, path = root / data_set.folder, _place(data_set, root)
+    if shards_in(base) is not None:
+        found = indexed(data_set, root)
+        return replace(found, unreadable=unreadable(Index.of([*found.splits.values()]).paths))
+    rows = new_index(data_set, root, *data_set.listed_with_facts(root), decoded)
+    with suppress(OSError):
+        write_index(path, rows)
+        rows = read_index(path) or rows
+    return _as_indexed(rows, base, decoded)
 
 
 def current_index(data_set: DataSet, root: Path, decoded: bool = True) -> Indexed | None:
     """Return a data set from its index; None if there is none that is current. Arguments as of :func:`indexed`."""
     base = root / data_set.folder
-    for path in _places(data_set, root):
-        rows = read_index(path)
-        if rows is not None and _is_current(rows, data_set, base) and note_of(rows)["decoded"] >= decoded:
-            return _as_indexed(rows, base, decoded)
+    shards = shards_in(base)
+    if shards is not None:
+        shards.require_same(data_set.reading)
+        return _as_indexed(shards.rows, base, decoded)
+    rows = read_index(_place(data_set, root))
+    if rows is not None and _is_current(rows, data_set, base) and note_of(rows)["decoded"] >= decoded:
+        return _as_indexed(rows, base, decoded)
     return None
 
 
@@ -118,14 +124,15 @@ def _locked_where_possible(lock: Path) -> Iterator[None]:
         yield
 
 
-def _places(data_set: DataSet, root: Path) -> list[Path]:
-    """Files in which the index may lie, in the order in which they are tried. The last one is in the own folder."""
-    base = root / data_set.folder
-    key = hashlib.sha256(os.fsencode(f"{data_set.name}\0{base.resolve()}")).hexdigest()[:16]
-    own = given_path(os.environ.get(VARIABLE) or OWN) / f"{data_set.name.rpartition('/')[2][:40]}-{key}.arrow"
-    if Path(data_set.folder).is_absolute():  # your own data
-        return [own]
-    return [root / FOLDER / f"{data_set.name}.arrow", own]
+def _place(data_set: DataSet, root: Path) -> Path:
+    """Return the file of an index."""
+    beside = root / FOLDER
+    if not Path(data_set.folder).is_absolute():  # your own data have no root
+        written = beside if beside.exists() else root
+        if written.is_dir() and os.access(written, os.W_OK):
+            return beside / f"{data_set.name}.arrow"
+    key = hashlib.sha256(os.fsencode(f"{data_set.name}\0{(root / data_set.folder).resolve()}")).hexdigest()[:16]
+    return given_path(os.environ.get(VARIABLE) or OWN) / f"{data_set.name.rpartition('/')[2][:40]}-{key}.arrow"
 
 
 def _as_indexed(rows: pa.RecordBatch, base: Path, decoded: bool) -> Indexed:
@@ -136,30 +143,23 @@ def _as_indexed(rows: pa.RecordBatch, base: Path, decoded: bool) -> Indexed:
         for path, reason in zip(paths, rows["unreadable"].to_pylist(), strict=True):
             if reason is not None:
                 broken[path] = reason
-    return Indexed(splits_of(rows, base), note["digest"], note["shared"], broken, note["facts"])
+    return Indexed(splits_of(rows, base), note["digest"], broken, note["facts"])
 
 
 # making
 
 
-def new_index(data_set: DataSet, base: Path, splits: Splits, facts: Mapping[str, Any], decoded: bool) -> pa.RecordBatch:
-    """Return an index of images that were just listed."""
+def new_index(data_set: DataSet, root: Path, splits: Splits, facts: Mapping[str, Any], decoded: bool) -> pa.RecordBatch:
+    """Return an index of images that were just listed. Raises ``UserError`` for one that is missing."""
+    base = root / data_set.folder
     made_at = time.time()
     images = Index.of([*splits.values()])
-    names, folders = [], set()
-    for path in images.paths:
-        name = path.relative_to(base).as_posix()
-        require_utf8(f"{base}/{name}")
-        names.append(name)
-        folders.add(name.rpartition("/")[0])
+    names = [path.relative_to(base).as_posix() for path in images.paths]
     try:
         states = statuses(images.paths)
-        watched = _watched(data_set, base, folders)
+        watched = _watched(data_set, base, {name.rpartition("/")[0] for name in names})
     except OSError as error:
-        raise UserError(
-            f"'{base}' changed while it was listed: '{error.filename}', {error.strerror}.",
-            "Run the command again once nothing is written there.",
-        ) from error
+        raise data_set.missing(root, Path(error.filename)) from error
     sizes, times = [], []
     for size, when in states:
         sizes.append(size)
@@ -171,7 +171,6 @@ def new_index(data_set: DataSet, base: Path, splits: Splits, facts: Mapping[str,
         "decoded": decoded,
         "splits": {split: len(part) for split, part in splits.items()},
         "digest": digest_of(base, splits, sizes),
-        "shared": shared_of(base, splits),
         "facts": facts,
         "watched": watched,
     }
@@ -199,20 +198,15 @@ def _watched(data_set: DataSet, base: Path, folders: Iterable[str]) -> dict[str,
     Returns:
         folders: Folder -> modification time, which changes when a file comes, goes or is renamed.
         above: Folder above those -> names of the folders in it.
-        files: Annotation file, or shard and index of shards -> size and modification time.
+        files: Annotation file -> size and modification time.
     """
     changed, files = {}, {}
     parents = set[str]()
-    names = {*data_set.needs, *data_set.digests, data_set.table}
-    shards = shards_in(base)
-    if shards is not None:  # instead of folders
-        folders = ()
-        names.update([FILE, *shards.names])
     for folder in sorted(folders):
         changed[folder] = (base / folder).stat().st_mtime_ns
         parents.update(map(str, PurePosixPath(folder).parents))
     above = {parent: folder_names(base / parent) for parent in sorted(parents)}
-    for name in sorted(names):
+    for name in sorted({*data_set.needs, *data_set.digests, data_set.table}):
         if (base / name).is_file():
             files[name] = list(image_status(base / name))
     return {"folders": changed, "above": above, "files": files}
@@ -238,8 +232,6 @@ def _is_current(rows: pa.RecordBatch, data_set: DataSet, base: Path) -> bool:
     try:
         if _watched(data_set, base, watched["folders"]) != watched:
             return False
-        if FILE in watched["files"]:  # the shards were compared, which hold all images
-            return True
         chosen = np.linspace(0, rows.num_rows - 1, min(SPOT, rows.num_rows))
         sizes, times = Column(rows["size"], int, chosen), Column(rows["mtime_ns"], int, chosen)
         return statuses(Column(rows["path"], base.joinpath, chosen)) == list(zip(sizes, times, strict=True))
@@ -297,12 +289,3 @@ def digest_of(base: Path, splits: Splits, sizes: Sequence[int] | None = None) ->
         for path, label in zip(index.paths, index.labels, strict=True):
             digest.update(f"{split} {path.relative_to(base).as_posix()} {label} {next(left)}\n".encode())
     return digest.hexdigest()
-
-
-def shared_of(base: Path, splits: Splits) -> list[str]:
-    """Return the paths in ``base`` of the images that are listed more than once."""
-    shared = []
-    for path, count in Counter(Index.of([*splits.values()]).paths).items():
-        if count > 1:
-            shared.append(path.relative_to(base).as_posix())
-    return shared

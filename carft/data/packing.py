@@ -18,12 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from carft.core.errors import UserError
-from carft.core.files import file_digest, write_atomic
-from carft.data.index import Index
-from carft.data.index_file import batch_of, note_of, read_index, write_index
+from carft.core.files import file_digest, read_plain, write_atomic
+from carft.data.index import Index, batch_of, note_of, read_index, write_index
 from carft.data.indexing import in_threads, indexed, statuses
 from carft.data.sets import MARKER, DataSet
-from carft.data.shards import FILE, FORMAT, SCHEMA, FileStatus, key_of, read_image_file, shards_in
+from carft.data.shards import FILE, FORMAT, SCHEMA, FileStatus, key_of, shards_in
 
 #: bytes of images in a shard, about
 SHARD_BYTES = 2**30
@@ -64,7 +63,7 @@ def pack(
 
     Shards that are whole and were made of the same images, with the same labels, are kept: a copy that was interrupted
     goes on. The index is written last; shards that it does not name are then removed. log: gets a line for each shard
-    that is written. shard_bytes: of images in a shard, about.
+    that is written. shard_bytes: of images in a shard, about. All images are decoded once, to note those that cannot.
 
     Raises ``UserError`` for a set that is missing, packed already or changes meanwhile, and where it cannot be written.
     """
@@ -73,7 +72,7 @@ def pack(
     folder = to / (base.name if own else data_set.folder)
     if shards_in(base) is not None:
         raise UserError(f"'{base}' is packed already.", f"Copy the folder to '{folder}'.")
-    found = indexed(data_set, root)
+    found = indexed(data_set, root, decoded=True)
     images = Index.of([*found.splits.values()])
     _require_room_for_it(folder, base, images, data_set.reading)
     try:
@@ -92,11 +91,12 @@ def pack(
             "source": str(base.resolve()),
             "reading": data_set.reading,
             "splits": {split: len(part) for split, part in found.splits.items()},
+            "digest": found.digest,
             "facts": found.facts,
             "shards": {name: (folder / name).stat().st_size for name in parts},
             "files": files,
         }
-        columns = _columns(base, images, parts, members)
+        columns = _columns(base, images, found.unreadable, parts, members)
         write_index(folder / FILE, batch_of(columns, SCHEMA, note))
         _remove_former_shards(folder, {*parts, *files})
     except OSError as error:
@@ -116,8 +116,7 @@ def _require_room_for_it(folder: Path, base: Path, images: Index, reading: list[
     if before is not None:
         note = note_of(before)
         if (note["source"], note["reading"]) != (str(base.resolve()), reading):
-            words = "from elsewhere or by another table or other groups"
-            raise UserError(f"'{folder}' holds a packed copy of '{note['source']}', {words}.", hint)
+            raise UserError(f"'{folder}' holds a packed copy of other data, from '{note['source']}'.", hint)
 
 
 def _remove_former_shards(folder: Path, kept: Collection[str]) -> None:
@@ -197,7 +196,7 @@ def _digest_in(shard: Path) -> str:
 
 
 def _write_shard(path: Path, rows: range, images: Index, digest: str) -> None:
-    contents = in_threads(read_image_file, images.paths)
+    contents = in_threads(read_plain, images.paths)
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT, pax_headers={ROWS: digest}) as shard:
         for row, image, label, content in zip(rows, images.paths, images.labels, contents, strict=True):
             for ending, held in ((image.suffix.lower(), content), (LABEL, str(label).encode())):
@@ -220,7 +219,9 @@ def members_of(shard: Path) -> list[Member]:
     return members
 
 
-def _columns(base: Path, images: Index, parts: Mapping[str, range], members: Sequence[Member]) -> dict[str, Any]:
+def _columns(
+    base: Path, images: Index, broken: Mapping[Path, str], parts: Mapping[str, range], members: Sequence[Member]
+) -> dict[str, Any]:
     names = [path.relative_to(base).as_posix() for path in images.paths]
     keys = np.array([key_of(name) for name in names])
     order = np.argsort(keys, kind="stable")
@@ -231,6 +232,7 @@ def _columns(base: Path, images: Index, parts: Mapping[str, range], members: Seq
         "path": names,
         "label": images.labels,
         "group": images.groups,
+        "unreadable": [broken.get(path) for path in images.paths],
         "shard": shards,
         "offset": [member.offset for member in members],
         "size": [member.size for member in members],

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from types import ModuleType
 
@@ -21,6 +21,9 @@ from carft.core.errors import UserError
 from carft.data import views
 from carft.data.decoding import decoders, set_decoders
 from carft.data.image_files import Files
+
+#: what DataLoader says of a process that ended or was killed, and of memory that it shares with this one
+LOST = ("DataLoader worker (pid", "Pin memory thread exited", "shared memory", "Too many open files")
 
 
 class Batches(Dataset[torch.Tensor | UserError]):
@@ -58,20 +61,43 @@ def _delivered(
     """Yield one batch after the other until all are made or the processes are lost."""
     context = multiprocessing.get_context("forkserver")  # a fork of this process would hold its GPU and its threads
     context.set_forkserver_preload([__name__])
-    with suppress(RuntimeError, OSError, EOFError):
-        loader = DataLoader(
-            Batches(files, view),
-            batch_size=None,
-            sampler=plan,
-            num_workers=processes,
-            pin_memory=pinned,
-            multiprocessing_context=context,
-            worker_init_fn=partial(_begin, max(1, decoders() // processes)),
-            generator=torch.Generator(),  # else it would draw from that of the process
-        )
+    loader = DataLoader(
+        Batches(files, view),
+        batch_size=None,
+        sampler=plan,
+        num_workers=processes,
+        pin_memory=pinned,
+        multiprocessing_context=context,
+        worker_init_fn=partial(_begin, max(1, decoders() // processes)),
+        generator=torch.Generator(),  # else it would draw from that of the process
+    )
+    try:
         with _without_main():
             made = iter(loader)
-        yield from made
+    except (OSError, EOFError):  # none could be started
+        return
+    while True:
+        try:
+            batch = next(made)
+        except StopIteration:
+            return
+        except (RuntimeError, OSError, EOFError) as error:
+            del made  # its processes would stay as long as somebody keeps the error
+            if _is_loss(error):
+                return
+            raise error.with_traceback(None)
+        yield batch
+
+
+def _is_loss(error: Exception) -> bool:
+    """Return whether an error of a DataLoader says that its processes are gone, and not that their work failed.
+
+    What is raised in a process is raised here again, with "Caught" before its words.
+    """
+    says = str(error).partition("\n")[0]
+    if says.startswith("Caught "):
+        return False
+    return not isinstance(error, RuntimeError) or any(words in says for words in LOST)
 
 
 def _begin(threads: int, number: int) -> None:

@@ -22,13 +22,15 @@ from carft.core.errors import UserError, typed
 from carft.data.card import Card
 from carft.data.decoding import decode_pixels
 from carft.data.index import Index
-from carft.data.shards import is_image_file, shards_in
+from carft.data.shards import shards_in
 
 if TYPE_CHECKING:
     from carft.data.task import ImageSet
 
 #: marks a folder as a fixture; the loader of the real set reads it, but it is never attested
 MARKER = "carft-fixture.json"
+#: split or domain -> images
+Parts = Mapping[str, Index]
 GOLDEN = 0.61803398875  # steps of the golden ratio give neighbouring labels different hues
 
 
@@ -88,6 +90,8 @@ class DataSet:
     """Share of the groups of each class that is held out of training images where there is no split ``val``."""
     border: int = 0
     """Pixels that are cut from every side of an image."""
+    domains: tuple[str, ...] = ()
+    """The domains, whose positions are the contexts of images; empty for a set without domains."""
 
     @property
     def reading(self) -> list[str]:
@@ -123,12 +127,14 @@ class DataSet:
             return splits[split], splits["val"]
         return hold_out(splits[split], self.validation)
 
-    def images(self, parts: Mapping[str, Index]) -> ImageSet:
-        """Return images of the set, named as their groups. parts: split or domain -> those of its images."""
+    def images(self, parts: Parts) -> ImageSet:
+        """Return these images of the set."""
         from carft.data.task import ImageSet
 
-        names = [part.groups for part in parts.values()]
-        contexts = [-1] * len(parts)
+        names, contexts = [], []
+        for split, part in parts.items():
+            names.append(self.names(split, part))
+            contexts.append(self.domains.index(split) if split in self.domains else -1)
         pixels = None
         if self.packed:
             pixels = self.pixels(Index.of([*parts.values()]).paths)
@@ -138,13 +144,13 @@ class DataSet:
         """Return images of a packed set, (N, 3, H, W) uint8 RGB."""
         raise NotImplementedError
 
-    def place(self, split: str, name: str) -> str:
-        """Return where an image of a split lies in the folder of the set, by its name in :meth:`images`."""
-        return name
+    def names(self, split: str, part: Index) -> Sequence[str]:
+        """Return what images of a split are called in predictions."""
+        return part.groups
 
-    def picture(self, root: Path, split: str, name: str) -> np.ndarray:
-        """Return an image of a split as (H, W, 3) uint8 RGB. Raises ``UserError`` if there is none of this name."""
-        return decode_pixels(image_file(self.name, root / self.folder, self.place(split, name)), self.border)
+    def picture(self, path: Path) -> np.ndarray:
+        """Return an image as (H, W, 3) uint8 RGB. Raises ``UserError`` if it cannot be read."""
+        return decode_pixels(path, self.border)
 
     def draw(self, root: Path) -> None:
         """Fill the folder of a fixture with a small fake tree in the real layout."""
@@ -185,21 +191,20 @@ class DataSet:
             if not (root / self.folder / need).exists():
                 raise self.missing(root, root / self.folder / need)
 
-    def missing(self, root: Path, path: Path, more: int = 0) -> UserError:
-        """Return the error for a missing ``path`` and ``more`` other missing files."""
-        others = f", and {more} more" if more else ""
+    def missing(self, root: Path, path: Path) -> UserError:
+        """Return the error for a missing file or folder."""
         state = "is incomplete" if (root / self.folder).exists() else "is not here"
         hint = self.origin
         if self.archives:
             hint = f"Download it with: {typed('data', 'fetch', self.name, '--data', str(root))}. {hint}"
-        return UserError(f"The data set {self.name} {state}: there is no '{path}'{others}.", hint)
+        return UserError(f"The data set {self.name} {state}: there is no '{path}'.", hint)
 
 
 def hold_out(index: Index, share: float) -> tuple[Index, Index]:
     """Return (train, val). ``val`` gets the ``share`` of groups of each class with the lowest sha256 of their name.
 
     At least one group of a class is held out. All images of a group are on one side, across classes too. The choice
-    depends on names only. Raises ``UserError`` if a class has no image left for training.
+    depends on names only.
     """
     classes: dict[int, set[str]] = defaultdict(set)
     for label, group in zip(index.labels, index.groups, strict=True):
@@ -214,31 +219,7 @@ def hold_out(index: Index, share: float) -> tuple[Index, Index]:
             val_rows.append(row)
         else:
             train_rows.append(row)
-    train, val = index.rows(train_rows), index.rows(val_rows)
-    emptied = sorted(set(val.labels) - set(train.labels))
-    if emptied:
-        image = val.paths[val.labels.index(emptied[0])]
-        raise UserError(
-            f"No validation image can be held out of the class of '{image}': none would be left to train on.",
-            "Every class needs at least two training images that are not of one group.",
-        )
-    return train, val
-
-
-def image_file(owner: str, folder: Path, name: str) -> Path:
-    """Return the file of a picture. owner: the data set or task. Raises ``UserError`` if there is none.
-
-    A results folder may come from others, so the names in it must not lead out of the folder of the data.
-    """
-    path = folder / name
-    if ".." in Path(name).parts or Path(name).is_absolute() or not is_image_file(path):
-        raise no_image(owner, name)
-    return path
-
-
-def no_image(owner: str, name: str) -> UserError:
-    """Return the error for a picture that a data set or task does not have."""
-    return UserError(f"{owner} has no image called '{name}' here.", "Its picture is left out.")
+    return index.rows(train_rows), index.rows(val_rows)
 
 
 # fixtures: fake images in the real layout of a data set, with a marker file

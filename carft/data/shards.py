@@ -1,8 +1,9 @@
 """The images of a data set in shards, the tar files that ``data pack`` writes, in place of files. No torch.
 
 A shard has a member KEY.<ending of the image> and KEY.cls, the label, for each image, as WebDataset lays them out. The
-index of the shards, :data:`FILE`, says where the bytes of an image are, by the path that its file had. There is nothing
-at that path: :func:`open_image_file` and :func:`image_status` find the shard, and all else works as with files.
+index of the shards, :data:`FILE`, is the index of the data set, and says where the bytes of an image are, by the path
+that its file had. There is nothing at that path: :func:`open_image_file` and :func:`image_status` find the shard, and
+all else works as with files.
 """
 
 import errno
@@ -20,20 +21,21 @@ import pyarrow as pa
 
 from carft.core.errors import CorruptFile, UserError
 from carft.core.files import file_digest, open_plain, require_plain_name
-from carft.data.index import Index
-from carft.data.index_file import note_of, read_index, splits_of
+from carft.data.index import note_of, read_index
 
 #: the index of the shards, in the folder of the data set
 FILE = "carft-shards.arrow"
 #: version of the content of that file
-FORMAT = 1
-#: one row an image: path, relative to the folder; number of its shard; place and number of its bytes, and their CRC-32.
-#: The last two columns are sorted by key: that of a path, and the row of its image
+FORMAT = 2
+#: one row an image: path, relative to the folder; why it could not be decoded when it was packed, null where it could;
+#: number of its shard; place and number of its bytes, and their CRC-32. The last two columns are sorted by key: that of
+#: a path, and the row of its image
 SCHEMA = pa.schema(
     [
         pa.field("path", pa.string()),
         pa.field("label", pa.int32()),
         pa.field("group", pa.string()),
+        pa.field("unreadable", pa.string()),
         pa.field("shard", pa.int32()),
         pa.field("offset", pa.int64()),
         pa.field("size", pa.int64()),
@@ -42,19 +44,12 @@ SCHEMA = pa.schema(
         pa.field("row", pa.int32()),
     ]
 )
-NUMBERS = {
-    "shard": np.int32,
-    "offset": np.int64,
-    "size": np.int64,
-    "crc32": np.uint32,
-    "key": np.uint64,
-    "row": np.int32,
-}
+NUMBERS = ("shard", "offset", "size", "crc32", "key", "row")
 COPY_AGAIN = "Copy the folder again, or run data pack again: it keeps the shards that are whole."
 
 #: size in bytes and modification time in nanoseconds
 FileStatus = tuple[int, int]
-_opened: dict[Path, "Shards"] = {}
+_known: dict[Path, "Shards"] = {}
 
 
 class Shards:
@@ -67,47 +62,35 @@ class Shards:
         self.folder, self.rows, self.note = folder, rows, note_of(rows)
         self.names = [require_plain_name(name) for name in self.note["shards"]]
         self.state = _status(folder / FILE)
-        self._require_whole()
         self.prefix = len(str(folder / "_")) - 1
         self.numbers = {}
-        for name, kind in NUMBERS.items():  # to_numpy would import pandas
-            self.numbers[name] = np.frombuffer(rows[name].buffers()[1], kind, len(rows))
+        for name in NUMBERS:  # to_numpy would import pandas
+            self.numbers[name] = np.frombuffer(rows[name].buffers()[1], str(SCHEMA.field(name).type), len(rows))
         self.descriptors: list[int] = []
         weakref.finalize(self, _close, self.descriptors)
         for name in self.names:
+            path, size = folder / name, self.note["shards"][name]
             try:
-                self.descriptors.append(os.open(folder / name, os.O_RDONLY))
+                self.descriptors.append(os.open(path, os.O_RDONLY))
             except OSError as error:
-                hint = "Let it be read, or allow more open files with ulimit -n."
-                raise UserError(f"'{folder / name}' cannot be opened: {error.strerror}.", hint) from error
-
-    def _require_whole(self) -> None:
-        """Raise ``UserError`` for a shard that is missing or cut off."""
-        for name, size in self.note["shards"].items():
-            path = self.folder / name
-            if not path.is_file():
-                raise CorruptFile(path, "it is missing", COPY_AGAIN)
-            found = path.stat().st_size
+                raise UserError(f"'{path}' cannot be opened: {error.strerror}.", COPY_AGAIN) from error
+            found = os.fstat(self.descriptors[-1]).st_size
             if found != size:
                 raise CorruptFile(path, f"it has {found:,} of {size:,} bytes", COPY_AGAIN)
 
-    def listed(self, reading: Sequence[Any]) -> tuple[dict[str, Index], dict[str, Any]]:
-        """Return split or domain -> images, and other facts, as the files were listed.
-
-        reading: of the data set. Raises ``UserError`` if it reads files differently from when they were packed, and if
-        an annotation file changed since.
-        """
+    def require_same(self, reading: Sequence[Any]) -> None:
+        """Raise ``UserError`` if a data set reads its files differently from when they were packed, and if an
+        annotation file changed since. reading: of the data set."""
         if self.note["reading"] != list(reading):
             raise UserError(
-                f"The shards in '{self.folder}' were packed for another reading of the data set: its name, version, "
-                "classes or groups differ.",
+                f"The shards in '{self.folder}' were packed for another reading of the data set: its name, version or "
+                "classes differ.",
                 "Run data pack again, from the files.",
             )
         for name, digest in self.note["files"].items():
             path = self.folder / name
             if not path.is_file() or file_digest(path) != digest:
                 raise CorruptFile(path, "it is not the one that was packed", COPY_AGAIN)
-        return splits_of(self.rows, self.folder), self.note["facts"]
 
     def row(self, path: Path) -> int:
         """Return the row of an image. Raises ``FileNotFoundError`` if there is none with this path."""
@@ -157,19 +140,19 @@ def shards_in(folder: Path) -> Shards | None:
 
     Raises ``UserError`` where the index or a shard is not whole.
     """
-    known = _opened.get(folder)
     if not (folder / FILE).is_file():
-        _opened.pop(folder, None)
+        _known.pop(folder, None)
         return None
+    known = _known.get(folder)
     if known is None or known.state != _status(folder / FILE):
-        known = _opened[folder] = Shards(folder)
+        known = _known[folder] = Shards(folder)
     return known
 
 
 def _in_shards(path: Path) -> tuple[Shards, int]:
     """Return the shards of an image and its row. Raises ``FileNotFoundError`` if no folder above holds it in shards."""
     for folder in path.parents:
-        shards = _opened.get(folder) or shards_in(folder)
+        shards = _known.get(folder) or shards_in(folder)
         if shards is not None:
             return shards, shards.row(path)
     raise _no_file(path)
@@ -189,20 +172,6 @@ def open_image_file(path: Path) -> io.BufferedReader | io.BytesIO:
     except FileNotFoundError:
         shards, row = _in_shards(path)
     return io.BytesIO(shards.read(row))
-
-
-def read_image_file(path: Path) -> bytes:
-    """Return the bytes of the file of an image. Raises as :func:`open_image_file`."""
-    with open_image_file(path) as stream:
-        return stream.read()
-
-
-def is_image_file(path: Path) -> bool:
-    """Return whether there is a file at this path, or an image with this path in shards."""
-    try:
-        return path.is_file() or _in_shards(path) is not None
-    except FileNotFoundError:
-        return False
 
 
 def image_status(path: Path) -> FileStatus:

@@ -108,9 +108,6 @@ class Tree(DataSet):
             )
         return Index(tuple(paths), tuple(labels), tuple(groups))
 
-    def place(self, split: str, name: str) -> str:
-        return f"{self.parts[split].folder}/{name}"
-
     def draw(self, root: Path) -> None:
         for place, (split, part) in enumerate(self.parts.items()):
             for label, name in enumerate(self.labels):

@@ -85,9 +85,6 @@ class Execution(Settings):
     """The data root, for tasks that need one."""
     checkpoint_every: Annotated[int, Field(ge=0, description="Steps between further checkpoints; 0: only by time.")] = 0
     checkpoint_minutes: CheckpointMinutes = CHECKPOINT_MINUTES
-    skip_unreadable: Annotated[
-        bool, Field(description="Leave out images that cannot be decoded; the record names them.")
-    ] = False
     feature_cache: Annotated[
         str | None,
         Field(description="Folder of features, heads, drawings: ~/.cache/carft/features, or none to store nothing."),

@@ -186,7 +186,6 @@ def given(tmp_path: Path, device: str) -> Execution:
         "feature_cache": str(tmp_path),
         "feature_cache_size": 20,
         "feature_dtype": "float16",
-        "skip_unreadable": True,
     }
     options = ExecutionOptions(data=tmp_path, compute=compute)
     return options.execution(device=device, workers=4, cells_per_gpu=5)

@@ -123,7 +123,7 @@ def test_on_a_terminal_domains_and_words_are_asked_for(tmp_path: Path) -> None:
     assert (task.id_domains, task.ood_domains) == (("photo",), ("scan", "sketch"))
 
 
-def test_file_names_of_several_classes_are_warned_of_and_each_file_can_be_a_group(tmp_path: Path) -> None:
+def test_file_names_of_several_classes_are_warned_of(tmp_path: Path) -> None:
     for domain in ("photo", "sketch"):
         for label, name in enumerate(("cat", "dog")):
             folder = tmp_path / "pets" / domain / name
@@ -133,11 +133,6 @@ def test_file_names_of_several_classes_are_warned_of_and_each_file_can_be_a_grou
     asked = ("init", tmp_path / "pets", "--hold-out", "sketch", "--to", tmp_path / "audit")
     (warning,) = (line for line in json.loads(run_cli(*asked, "--json").stdout)["warnings"] if "several" in line)
     assert "12 of 12 file names stand in several classes, 'pic_000' in cat, dog first" in warning
-    tasks = tmp_path / "audit" / "carft.yaml"
-    (line,) = re.findall(r"write (group: \S+) for this task", warning)
-    tasks.write_text(tasks.read_text() + f"  {line}\n")
-    found = run_cli("data", "check", "my-pets", "--tasks-file", tasks)
-    assert "48 groups." in found.stdout and "several classes" not in found.stdout
 
 
 @pytest.mark.slow

@@ -25,7 +25,6 @@ class Folder:
     """A data root with default options."""
 
     root: Path | None = None
-    skip_unreadable: bool = False
     cache: ArrayCache | None = None
 
 

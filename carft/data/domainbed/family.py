@@ -8,7 +8,7 @@ converter_domainbed.py) uses it with trial seed 0.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -49,24 +49,18 @@ class DomainSet(Tree):
         return super().divided(splits, split, holdout)
 
     def images(self, parts: Mapping[str, Index]) -> ImageSet:
-        from carft.data.task import ImageSet
-
-        domains = list(self.parts)
-        names, grouped, contexts = [], [], []
+        grouped = {}
         for domain, part in parts.items():
-            names.append([f"{domain}/{path.parent.name}/{path.name}" for path in part.paths])
-            groups = tuple(f"{domain}/{group}" for group in part.groups)
-            grouped.append(replace(part, groups=groups))
-            contexts.append(domains.index(domain))
-        return ImageSet.of(grouped, names, contexts)
+            grouped[domain] = replace(part, groups=tuple(f"{domain}/{group}" for group in part.groups))
+        return super().images(grouped)
 
-    def place(self, split: str, name: str) -> str:
-        return super().place(split, name.removeprefix(f"{split}/"))
+    def names(self, split: str, part: Index) -> Sequence[str]:
+        return [f"{split}/{path.parent.name}/{path.name}" for path in part.paths]
 
 
 DATA_SETS: dict[str, DomainSet] = {}
 for _name, _facts in facts("sets", "carft.data.domainbed")["data_sets"].items():
-    DATA_SETS[_name] = DomainSet(name=_name, **laid_out(_facts, CLASSES[_name]))
+    DATA_SETS[_name] = DomainSet(name=_name, domains=tuple(_facts["parts"]), **laid_out(_facts, CLASSES[_name]))
 
 
 def _card(data_set: DomainSet, held_out: str) -> Card:

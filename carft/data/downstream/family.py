@@ -3,9 +3,8 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +16,7 @@ from carft.data.card import STANDARD, Card
 from carft.data.facts import facts, imagenet_templates
 from carft.data.family import DataSetFamily, pool_of
 from carft.data.index import Index
-from carft.data.sets import DataSet, Download, image_file, no_image, picture
+from carft.data.sets import DataSet, Download, picture
 
 #: images of each class in a fixture; training needs at least two, so that one can be held out
 COUNTS = {"train": 3, "val": 1, "test": 1}
@@ -49,7 +48,7 @@ class Annotated(DataSet):
     def listed(self, root: Path) -> dict[str, Index]:
         """The group of an image is its path in the folder of the set.
 
-        Raises ``UserError`` for a damaged annotation file, an unknown class or a missing image.
+        Raises ``UserError`` for a damaged annotation file and an unknown class.
         """
         base = root / self.folder
         number = {label: i for i, label in enumerate(self.labels)}
@@ -71,19 +70,7 @@ class Annotated(DataSet):
                 labels.append(number[label])
                 groups.append(path.relative_to(base).as_posix())
             splits[split] = Index(tuple(paths), tuple(labels), tuple(groups))
-        if not self.packed:
-            self._require_images(root, Index.of([*splits.values()]).paths)
         return splits
-
-    def _require_images(self, root: Path, paths: Sequence[Path]) -> None:
-        """Raise ``UserError`` if some of the images do not exist. Each folder is listed once."""
-        present: set[Path] = set()
-        for folder in {path.parent for path in paths}:
-            if folder.is_dir():
-                present.update(folder.iterdir())
-        gone = [path for path in paths if path not in present]
-        if gone:
-            raise self.missing(root, gone[0], len(gone) - 1)
 
     def draw(self, root: Path) -> None:
         base = root / self.folder
@@ -249,7 +236,7 @@ class Cifar(Annotated):
         return rows
 
     def pixels(self, paths: Sequence[Path]) -> np.ndarray:
-        """Return the images of these paths. Raises ``ValueError`` or ``IndexError`` for the path of no image."""
+        """Return the images of these paths."""
         records: dict[Path, np.ndarray] = {}
         images = []
         for path in paths:
@@ -259,13 +246,8 @@ class Cifar(Annotated):
             images.append(records[file][number, self.label_bytes :])
         return np.stack(images).reshape(-1, 3, CIFAR_SIDE, CIFAR_SIDE)
 
-    def picture(self, root: Path, split: str, name: str) -> np.ndarray:
-        file, _, number = name.rpartition("/")
-        path = image_file(self.name, root / self.folder, file) / number
-        try:
-            return self.pixels([path])[0].transpose(1, 2, 0)
-        except (IndexError, ValueError):
-            raise no_image(self.name, name) from None
+    def picture(self, path: Path) -> np.ndarray:
+        return self.pixels([path])[0].transpose(1, 2, 0)
 
     def _records(self, path: Path) -> np.ndarray:
         """(N, label bytes + 3072) uint8, memory-mapped."""
@@ -289,80 +271,27 @@ class Cifar(Annotated):
             _write_lines(base / self.lists[split], self.labels)
 
 
-#: data set -> how it lies on disk, in the order in which papers list them
-LAYOUTS: dict[str, Callable[..., DataSet]] = {
-    "cifar10": partial(
-        Cifar,
-        lists=dict.fromkeys(("train", "test"), "batches.meta.txt"),
-        files={"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]},
-    ),
-    "cifar100": partial(
-        Cifar,
-        lists=dict.fromkeys(("train", "test"), "fine_label_names.txt"),
-        files={"train": ["train.bin"], "test": ["test.bin"]},
-        label_bytes=2,
-    ),
-    "dtd": partial(
-        TextLists,
-        lists={"train": "dtd/labels/train1.txt", "val": "dtd/labels/val1.txt", "test": "dtd/labels/test1.txt"},
-        path="dtd/images/{name}/{stem}.jpg",
-        line="{name}/{stem}.jpg",
-    ),
-    "food101": partial(
-        Food101,
-        lists={"train": "meta/train.json", "test": "meta/test.json"},
-        path="images/{name}/{stem}.jpg",
-    ),
-    "sun397": partial(
-        TextLists,
-        lists={"train": "Training_01.txt", "test": "Testing_01.txt"},
-        path=".{name}/sun_{stem}.jpg",
-        line="{name}/sun_{stem}.jpg",
-    ),
-    "cars": partial(
-        Cars,
-        lists={"train": "devkit/cars_train_annos.mat", "test": "cars_test_annos_withlabels.mat"},
-        path="cars_{split}/{stem}.jpg",
-    ),
-    "aircraft": partial(
-        TextLists,
-        lists={
-            "train": "data/images_variant_train.txt",
-            "val": "data/images_variant_val.txt",
-            "test": "data/images_variant_test.txt",
-        },
-        path="data/images/{stem}.jpg",
-        line="{stem} {name}",
-    ),
-    "pets": partial(
-        TextLists,
-        lists={"train": "annotations/trainval.txt", "test": "annotations/test.txt"},
-        path="images/{name}_{stem}.jpg",
-        line="{name}_{stem} {number} {number} {number}",
-    ),
-    "flowers": partial(
-        Flowers,
-        lists=dict.fromkeys(("train", "val", "test"), "setid.mat"),
-        path="jpg/image_{stem}.jpg",
-    ),
+#: ``layout`` of a table of facts -> how such a set lies on disk
+LAYOUTS: dict[str, type[Annotated]] = {
+    "cifar": Cifar,
+    "lists": TextLists,
+    "food101": Food101,
+    "cars": Cars,
+    "flowers": Flowers,
 }
+#: the nine, in the order in which papers list them
+NINE = ("cifar10", "cifar100", "dtd", "food101", "sun397", "cars", "aircraft", "pets", "flowers")
 
 
 def _data_set(name: str) -> DataSet:
     known = facts(name)
-    return LAYOUTS[name](
-        name=name,
-        folder=known["place"],
-        measures=known["measures"],
-        classes=tuple(known["classes"]),
-        counts=known["counts"],
-        licence=known["licence"],
-        source=known["source"],
-        digests=known["digests"],
-        labels=tuple(known["labels"]),
-        needs=tuple(known["needs"]),
-        archives=tuple(Download(**archive) for archive in known["archives"]),
-    )
+    layout = LAYOUTS[known["layout"]]
+    own = {}
+    for one in fields(layout):
+        if one.name in known:
+            own[one.name] = tuple(known[one.name]) if isinstance(known[one.name], list) else known[one.name]
+    archives = tuple(Download(**archive) for archive in known["archives"])
+    return layout(**{**own, "name": name, "archives": archives})
 
 
 def _card(data_set: DataSet) -> Card:
@@ -377,7 +306,7 @@ def _card(data_set: DataSet) -> Card:
     )
 
 
-DATA_SETS: dict[str, DataSet] = {name: _data_set(name) for name in LAYOUTS}
+DATA_SETS: dict[str, DataSet] = {name: _data_set(name) for name in NINE}
 CARDS: dict[str, Card] = {name: _card(data_set) for name, data_set in DATA_SETS.items()}
 
 _POOL = pool_of("downstream", "several", "nine downstream tasks", CARDS, "downstream")

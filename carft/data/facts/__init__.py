@@ -1,6 +1,6 @@
 """Facts about data sets, as JSON tables in this folder. The source of a key ``x`` is under ``x_from``. No torch.
 
-The keys are the fields of :class:`carft.data.sets.DataSet`; ``place`` is its folder, ``templates`` are CLIP's.
+The keys are the fields of :class:`carft.data.sets.DataSet` and of its layout; ``templates`` are CLIP's.
 """
 
 import json

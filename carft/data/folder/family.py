@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from carft.core.errors import UserError, typed
 from carft.data.card import STANDARD, Card, DataOptions
-from carft.data.checking import UNREADABLE, left_out
-from carft.data.decoding import decode_pixels
 from carft.data.facts import imagenet_templates
-from carft.data.family import Family, Pool, Sizes, require_every_class
+from carft.data.family import DataSetFamily, Pool, Sizes, TrainingParts
 from carft.data.folder.images import ImageTable
 from carft.data.folder.named import NamedTask
 from carft.data.folder.reading import LICENCE, OwnFiles, own_files, read
-from carft.data.index import Index
-from carft.data.sets import image_file
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from carft.data.task import ImageSet, Sealed, Task
+from carft.data.sets import DataSet, Parts
 
 #: stands for the tasks file in proposed commands: no published file names it
 TASKS_FILE = "--tasks-file FILE"
 
 
 @dataclass(frozen=True, eq=False)
-class OwnData(Family):
+class OwnData(DataSetFamily):
     """Named tasks on folders and tables."""
 
     name: str = "folder"
@@ -41,8 +32,8 @@ class OwnData(Family):
     def card(self, task: str) -> Card | None:
         return named_card(self.named[task]) if task in self.named else None
 
-    def table(self, task: str, skip_unreadable: bool = False) -> ImageTable:
-        """Return the images of a task; ``skip_unreadable``: its parts are without those that cannot be decoded.
+    def table(self, task: str) -> ImageTable:
+        """Return the images of a task.
 
         Raises ``UserError`` for invalid data, and where it is not known on this machine where they lie.
         """
@@ -53,26 +44,26 @@ class OwnData(Family):
                 f"Where the images of '{task}' lie on this machine is not known.",
                 f"Name the tasks file once, to this results folder: {check}",
             )
-        table = read(Path(named.folder), named.group, skip_unreadable)
+        table = read(Path(named.folder))
         if named.whole:
             return table.with_whole_shifts(named.id_domains)
         return table
 
     def files(self, task: str) -> OwnFiles:
-        """Return the images of a task as a data set."""
-        return own_files(self.table(task).root, self.named[task].group)
+        """Return the images of a task as a data set. Those of one domain have no known context."""
+        table = self.table(task)
+        return replace(own_files(table.root), domains=table.domains if len(table.domains) > 1 else ())
 
     def require_present(self, card: Card, options: DataOptions) -> None:
         """Raise ``UserError`` if the images changed after the card was made, or if a split or class is empty."""
-        table, named = self.table(card.name), self.named[card.name]
-        if not card.version.startswith(table.version):
-            raise UserError(f"'{table.root}' changed since this task was named.", "Run the command again.")
+        table, named = self._unchanged(card), self.named[card.name]
         remedy = "Add images, or name the images of each split in a table with the column split (docs/folder.md)."
         sets = table.sets(named.id_domains, named.ood_domains)
-        bare = _classes_without_image(table, sets["train"])
-        if bare:
-            domains = ", ".join(named.id_domains)
-            raise UserError(f"The class '{bare[0]}' has no image to train on in {domains} of '{table.root}'.", remedy)
+        trained = set(sets["train"].labels)
+        for label, name in enumerate(table.classes):
+            if label not in trained:
+                domains = ", ".join(named.id_domains)
+                raise UserError(f"The class '{name}' has no image to train on in {domains} of '{table.root}'.", remedy)
         for name, index in sets.items():
             if not len(index):
                 raise UserError(f"'{table.root}' has no image for {name}.", remedy)
@@ -80,25 +71,19 @@ class OwnData(Family):
     def require_sealed(self, card: Card, options: DataOptions) -> None:
         self.require_present(card, options)
 
-    def open_task(self, card: Card, options: DataOptions, holdout: str = "stable") -> Task:
-        from carft.data.task import Task
+    def training(self, card: Card, root: Path | None, holdout: str) -> TrainingParts:
+        table, domains = self._unchanged(card), self.named[card.name].id_domains
+        train = {domain: table.part(domain, "train") for domain in domains}
+        val = {domain: table.part(domain, "val") for domain in domains}
+        return TrainingParts(self.files(card.name), train, val, {"folder": table.digest, "attested": "yes"})
 
-        table, named = self.table(card.name, options.skip_unreadable), self.named[card.name]
-        train = _images(table, named.id_domains, "train")
-        val = _images(table, named.id_domains, "val")
-        broken = [table.name_of(path) for path in table.unreadable]
-        attested = "yes"
-        if broken:
-            attested = f"no: {UNREADABLE}: {len(broken)}, left out"
-        digests = {"folder": table.digest, "attested": attested, **left_out(broken)}
-        return Task(card.name, require_every_class(train, card), val, digests)
-
-    def open_sealed(self, card: Card, options: DataOptions, target_split: str = "all") -> Sealed:
-        from carft.data.task import Sealed
-
-        table, named = self.table(card.name, options.skip_unreadable), self.named[card.name]
-        suites = {domain: _images(table, [domain], "test") for domain in named.ood_domains}
-        return Sealed(_images(table, named.id_domains, "test"), suites)
+    def held_out(self, card: Card, root: Path | None, target_split: str = "all") -> dict[str, tuple[DataSet, Parts]]:
+        table, named, files = self._unchanged(card), self.named[card.name], self.files(card.name)
+        test = {domain: table.part(domain, "test") for domain in named.id_domains}
+        found: dict[str, tuple[DataSet, Parts]] = {"test": (files, test)}
+        for domain in named.ood_domains:
+            found[f"ood/{domain}"] = (files, {domain: table.part(domain, "test")})
+        return found
 
     def count(self, card: Card, options: DataOptions) -> Sizes:
         named = self.named[card.name]
@@ -106,11 +91,11 @@ class OwnData(Family):
         train, val, *sealed = map(len, sets.values())
         return Sizes(train, val, sum(sealed))
 
-    def picture(self, card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
+    def _unchanged(self, card: Card) -> ImageTable:
         table = self.table(card.name)
         if not card.version.startswith(table.version):
-            raise UserError(f"'{table.root}' changed since {card.name} was run.", "Its pictures are left out.")
-        return decode_pixels(image_file(card.name, table.base, name))
+            raise UserError(f"'{table.root}' changed since {card.name} was named.", "Run the command again.")
+        return table
 
     def pools(self, studied: Iterable[str]) -> tuple[Pool, ...]:
         """Return how the tasks are pooled: those that share what stands before the last slash of their names.
@@ -133,18 +118,6 @@ class OwnData(Family):
         return tuple(pools)
 
 
-def _images(table: ImageTable, domains: Sequence[str], split: str) -> ImageSet:
-    from carft.data.task import ImageSet
-
-    parts, names, contexts = [], [], []
-    for domain in domains:
-        part = table.part(domain, split)
-        parts.append(part)
-        names.append([table.name_of(path) for path in part.paths])
-        contexts.append(table.domains.index(domain) if len(table.domains) > 1 else -1)
-    return ImageSet.of(parts, names, contexts)
-
-
 def named_card(task: NamedTask) -> Card:
     """Return the card of a task. It does not say where the folder lies.
 
@@ -165,7 +138,7 @@ def named_card(task: NamedTask) -> Card:
         classes=task.classes,
         templates=templates,
         suites=task.ood_domains,
-        group=task.unit,
+        group="group",
         metric=task.metric,
         licence=LICENCE,
         source="your own folder",
@@ -173,11 +146,6 @@ def named_card(task: NamedTask) -> Card:
         banks=banks,
         contexts=contexts,
     )
-
-
-def _classes_without_image(table: ImageTable, index: Index) -> list[str]:
-    labels = set(index.labels)
-    return [name for label, name in enumerate(table.classes) if label not in labels]
 
 
 FAMILY: OwnData = OwnData()

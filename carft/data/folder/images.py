@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +15,8 @@ from carft.data.index import Index
 SPLITS: tuple[str, ...] = ("train", "val", "test")
 #: shares where nothing names the split of a group
 TRAIN, VAL = 0.6, 0.2
-#: what a group is called: where the file's name gives it, and where a pattern or a column does
-STEM: str = "file stem"
-GROUP: str = "group"
 #: name of the domain of data without domains
 ALONE = "images"
-#: the line of a tasks file that makes each file a group
-EACH_FILE = "group: .+/.+"
 
 
 class ImageRow(NamedTuple):
@@ -52,15 +45,11 @@ class ImageTable:
     """Group -> split."""
     digest: str
     """16 hexadecimal digits of sha256 over relative paths and file sizes, and over the rows of a file."""
-    unit: str
-    """What a group is called."""
     notes: tuple[str, ...]
     """Sentences on files or columns that are not read, and on groups that a person may not mean."""
-    unreadable: frozenset[Path] = frozenset()
-    """Images that are left out of parts."""
 
     @staticmethod
-    def of(root: Path, rows: Sequence[ImageRow], digest: str, unit: str, notes: Sequence[str]) -> ImageTable:
+    def of(root: Path, rows: Sequence[ImageRow], digest: str, notes: Sequence[str]) -> ImageTable:
         """Return the table of these rows. Other arguments: as of the fields.
 
         Raises ``UserError`` for fewer than two classes, a domain that lacks a class, and a group in two splits.
@@ -91,14 +80,7 @@ class ImageTable:
                 labels.append(number[row.label])
                 groups.append(row.group)
             images[domain] = Index(tuple(paths), tuple(labels), tuple(groups))
-        if unit == STEM:
-            notes = [*notes, *_ambiguous_stems(rows)]
-        folded = {name.casefold(): name for name in classes}
-        for name in classes:
-            other = folded[name.casefold()]
-            if other != name:
-                notes = [*notes, f"The classes '{name}' and '{other}' differ only in case."]
-        return ImageTable(root, images, tuple(classes), _splits_by_group(root, rows), digest, unit, tuple(notes))
+        return ImageTable(root, images, tuple(classes), _splits_by_group(root, rows), digest, tuple(notes))
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -120,10 +102,6 @@ class ImageTable:
         """The files of all images."""
         return list(Index.of([*self.images.values()]).paths)
 
-    def name_of(self, path: Path) -> str:
-        """Return the path of an image from the folder."""
-        return path.relative_to(self.base).as_posix()
-
     def with_whole_shifts(self, id_domains: Sequence[str]) -> ImageTable:
         """Return the table with all groups for test that no domain in distribution has an image of."""
         inside: set[str] = set()
@@ -133,10 +111,9 @@ class ImageTable:
         return replace(self, splits=splits)
 
     def part(self, domain: str, split: str) -> Index:
-        """Return the images of a domain in a split, without those that are left out."""
+        """Return the images of a domain in a split."""
         index = self.images[domain]
-        rows = [row for row, group in enumerate(index.groups) if self.splits[group] == split]
-        return index.rows(rows).without(self.unreadable)
+        return index.rows([row for row, group in enumerate(index.groups) if self.splits[group] == split])
 
     def sets(self, id_domains: Sequence[str], ood_domains: Sequence[str]) -> dict[str, Index]:
         """Return the images that a task with these domains uses, by set: train, val, test and ood/<domain>."""
@@ -148,8 +125,8 @@ class ImageTable:
         return used
 
 
-def _ambiguous_stems(rows: Sequence[ImageRow]) -> list[str]:
-    """Return a sentence where file stems stand in several classes, so that unlike things are one group."""
+def ambiguous_stems(rows: Sequence[ImageRow]) -> list[str]:
+    """Return a sentence where groups, which are file stems, stand in several classes: unlike things are one group."""
     classes: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         classes[row.group].add(row.label)
@@ -159,7 +136,7 @@ def _ambiguous_stems(rows: Sequence[ImageRow]) -> list[str]:
     return [
         f"{len(several)} of {len(classes)} file names stand in several classes, '{several[0]}' in "
         f"{first_of(sorted(classes[several[0]]), 3)} first: their images are one group, as pictures of one thing. If "
-        f"each file shows another thing, write {EACH_FILE} for this task in its tasks file."
+        "each file shows another thing, list the images in a table with the column group (docs/folder.md)."
     ]
 
 
@@ -180,34 +157,3 @@ def _splits_by_group(root: Path, rows: Sequence[ImageRow]) -> dict[str, str]:
             problem = f"'{root}', row {number}: the group '{row.group}' {both}."
             raise UserError(problem, "All images of a group belong to one split.")
     return {group: split or split_of(group) for group, (_, split) in first.items()}
-
-
-def groups_of(paths: Sequence[Path], base: Path, pattern: str) -> list[str]:
-    """Return the group of each image: what a pattern finds in the file's name, or the stem without a pattern.
-
-    base: the folder that the images lie below. pattern: a regular expression. One with a slash is searched in the path
-    from ``base``. Where it has parentheses, the group is what stands in the first ones. Raises ``UserError`` for a
-    pattern that is none or finds nothing.
-    """
-    if not pattern:
-        return [path.stem for path in paths]
-    try:
-        compiled = re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise UserError(
-            f"The group pattern '{pattern}' is no regular expression: {error}.",
-            "Write one that finds the group in a file's name, such as '^(patient[0-9]+)'.",
-        ) from error
-    groups = []
-    for path in paths:
-        name = os.path.relpath(path, base) if "/" in pattern else path.name
-        match = compiled.search(name)
-        group = match[min(1, compiled.groups)] if match else ""
-        if not group:
-            searched_in = "path" if "/" in pattern else "name"
-            raise UserError(
-                f"The group pattern '{pattern}' finds nothing in the {searched_in} of '{path}'.",
-                "Change the pattern, or take the image out of the folder.",
-            )
-        groups.append(group)
-    return groups

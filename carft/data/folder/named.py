@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from carft.core.errors import UserError, unknown
 from carft.core.files import given_path, read_given
 from carft.core.yaml_file import line_of, parse_yaml
-from carft.data.folder.images import ALONE, STEM, ImageTable
+from carft.data.folder.images import ALONE, ImageTable
 from carft.data.folder.reading import TABLES, read
 
 #: most characters of a name that a user gives
@@ -52,10 +52,6 @@ class NamedTask:
     """Whether the task is one of ``leave_one_out``."""
     whole: bool = False
     """Whether a domain under shift is tested on all images whose groups no domain in distribution has."""
-    group: str = ""
-    """Pattern of groups in names of files; empty where the layout gives the groups."""
-    unit: str = STEM
-    """What a group is called."""
     templates: tuple[str, ...] = ()
     """Prompts of the class head and of the bank ``standard``; empty for CLIP's 80 for ImageNet."""
     metric: Metric = "top1"
@@ -184,9 +180,6 @@ class TaskEntry(BaseModel, extra="forbid", strict=True, frozen=True):
     """Domain -> prompt with one ``{}``."""
     templates: list[str] = []
     """Prompts with one ``{}`` of the class head and of CAR-FT's contexts; default: CLIP's 80 for ImageNet."""
-    group: str = ""
-    """Regular expression that finds the group of an image in the name of its file, or, with a slash, in its path from
-    the folder; default: the file's stem."""
     metric: Metric = "top1"
     """The metric that decides the task."""
     private: bool = False
@@ -195,10 +188,10 @@ class TaskEntry(BaseModel, extra="forbid", strict=True, frozen=True):
     def tasks(self, file: Path) -> Iterator[NamedTask]:
         """Yield the tasks of the entry. file: the tasks file.
 
-        Raises ``UserError`` for a name, data, domains, words or a pattern that cannot be.
+        Raises ``UserError`` for a name, data, domains or words that cannot be.
         """
         name = checked_name(self.name)
-        table = read((file.parent / given_path(self.path)).resolve(), self.group)
+        table = read((file.parent / given_path(self.path)).resolve())
         if not self.leave_one_out:
             yield self.task(name, table, self.id_domains, self.ood_domains, file)
             return
@@ -219,8 +212,6 @@ class TaskEntry(BaseModel, extra="forbid", strict=True, frozen=True):
         for template in self.templates:
             require_place(f"The template '{template}'", template)
         facts: list[Any] = [inside, outside, classes, prompts]
-        if self.group:
-            facts.append(self.group)
         if self.templates:
             facts.append({"templates": self.templates})
         if self.whole:
@@ -234,8 +225,6 @@ class TaskEntry(BaseModel, extra="forbid", strict=True, frozen=True):
             prompts=prompts,
             held_out=self.leave_one_out,
             whole=self.whole,
-            group=self.group,
-            unit=table.unit,
             templates=tuple(self.templates),
             metric=self.metric,
             private=self.private,

@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from pyarrow import csv
 
 from carft.core.errors import MANY, CorruptFile, UserError, first_of, typed
 from carft.core.files import require_utf8
-from carft.data.folder.images import ALONE, GROUP, SPLITS, STEM, ImageRow, ImageTable, groups_of
+from carft.data.folder.images import ALONE, SPLITS, ImageRow, ImageTable, ambiguous_stems
 from carft.data.index import Index
 from carft.data.indexing import indexed, statuses
 from carft.data.sets import DataSet
@@ -39,11 +38,10 @@ KNOWN = (*REQUIRED, *OPTIONAL)
 EXAMPLE = "For example, in UTF-8 and separated by commas: path,class,domain and a row photo/cat-01.jpg,cat,photo"
 
 
-def read(root: Path, group: str = "", decoded: bool = False) -> ImageTable:
+def read(root: Path) -> ImageTable:
     """Return the images of a folder tree, or those that a table lists, from an index that is made if needed.
 
-    group: pattern of groups in names of files, where no column names them. decoded: also find the images that cannot
-    be decoded. Raises ``UserError`` for an invalid or ambiguous tree or table.
+    Raises ``UserError`` for an invalid or ambiguous tree or table.
     """
     root = root.resolve()
     require_utf8(root)
@@ -64,13 +62,13 @@ def read(root: Path, group: str = "", decoded: bool = False) -> ImageTable:
             f"A folder holds <domain>/<class>/<image>, and a table ends in {' or '.join(TABLES)} (docs/folder.md).",
         )
     stamp = tuple((str(path), path.stat().st_mtime_ns) for path in files)
-    return read_cached(root, group, stamp, decoded)
+    return read_cached(root, stamp)
 
 
 @lru_cache(maxsize=8)
-def read_cached(root: Path, group: str, stamp: object, decoded: bool) -> ImageTable:
+def read_cached(root: Path, stamp: object) -> ImageTable:
     """stamp: modification times, which make changed data another key of the cache."""
-    index = indexed(own_files(root, group), Path(), decoded)
+    index = indexed(own_files(root), Path())
     facts = index.facts
     return ImageTable(
         root=root,
@@ -78,44 +76,35 @@ def read_cached(root: Path, group: str, stamp: object, decoded: bool) -> ImageTa
         classes=tuple(facts["classes"]),
         splits=facts["splits"],
         digest=facts["digest"],
-        unit=facts["unit"],
         notes=tuple(facts["notes"]),
-        unreadable=frozenset(index.unreadable),
     )
 
 
-@dataclass(frozen=True, eq=False)
 class OwnFiles(DataSet):
     """A folder tree or a table as a data set. Its splits are the domains."""
-
-    group: str = ""
-    """Pattern of groups in names of files."""
 
     @property
     def reading(self) -> list[str]:
         """A copy of the data in another folder is read alike."""
-        return [self.table, self.version, self.group]
+        return [self.table, self.version]
+
+    def names(self, split: str, part: Index) -> Sequence[str]:
+        return [path.relative_to(self.folder).as_posix() for path in part.paths]
 
     def listed_with_facts(self, root: Path) -> tuple[dict[str, Index], dict[str, Any]]:
         lister = list_table if self.table else list_folder
-        table = lister(root / self.folder / self.table, self.group)
-        facts = {
-            "classes": table.classes,
-            "splits": table.splits,
-            "digest": table.digest,
-            "unit": table.unit,
-            "notes": table.notes,
-        }
+        table = lister(root / self.folder / self.table)
+        facts = {"classes": table.classes, "splits": table.splits, "digest": table.digest, "notes": table.notes}
         return dict(table.images), facts
 
 
-def own_files(root: Path, group: str = "") -> OwnFiles:
-    """Return the folder tree or table at ``root`` as a data set. group: as of :func:`read`."""
+def own_files(root: Path) -> OwnFiles:
+    """Return the folder tree or table at ``root`` as a data set."""
     folder, table, source = root, "", f"the folder '{root}'"
     if root.is_file():
         folder, table, source = root.parent, root.name, f"the table '{root}'"
     return OwnFiles(
-        name=f"{root} by {group}" if group else str(root),
+        name=str(root),
         folder=str(folder),
         table=table,
         measures="Your own data",
@@ -123,15 +112,14 @@ def own_files(root: Path, group: str = "") -> OwnFiles:
         counts={},
         licence=LICENCE,
         source=source,
-        group=group,
     )
 
 
 # folder trees
 
 
-def list_folder(root: Path, pattern: str) -> ImageTable:
-    """Return the images of a tree. pattern: of groups in names of files.
+def list_folder(root: Path) -> ImageTable:
+    """Return the images of a tree. Files with one stem are a group.
 
     Raises ``UserError`` for images at several depths, a folder without an image, and domains that look like splits.
     """
@@ -154,16 +142,15 @@ def list_folder(root: Path, pattern: str) -> ImageTable:
                 f"a tasks file with: {typed('init', 'FOLDER')}",
             )
         domain = folders[0] if len(folders) == 2 else ALONE
-        rows.append(ImageRow(path, folders[-1], domain, "", ""))
-    rows = _grouped(rows, root, pattern)
+        rows.append(ImageRow(path, folders[-1], domain, path.stem, ""))
     digest = hashlib.sha256(DIGEST_START)
     for row, (size, _) in zip(rows, _statuses(rows), strict=True):
         digest.update(f"{row.path.relative_to(root).as_posix()}\t{size}\n".encode())
-    notes = []
+    notes = ambiguous_stems(rows)
     if others:
         counts = ", ".join(f"{count} {ending}" for ending, count in others.most_common(MANY))
         notes.append(f"Files that are not read: {counts}. {CONVERT}")
-    return ImageTable.of(root, rows, digest.hexdigest()[:16], GROUP if pattern else STEM, notes)
+    return ImageTable.of(root, rows, digest.hexdigest()[:16], notes)
 
 
 def _folders_above(image: Path, root: Path) -> tuple[str, ...]:
@@ -194,15 +181,6 @@ def are_splits(folders: Iterable[str]) -> bool:
     return {name.casefold() for name in folders} <= SPLIT_FOLDERS
 
 
-def _grouped(rows: Sequence[ImageRow], base: Path, pattern: str) -> list[ImageRow]:
-    """Return the rows with the groups that the names of their files give."""
-    groups = groups_of([row.path for row in rows], base, pattern)
-    grouped = []
-    for row, group in zip(rows, groups, strict=True):
-        grouped.append(row._replace(group=group))
-    return grouped
-
-
 def _statuses(rows: Sequence[ImageRow]) -> list[FileStatus]:
     """Return size and time of the file of each row."""
     return statuses([row.path for row in rows])
@@ -211,8 +189,8 @@ def _statuses(rows: Sequence[ImageRow]) -> list[FileStatus]:
 # tables
 
 
-def list_table(table: Path, pattern: str) -> ImageTable:
-    """Return the images of a table. pattern: of groups in names of files, for a table without the column.
+def list_table(table: Path) -> ImageTable:
+    """Return the images of a table. Without the column group, files with one stem are a group.
 
     Raises ``UserError`` for a table that cannot be read or contradicts itself, with the row, counted from 1 below the
     names of the columns.
@@ -221,8 +199,6 @@ def list_table(table: Path, pattern: str) -> ImageTable:
         names, content = _columns(table)
     except (OSError, ValueError) as error:
         raise CorruptFile(table, (str(error).splitlines() or ["it is empty"])[0].rstrip("."), EXAMPLE) from error
-    if "group" in names and pattern:
-        raise UserError(f"'{table}' has the column group, and a group pattern is given.", "Leave one of the two out.")
     rows = [_row(table, number, texts) for number, texts in enumerate(content.to_pylist(), start=1)]
     if not rows:
         raise UserError(f"The table '{table}' lists no image.", EXAMPLE)
@@ -233,20 +209,18 @@ def list_table(table: Path, pattern: str) -> ImageTable:
             problem = f"'{table}', row {number}: the image '{row.path}' stands in row {first} as well."
             raise UserError(problem, "Keep one of the rows.")
     unread = [name for name in names if name not in KNOWN]
-    notes, unit = [], GROUP
+    notes = []
     if unread:
         notes.append(f"Columns that are not read: {', '.join(unread)}.")
     if "group" not in names:
-        rows = _grouped(rows, table.parent, pattern)
-        if not pattern:
-            unit = STEM
-            notes.append("No column group: images with the same file name, without its ending, are one group.")
+        notes.append("No column group: images with the same file name, without its ending, are one group.")
+        notes += ambiguous_stems(rows)
     facts = []
     for row, (size, _) in zip(rows, _statuses(rows), strict=True):
         name = row.path.relative_to(table.parent).as_posix()
         facts.append([name, row.label, row.domain, row.group, row.split, size])
     digest = hashlib.sha256(json.dumps(sorted(facts)).encode()).hexdigest()[:16]
-    return ImageTable.of(table, rows, digest, unit, notes)
+    return ImageTable.of(table, rows, digest, notes)
 
 
 def _columns(table: Path) -> tuple[list[str], pa.Table]:
@@ -296,4 +270,4 @@ def _row(table: Path, number: int, columns: dict[str, object]) -> ImageRow:
     split = values.get("split", "")
     if split and split not in SPLITS:
         raise UserError(f"{place}: there is no split '{split}'.", f"Known: {', '.join(SPLITS)}.")
-    return ImageRow(path, values["class"], values.get("domain", ALONE), values.get("group", ""), split)
+    return ImageRow(path, values["class"], values.get("domain", ALONE), values.get("group", path.stem), split)

@@ -24,7 +24,6 @@ from carft.data.icons.contexts import SIDE
 from carft.data.icons.drawings import MASKS, TABLE, census, drawings_digest
 from carft.data.icons.rendering import Rendering, render, renderings_of
 from carft.data.icons.world import BUILT_IN_WEIGHTS, PROMPTS, VERSION, tasks
-from carft.data.sets import no_image
 
 if TYPE_CHECKING:
     from carft.data.task import ImageSet, Sealed, Task
@@ -106,7 +105,7 @@ def picture(card: Card, held_out: str, name: str, root: Path | None = None) -> n
     drawn, _, context = rest.rpartition("/")
     drawing = next((one for one in census() if one.name == drawn), None)
     if drawing is None or context not in PROMPTS or not number.isdecimal():
-        raise no_image(card.name, name)
+        raise UserError(f"{card.name} has no image called '{name}' here.", "Its picture is left out.")
     return render(drawing, context, int(number))
 
 

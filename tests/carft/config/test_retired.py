@@ -20,5 +20,5 @@ def test_a_removed_method_is_known_and_neither_listed_nor_run(name: str) -> None
     with pytest.raises(UserError, match=f"'{name}' was removed") as refused:
         load_recipe("miniature").changed(methods=["ft", name])
     assert commit in str(refused.value.hint)
-    trained = run_cli("train", "--task", "icons/body", "--method", name, "--lr", "1e-3", "--kl-weight", "1")
+    trained = run_cli("train", "--task", "icons/all", "--method", name, "--lr", "1e-3", "--kl-weight", "1")
     assert trained.returncode == 2 and commit in trained.stderr and "Traceback" not in trained.stderr

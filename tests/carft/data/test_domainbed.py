@@ -116,16 +116,8 @@ def test_a_picture_is_the_image_of_its_name(root: Path) -> None:
     assert compared_pictures("pacs/photo", root) == 2
 
 
-def test_a_check_names_a_broken_image_and_training_leaves_it_out_on_record(pacs: Path) -> None:
+def test_a_check_names_a_broken_image(pacs: Path) -> None:
     victim = sorted((pacs / "PACS" / "photo" / "dog").iterdir())[0]
-    extra = victim.with_name("more.jpg")
-    shutil.copy(victim, extra)
-    before = BUILT_IN.open("pacs/sketch", Folder(pacs, skip_unreadable=False))
-    extra.write_bytes(extra.read_bytes()[:150])
+    victim.write_bytes(victim.read_bytes()[:150])
     found = check(DATA_SETS["pacs"], pacs)
-    assert found.status == "failed" and list(found.unreadable) == ["photo/dog/more.jpg"]
-    without = BUILT_IN.open("pacs/sketch", Folder(pacs, skip_unreadable=True))
-    gone = (set(before.train.names) | set(before.val.names)) - (set(without.train.names) | set(without.val.names))
-    assert gone == {"photo/dog/more.jpg"}
-    assert without.digests["left out"] == "1: photo/dog/more.jpg"
-    assert without.digests["attested"].startswith("no: ")
+    assert found.status == "failed" and list(found.unreadable) == [f"photo/dog/{victim.name}"]

@@ -14,11 +14,9 @@ from carft.catalog.catalog import BUILT_IN, Catalog
 from carft.catalog.resolve import specify
 from carft.config.cell import Training
 from carft.core.errors import UserError
-from carft.data.checking import find_unreadable
 from carft.data.decoding import decode_pixels
 from carft.data.folder.images import split_of
-from carft.data.folder.reading import own_files, read
-from carft.data.indexing import indexed
+from carft.data.folder.reading import read
 from carft.data.sets import picture
 from carft.store.records import Store
 from carft.training.execution import Execution
@@ -219,7 +217,7 @@ def test_words_that_cannot_be_are_refused(words: dict[str, dict[str, str]], says
 # an image that cannot be read
 
 
-def test_a_truncated_image_is_named_or_left_out_on_record(tree: Path, store: Store, execution: Execution) -> None:
+def test_a_truncated_image_is_named(tree: Path, store: Store, execution: Execution) -> None:
     keep_tasks(store, [named_task(PETS, tree)])
     task = store.catalog.open(PETS, Folder())
     assert task.digests["attested"] == "yes"
@@ -229,10 +227,6 @@ def test_a_truncated_image_is_named_or_left_out_on_record(tree: Path, store: Sto
     cell = specify(PETS, "ft", {"lr": 1e-4}, 0, Training(1), None, *weights, catalog=store.catalog)
     with pytest.raises(UserError, match=victim.name):
         run_cell(cell, store, execution)
-    run_cell(cell, store, Execution(skip_unreadable=True))
-    digests = store.read(cell.id).provenance["digests"]
-    assert digests["left out"] == f"1: {task.train.names[0]}"
-    assert digests["attested"] == "no: Images that cannot be read: 1, left out"
 
 
 def test_images_that_a_task_needs_are_decoded_once_before_a_sweep(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,29 +241,14 @@ def test_images_that_a_task_needs_are_decoded_once_before_a_sweep(tree: Path, mo
     assert len(decoded) == len(set(decoded)) and len(log) == 1
     needed = found.part("sketch", "test").paths[0]
     needed.write_bytes(needed.read_bytes()[:100])
-    with pytest.raises(UserError, match="--skip-unreadable") as refused:
+    with pytest.raises(UserError, match="cannot be decoded") as refused:
         catalog.require_readable(PETS, Folder(), log.append, {})
     assert needed.relative_to(tree).as_posix() in refused.value.message
-    catalog.require_readable(PETS, Folder(skip_unreadable=True), log.append, {})
-
-
-def test_of_a_large_data_set_a_sample_is_decoded_unless_its_index_knows_more(
-    tree: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("carft.data.checking.ALL", 20)
-    monkeypatch.setattr("carft.data.checking.SAMPLE", 10)
-    decoded: list[Path] = []
-    monkeypatch.setattr("carft.data.indexing.decode_pixels", decoded.append)
-    for path in tree.rglob("*"):
-        os.utime(path, (1e9, 1e9))
-    data_set, log = own_files(tree), []
-    assert not find_unreadable(data_set, Path(), log.append)
-    images = read(tree).paths
-    assert len(decoded) == 10 and {decoded[0], decoded[-1]} == {images[0], images[-1]}
-    assert "data check finds all" in log[0]
-    indexed(data_set, Path(), decoded=True)
     decoded.clear()
-    assert not find_unreadable(data_set, Path(), log.append) and not decoded
+    monkeypatch.setattr("carft.data.checking.ALL", 20)
+    picture(0).save(needed)
+    catalog.require_readable(PETS, Folder(), log.append, {})
+    assert not decoded and "data check finds" in log[-1]
 
 
 # the whole way
@@ -286,16 +265,3 @@ def test_a_picture_is_the_image_of_its_name_as_long_as_the_folder_is_the_same(tr
     picture(7).save(name.with_name("another.png"))
     with pytest.raises(UserError, match="changed"):
         catalog.own.picture(card, "test", name.relative_to(tree).as_posix())
-
-
-def test_a_class_that_is_left_without_an_image_is_refused(tree: Path) -> None:
-    for path in (tree / "photo" / "cat").iterdir():
-        path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(UserError, match="no image to train on of the class 'cat'"):
-        catalog_of(tree).open(PETS, Folder(skip_unreadable=True))
-
-
-def test_classes_that_differ_only_in_case_are_named(tree: Path) -> None:
-    for domain in DOMAINS:
-        shutil.copytree(tree / domain / "cat", tree / domain / "Cat")
-    assert "The classes 'Cat' and 'cat' differ only in case." in read(tree).notes

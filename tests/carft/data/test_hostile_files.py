@@ -212,7 +212,6 @@ tasks:
     id_domains: [photo, scan]
     class_names: {guinea_pig: cavy}
     prompts: {sketch: "a pencil drawing of a {}."}
-    group: "^([a-z]+-[0-9]+)"
     metric: mean_per_class
     private: true
   - {name: zoo/dogs, path: pets, leave_one_out: true}

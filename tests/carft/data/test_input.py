@@ -205,7 +205,7 @@ def test_an_image_that_a_process_cannot_read_is_named_with_what_to_do(photos: Fi
     photos.paths[5].write_bytes(b"no image")
     with pytest.raises(UnreadableImage, match=r"5\.jpg") as caught:
         list(batches(photos, [np.arange(20)], CentreView(16), processes=2))
-    assert "--skip-unreadable" in caught.value.hint
+    assert "data check" in caught.value.hint
 
 
 def test_what_lost_processes_leave_is_made_by_threads(photos: Files) -> None:
@@ -216,6 +216,18 @@ def test_what_lost_processes_leave_is_made_by_threads(photos: Files) -> None:
         process.kill()
     rest = list(found)
     assert len(rest) == 39 and all(torch.equal(one, first) for one in rest)
+
+
+class Faulty(CentreView):
+    """A view with a fault in its code."""
+
+    def __call__(self, image: torch.Tensor, row: int) -> torch.Tensor:
+        raise OSError("shared memory is not what this says")
+
+
+def test_a_fault_in_what_processes_do_is_no_loss_of_them(photos: Files) -> None:
+    with pytest.raises(OSError, match="Caught OSError"):
+        list(batches(photos, [np.arange(20)], Faulty(16), processes=2))
 
 
 def test_processes_end_with_the_one_that_started_them(photos: Files) -> None:
@@ -288,7 +300,7 @@ def test_what_cannot_be_decoded_whole_is_refused_by_name(content: bytes, tmp_pat
     path.write_bytes(content)
     with pytest.raises(UserError, match="cannot be read") as caught:
         Files((path,))[0]
-    assert str(path) in str(caught.value) and "--skip-unreadable" in str(caught.value)
+    assert str(path) in str(caught.value)
     assert list(unreadable([path])) == [path]
 
 

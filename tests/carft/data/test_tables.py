@@ -17,7 +17,7 @@ from carft.data.folder.images import SPLITS, split_of
 from carft.data.folder.named import tasks_in
 from carft.data.folder.reading import read, read_cached
 from carft.data.sets import picture
-from tests.support.folder import Folder, draw_pets, named_task, write_tasks
+from tests.support.folder import named_task, write_tasks
 from tests.support.helpers import run_cli
 
 TINY = ("--model", "icons-resnet", "--pretrained", "icons-3")
@@ -65,15 +65,15 @@ def checked(table: Path, *options: str) -> Any:
     return run_cli("data", "check", "vet/scans", "--tasks-file", file, *options)
 
 
-def refusal(path: Path, pattern: str = "") -> str:
+def refusal(path: Path) -> str:
     with pytest.raises(UserError) as refused:
-        read(path, pattern)
+        read(path)
     return str(refused.value)
 
 
 def test_a_table_says_class_domain_and_group_of_its_images(drawn: Path) -> None:
     tree = read(drawn / "images.csv")
-    assert (tree.domains, tree.classes, tree.unit) == (DOMAINS, CLASSES, "group")
+    assert (tree.domains, tree.classes) == (DOMAINS, CLASSES)
     assert {len(index) for index in tree.images.values()} == {36}
     assert tree.splits["cat0"] == split_of("cat0")
     assert tree.part("home", "test").groups.count(tree.part("home", "test").groups[0]) == 2
@@ -98,7 +98,6 @@ def test_columns_that_are_not_read_and_defaults_are_named(drawn: Path, tmp_path:
         assert "individual" in unread and "site" in unread and "path" not in unread
         assert group.startswith("No column group")
     assert read(drawn / "images.csv").notes == ()
-    assert not any("group" in note for note in read(tmp_path / "mine.csv", "^(.*)-").notes)
     said = checked(tmp_path / "mine.csv").stdout
     assert "individual" in said and " groups." in said
 
@@ -145,44 +144,6 @@ def test_a_table_that_cannot_be_is_refused_with_its_row(says: str, tmp_path: Pat
     (tmp_path / "t.csv").write_text(CONTRADICTIONS[says])
     said = refusal(tmp_path / "t.csv")
     assert says in said and "t.csv" in said
-
-
-# groups
-
-
-def test_a_pattern_finds_groups_and_is_part_of_the_version(drawn: Path) -> None:
-    (drawn / "tasks.yaml").write_text(
-        "tasks:\n  - {name: vet/one, path: plain.csv, group: 'cat[0-9]+|dog[0-9]+'}\n"
-        "  - {name: vet/two, path: plain.csv}\n"
-    )
-    table(drawn, "plain.csv", group=None)
-    one, two = tasks_in(drawn / "tasks.yaml")
-    assert (one.unit, two.unit) == ("group", "file stem") and one.version != two.version
-    catalog = BUILT_IN.with_tasks([one, two])
-    opened = catalog.open("vet/one", Folder())
-    assert set(opened.train.groups) == {f"{kind}{k}" for kind in CLASSES for k in range(60)} & set(opened.train.groups)
-    sides = [set(opened.train.groups), set(opened.val.groups), set(catalog.unseal("vet/one", Folder()).test.groups)]
-    assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
-    assert {len([g for g in opened.train.groups if g == one]) for one in sides[0]} == {2}
-
-
-def test_a_pattern_with_a_slash_is_searched_in_the_path_from_the_folder(tmp_path: Path) -> None:
-    pets = draw_pets(tmp_path)
-    by_class = named_task("zoo/a", pets, group="[^/]+/([^/]+)/")
-    assert set(BUILT_IN.with_tasks([by_class]).own.table("zoo/a").splits) == {"cat", "dog", "guinea_pig"}
-    by_file = BUILT_IN.with_tasks([named_task("zoo/b", pets, group=".+/.+")]).own.table("zoo/b")
-    assert len(by_file.splits) == len(by_file.paths)
-    with pytest.raises(UserError, match="finds nothing in the path of"):
-        named_task("zoo/c", pets, group="/zebra/")
-
-
-@pytest.mark.parametrize(("pattern", "says"), [("(", "no regular expression"), ("^zebra", "finds nothing in")])
-def test_a_pattern_that_cannot_be_is_refused(drawn: Path, pattern: str, says: str) -> None:
-    table(drawn, "plain.csv", group=None)
-    with pytest.raises(UserError, match=says):
-        named_task("vet/x", drawn / "plain.csv", group=pattern)
-    with pytest.raises(UserError, match="Leave one of the two out"):
-        named_task("vet/x", drawn / "images.csv", group="^(cat|dog)")
 
 
 def test_data_check_and_init_say_which_classes_a_sweep_cannot_use(drawn: Path, tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_every_failure_is_named_with_its_kind_and_the_sweep_goes_on(swept: Any) 
     for failure in sweep.failures().values():
         assert failure.reason in done.stdout
     commands = [words for before, words in printed(done.stdout)]
-    assert {"--skip-unreadable", "--retry-failed"} <= {words[-1] for words in commands}
+    assert "--retry-failed" in {words[-1] for words in commands}
     assert commands[-1][:3] == ["report", "--results", str(sweep.root)]
 
 
