@@ -90,17 +90,10 @@ def stacked(rows: Rows, head: Sequence[str]) -> Iterator[Shown]:
     for row in rows:
         yield bold("  ".join(cell_text(row[name]) for name in head))
         for name, value in row.items():
-            if name not in head and value not in (None, ""):
+            if name not in head and value not in (None, "", [], (), {}):
                 yield f"  {name}: {cell_text(value)}"
 
 
 def bold(text: str) -> Text:
     """A line in bold."""
     return Text(text, "bold")
-
-
-def first_rows(rows: Rows, most: int) -> Iterable[Shown]:
-    """The first rows of a long list, and how many more there are."""
-    yield rows[:most]
-    if len(rows) > most:
-        yield f"and {len(rows) - most} more; all with --json"

@@ -1,4 +1,4 @@
-"""One cell: train it, combine it with others, export it; and the pretrained model before training."""
+"""One cell: train it, combine it with others, export it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from carft.config.cell import Cell, Reading, Training
 from carft.config.settings import ProtocolSettings
 from carft.core.errors import UserError, unknown
-from carft_cli.answer import Answer, Shown, answering, bold
+from carft_cli.answer import Answer, answering
 from carft_cli.console import err, percent, split
 from carft_cli.declare import OUTPUT, RUN, Options, option
 from carft_cli.options import (
@@ -21,11 +21,9 @@ from carft_cli.options import (
     ExecutionOptions,
     ModelOptions,
     PluginOptions,
-    ResultsOptions,
     ResultsPath,
     TaskName,
     TasksFilePath,
-    begin_run,
     execution_here,
     existing,
     given,
@@ -111,7 +109,7 @@ def train(settings: TrainSettings) -> Answer:
         unseal=settings.unseal,
         keep_weights=settings.keep_weights,
         log=lambda line: err.print(line, style="dim"),
-        announce=lambda cell: print_run_header(catalog, [cell.task], cell, settings.data),
+        announce=lambda cell: print_run_header(catalog, [cell.task], cell),
     )
     return Answer(asdict(result))
 
@@ -174,63 +172,7 @@ def _combined(
     return {made: status}
 
 
-model_group = typer.Typer(no_args_is_help=True, help="The pretrained model before training, and a trained one to keep.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckSettings(ModelOptions, ResultsOptions):
-    """Everything that `model check` is asked for."""
-
-    task: TaskName = "imagenet"
-    device: Device = "auto"
-    data: Data = None
-    tasks_file: TasksFilePath = None
-
-
-@model_group.command()
-@answering
-def check(settings: CheckSettings) -> Answer:
-    """Measure the zero-shot row and the context row, and hold them against what others measured, before any training.
-
-    Example: `python cli.py model check --task imagenet --data ROOT`
-    """
-    from carft.catalog.resolve import specify
-
-    model, pretrained = settings.weights()
-    task, catalog = task_of_file(settings.catalog(), settings.tasks_file, settings.task)
-    precision = _precision_of_sweep(task, catalog)
-    cell = specify(task, "zeroshot", {}, model=model, pretrained=pretrained, precision=precision, catalog=catalog)
-    store = begin_run(settings.results, catalog, [cell.task], [], cell, settings.data)
-
-    from carft.posthoc.context_check import context_check
-    from carft.training.run import run_cell
-    from reports.analysis.levels import ClassRecognition, ContextRecognition, unknown_classes, zero_shot_check
-
-    execution = execution_here(settings.data, settings.device)
-    run_cell(cell, store, execution, unseal=True)
-    rows, recognition = zero_shot_check(store, cell), ContextRecognition.of_cell(store, cell)
-    divergence = context_check(cell, execution, catalog)
-    context = {**asdict(divergence), "words": divergence.words}
-    people: list[Shown] = [rows]
-    if recognition is not None:
-        above = "fine-tuning can lose it" if recognition.is_above_chance else "fine-tuning has none to lose"
-        people.append(f"Context recognition: {recognition.words}: {above}.")
-    people.append(f"Context distribution on validation: {divergence.words}")
-    people.append(bold(unknown_classes(ClassRecognition.of_cell(store, cell))))
-    differs = any(row["answer"] == "differs" for row in rows)
-    if differs:
-        err.say("The zero-shot row differs from every reference: correct the pipeline before any training.")
-    return Answer([{**row, "context": context} for row in rows], people, code=int(differs))
-
-
-def _precision_of_sweep(task: str, catalog: Catalog) -> str:
-    """The precision of the recipe that a sweep on the task takes, so that both have one zero-shot cell."""
-    from sweeps.recipes.loading import load_recipe
-
-    recipe = load_recipe(catalog.pool(task, catalog.pools([task])).recipe, catalog=catalog)
-    if recipe.without_data and catalog.card(task).scale == "miniature":
-        recipe = load_recipe(recipe.without_data, catalog=catalog)
-    return recipe.precision
+model_group = typer.Typer(no_args_is_help=True, help="A trained model to keep.")
 
 
 @model_group.command()

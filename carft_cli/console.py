@@ -138,11 +138,15 @@ def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def cell_text(value: Any) -> str:
     """A value of a table in a few characters; a dash for none."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     if isinstance(value, float):
         return f"{value:.4g}"
-    if isinstance(value, list):
+    if isinstance(value, Mapping):
+        value = [f"{name} {cell_text(part)}" for name, part in value.items()]
+    if isinstance(value, list | tuple):
         value = ", ".join(map(str, value))
     return visible(str(value))
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from carft.config.cell import DIGEST_MARK
 from carft.core.errors import UserError, first_of
 from carft.core.files import given_path
-from carft.data.icons.world import VERSION
 from carft.training.execution import Execution
 from carft_cli.console import err
 from carft_cli.declare import DATA, MORE_DATA, MORE_RUN, OUTPUT, RUN, WHERE, Options, option
@@ -261,19 +260,11 @@ def existing(results: str, writable: bool = False, weights: bool = False) -> Sto
     return store
 
 
-def begin_run(
-    results: str,
-    catalog: Catalog,
-    tasks: list[str],
-    methods: Iterable[str],
-    cell: Cell,
-    data: Path | None,
-    where: str = "",
-) -> Store:
+def begin_run(results: str, catalog: Catalog, tasks: list[str], methods: Iterable[str], cell: Cell) -> Store:
     """Make the results folder, with what a report needs of the run; print the run's first line. Returns the folder.
 
-    cell: one of the run. where: as of :func:`print_run_header`. Raises ``UserError`` for a folder that cannot be
-    written, and ``ModuleNotFoundError`` before a folder is made where the installation has no torch or Ray.
+    cell: one of the run. Raises ``UserError`` for a folder that cannot be written, and ``ModuleNotFoundError`` before a
+    folder is made where the installation has no torch or Ray.
     """
     for package in ("torch", "ray"):
         if find_spec(package) is None:
@@ -282,32 +273,15 @@ def begin_run(
 
     store = open_for_runs(results, catalog, tasks, methods, cell)
     say_left_out(store)
-    print_run_header(catalog, tasks, cell, data, where)
+    print_run_header(catalog, tasks, cell)
     return store
 
 
-def print_run_header(catalog: Catalog, tasks: list[str], cell: Cell, data: Path | None, where: str = "") -> None:
-    """Print the first line of a run: its data, model and scale; then warnings.
-
-    cell: one of the run. where: it runs, a sentence after a space.
-    """
+def print_run_header(catalog: Catalog, tasks: list[str], cell: Cell) -> None:
+    """Print data, model and scale of a run, then warnings. cell: one of the run."""
     cards = [catalog.card(task) for task in tasks]
-    world = "the built-in icons world" if cards[0].version == VERSION else "data on this machine"
     weights = cell.pretrained.partition(DIGEST_MARK)[0]
-    model_words = f"Model: {cell.model}, weights '{weights}'. Scale: {cards[0].scale}."
-    err.say(f"Data: {first_of(tasks, 3)} ({world}). {model_words}{where}")
-    fakes = [task for task in tasks if _is_fixture(catalog, task, data)]
-    if fakes:
-        err.say(f"Warning: fixtures, no real image: {', '.join(fakes)}. No number of them means anything.")
+    err.say(f"Data: {first_of(tasks, 3)}. Model: {cell.model}, weights '{weights}'. Scale: {cards[0].scale}.")
     for card in cards:
         for warning in card.warnings(cell.reading.context_templates):
             err.say(f"Warning: {warning}")
-
-
-def _is_fixture(catalog: Catalog, task: str, data: Path | None) -> bool:
-    """Whether any data set of a task is a fake tree. One's own data are none."""
-    from carft.data.sets import is_fixture
-
-    if data is None or catalog.named(task):
-        return False
-    return any(is_fixture(data / entry.folder) for entry in catalog.data_sets(task))

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from carft.core.errors import UserError, recipe_beside, typed
 from carft.core.files import make_folders, write_text
-from carft_cli.answer import Answer, Shown, answering, bold, stacked
-from carft_cli.console import counted, new_table, split
+from carft_cli.answer import Answer, Rows, Shown, answering, bold, stacked
+from carft_cli.console import counted, split
 from carft_cli.declare import OUTPUT, option
 from carft_cli.options import Data, ResultsPath, existing, local_folder, open_results
 
@@ -122,7 +119,7 @@ def _built_lines(built: Built, results: str, tasks_file: str) -> Iterator[Shown]
     for words in built.warnings:
         yield f"! {words}"
     for words in built.missing_pictures:
-        yield Group(Text(words, "dim"))  # goes on in the next line
+        yield Text(words, "dim")
     yield from _claim_tables(verdicts)
     untested = [verdict for verdict in verdicts if verdict.missing]
     if untested:
@@ -145,37 +142,35 @@ def _claim_tables(verdicts: Iterable[Verdict]) -> Iterator[Shown]:
         if not verdict.missing:
             kind = own if verdict.asked.own else shipped
             kind.append(verdict)
-    yield claims_table(shipped)
+    yield claim_rows(shipped)
     if own:
         yield bold("Claims of the reader's own, not of the paper or this audit:")
-        yield claims_table(own)
+        yield claim_rows(own)
 
 
-def claims_table(verdicts: Sequence[Verdict]) -> Table:
-    """One row a claim: title and contrast, verdict and numbers; what does not fit goes on in the next line."""
+def claim_rows(verdicts: Iterable[Verdict]) -> Rows:
+    """A row a claim: title, verdict, the number with its interval, what it rests on and what to beware of."""
     from reports.render.formatting import amount, interval, mark_of
     from reports.words.page_words import rests_on
     from reports.words.verdict_words import first_sight
 
-    table = new_table("claim", "verdict, points (95 %)")
-    scopes = {v.scope for v in verdicts if v.scope}
+    rows: Rows = []
     for v in verdicts:
-        title = f"{v.claim} {v.asked.title}"
-        if v.scope and len(scopes) > 1:
-            title += f" ({v.scope})"
-        left: list[RenderableType] = [Text(title, "bold")]
-        for line in (v.number.part, f"{rests_on(v)}, scale {v.scale}", first_sight(v)):
-            if line:
-                left.append(Padding(Text(line), (0, 0, 0, 2)))  # further lines of one keep its indent
-        mark, bounds = mark_of(v), interval(v)
-        right = Text(f"{mark.icon} {mark.words}", "bold")
-        right.append(f"\n{amount(v.number.effect, v.number.unit)}", "default")
-        if bounds:
-            right.append(f" ({bounds})", "default")
-        if v.cautions:
-            right.append(f"\n! {'; '.join(v.cautions)}", "bold")
-        table.add_row(Group(*left), right)
-    return table
+        mark, bounds, words = mark_of(v), interval(v), amount(v.number.effect, v.number.unit)
+        about = [f"{rests_on(v)}, scale {v.scale}", v.number.part, first_sight(v), *v.cautions]
+        rows.append(
+            {
+                "claim": f"{v.claim} {v.asked.title}",
+                "scope": v.scope,
+                "verdict": f"{mark.icon} {mark.words}",
+                "points (95 %)": f"{words} ({bounds})" if bounds else words,
+                "rests on": "; ".join(filter(None, about)),
+            }
+        )
+    if len({row["scope"] for row in rows}) < 2:
+        for row in rows:
+            del row["scope"]
+    return rows
 
 
 @report.command()
@@ -207,21 +202,16 @@ def verify(out_dir: ReportFolder = Path("report"), results: ResultsPath = "resul
 
 def _check_lines(verification: Verification) -> Iterator[Shown]:
     """Each check with its first differences, the notes, the digests and whether the report holds."""
+    yield [{"check": one.name, "compared": one.compared, "differ": len(one.differences)} for one in verification.checks]
     for check in verification.checks:
-        state = "differs" if check.differences else "same"
-        yield f"{state:8}{check.name} ({check.compared:,} compared)"
-        for line in check.differences[:FEW]:
-            yield f"          {line}"
-        if len(check.differences) > FEW:
-            yield f"          and {len(check.differences) - FEW} more; all with --json"
+        yield from check.differences[:FEW]
     for note in verification.notes:
         yield Text(note, "dim")
     yield "The verdicts that these records give, made again here; read these, not those of the report:"
     yield from _claim_tables(verification.verdicts)
     yield f"Fingerprint of the records: {verification.fingerprint}"
     yield f"sha256 of the journal: {verification.journal}"
-    differing = [check.name for check in verification.checks if check.differences]
-    yield f"Does not hold: {'; '.join(differing)}." if differing else "Every table holds."
+    yield "Every table holds." if verification.holds else "It does not hold; all differences: --json"
 
 
 @report.command()

@@ -94,7 +94,7 @@ def named_commands(command: Any, name: str = "") -> dict[str, Any]:
 
 def test_the_help_of_every_command_shows_an_example() -> None:
     commands = named_commands(typer.main.get_command(app))
-    assert len(commands) == 20
+    assert len(commands) == 17
     for name, command in commands.items():
         assert f"Example: `python cli.py {name}" in " ".join(str(command.help).split()), name
 
@@ -208,7 +208,7 @@ def test_a_job_on_one_worker_has_every_other_setting_of_the_sweep(tmp_path: Path
 def test_the_help_shows_first_what_everyone_needs() -> None:
     first, more = run_cli("--help").stdout.split(" Commands ")[1].split(" More ")
     assert re.findall(r"│ ([a-z]+) ", first) == ["init", "sweep", "status", "report"]
-    rest = ["plan", "doctor", "train", "combine", "ls", "results", "model", "data"]
+    rest = ["plan", "train", "combine", "ls", "results", "model", "data"]
     assert re.findall(r"│ ([a-z]+) ", more) == rest
 
 

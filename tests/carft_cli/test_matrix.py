@@ -230,7 +230,6 @@ READING: dict[str, Callable[[World], Sequence[object]]] = {
     "one cell": lambda w: ("ls", "cells", w.cell("car_ft"), *w.there),
     "results gc": lambda w: ("results", "gc", *w.there),
     "plan again": lambda w: ("plan", *w.sweep, *w.there),
-    "model check": lambda w: ("model", "check", "--task", w.tasks[-1], *RESNET, *w.data, "--results", w.root / "zero"),
     "report": lambda w: ("report", "--out", w.root / "report", *w.there),
     "report verify": lambda w: ("report", "verify", "--out", w.root / "report", *w.there),
     **{claim: lambda w, claim=claim: ("report", "why", claim, *w.there) for claim in ("C1", "C3", "C4", "C5", "C12")},
@@ -252,8 +251,6 @@ def test_reading(world: World, name: str, as_json: bool) -> None:
         assert all(json.dumps(task) in said.stdout for task in world.tasks)
     if name == "plan again" and not as_json:
         assert "Next: python cli.py report --results" in said.stdout
-    if name == "model check" and as_json:
-        assert [row["set"] for row in found] == list(world.catalog.card(world.tasks[-1]).sets)
     if name == "report":
         assert set(pd.read_csv(world.root / "report" / "tables" / "tasks.csv")["task"]) == set(world.tasks)
         page = (world.root / "report" / "index.html").read_text(encoding="utf-8")

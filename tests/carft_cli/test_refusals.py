@@ -103,6 +103,7 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
         ((*SWEEP, "--address", "127.0.0.1:1"), "Give --gpus N, or --gpus 0."),
         ((*SWEEP, "--gpus", 0, "--address", "nonsense"), "nonsense"),
         (("plan", "miniature", "--gpu-model", "H100"), "--gpus asks for none"),
+        (("plan", "miniature", "--measure", "--gpus", 1, "--address", "auto"), "--measure looks at this machine alone"),
         (("plan", "miniature", "--gpus", 8, "--gpu-model", "H10"), "Did you mean H100"),
         ((*SWEEP, "--results", ""), "--results is empty"),
         ((*SWEEP, "--results", "ftp://bucket/results"), "is not s3://BUCKET"),

@@ -136,8 +136,8 @@ def test_ls_says_which_are_there(tmp_path: Path) -> None:
         (("check", "pets"), "oxford-iiit-pet"),
         (("check", "pet"), "pets"),
         (("check", "icons-3/mix-7"), "needs no data set"),
-        (("fetch", "cars"), "cannot be downloaded"),
-        (("fetch", "nonsense", "--fake"), "nonsense"),
+        (("check", "cars", "--fetch"), "cannot be downloaded"),
+        (("check", "nonsense", "--fake"), "nonsense"),
     ],
 )
 def test_what_cannot_be_done_is_refused(arguments: tuple[str, ...], says: str, tmp_path: Path) -> None:
@@ -148,5 +148,5 @@ def test_what_cannot_be_done_is_refused(arguments: tuple[str, ...], says: str, t
 def test_a_fixture_is_not_drawn_over_files(tmp_path: Path) -> None:
     (tmp_path / "oxford-iiit-pet").mkdir()
     (tmp_path / "oxford-iiit-pet" / "images.tar.gz").write_bytes(b"real")
-    done = run_cli("data", "fetch", "pets", "--fake", "--data", tmp_path)
+    done = run_cli("data", "check", "pets", "--fake", "--data", tmp_path)
     assert done.returncode == 2 and "not a fixture" in " ".join(done.stderr.split())

@@ -15,7 +15,6 @@ from carft.models.availability import ModelSize, size_of
 from carft.store.record_files import Record
 from carft.store.records import Store
 from carft.training.execution import Execution
-from carft_cli.plan import needs_lines, too_few_cores
 from sweeps.plan.planning import (
     DECODE_S,
     MIN_SPEEDUP,
@@ -69,7 +68,7 @@ def test_checkpoints_are_three_copies_of_the_model_for_every_cell_at_a_time() ->
     assert (found.checkpoint_minutes, found.checkpoint_bytes) == (10, 8 * 12 * SIZE.parameters)
     assert found.memory_per_device == PROCESS_BYTES + 12 * SIZE.parameters
     none = needs(imagenet("zeroshot", "ft"), 8, checkpoint_minutes=0)
-    assert none.checkpoint_bytes == 0 and "Checkpoints" not in " ".join(needs_lines(none, "GPU"))
+    assert none.checkpoint_bytes == 0
 
 
 def test_photos_need_cores_that_decode_as_fast_as_the_gpu_trains_and_drawings_do_not() -> None:
@@ -83,14 +82,7 @@ def test_photos_need_cores_that_decode_as_fast_as_the_gpu_trains_and_drawings_do
 def test_gpu_memory_is_that_of_a_batch_in_half_precision_and_of_the_numbers() -> None:
     found = needs(imagenet("zeroshot", "ft"), 8)
     assert found.gpu_bytes == 512 * 75_000_000 + 20 * SIZE.parameters
-    assert "37 GiB with a batch of 512 images" in " ".join(needs_lines(found, "GPU"))
     assert needs(imagenet("zeroshot", "ft"), 0).gpu_bytes == 0
-
-
-def test_too_few_cores_for_the_gpus_are_said() -> None:
-    said = too_few_cores(needs(imagenet("zeroshot", "ft"), 8), 2)
-    assert f"2 CPU cores for each GPU, and {1 + round(1000 * DECODE_S + 0.5)} would" in said
-    assert not too_few_cores(needs(imagenet("zeroshot", "ft"), 8), 4)
 
 
 def test_device_hours_are_those_in_which_all_workers_of_a_cell_compute(store: Store) -> None:
@@ -103,7 +95,7 @@ def test_plan_says_it_in_words_and_in_json_also_where_the_data_are_not(tmp_path:
     asked = ("ood", "--gpus", 8, "--data", tmp_path, "--results", tmp_path / "results")
     said = run_cli("plan", *asked)
     assert said.returncode == 1 and "In the way:" in said.stdout
-    assert "Checkpoints: every 10 min, " in said.stdout and "GPU of a node" in said.stdout
+    assert "written every 10 min" in said.stdout and "CPU cores for each GPU" in said.stdout
     found = json.loads(run_cli("plan", *asked, "--checkpoint-minutes", 3, "--json").stdout)
     assert found["needs"]["checkpoint_minutes"] == 3 and found["needs"]["checkpoint_bytes"] > 2**30
     assert found["needs"]["cache_bytes"] == ArrayCache.limit

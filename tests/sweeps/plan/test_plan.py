@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 from carft.catalog.catalog import BUILT_IN
 from carft.catalog.families import CARDS
@@ -17,7 +16,6 @@ from carft.store.failures import write_failure
 from carft.store.record_files import Record
 from carft.store.records import Store
 from carft.training.execution import Execution, hardware_facts
-from sweeps.doctor.measuring import measured_rate
 from sweeps.plan.planning import OVERHEAD, START_S, Plan, plan_of
 from sweeps.plan.rates import SPREAD, Costs, Hardware, Rate, estimated, recorded
 from sweeps.plan.resources import Resources
@@ -215,7 +213,7 @@ def test_plan_takes_the_options_of_sweep_and_lists_what_is_in_the_way(tmp_path: 
     found = json.loads(done.stdout)
     assert found["estimate"] and found["cells"] == 2 * 45 and not (tmp_path / "results").exists()
     assert sum("data set" in one["what"] for one in found["obstacles"]) == 2
-    assert all("data fetch" in one["how"] for one in found["obstacles"] if "data set" in one["what"])
+    assert all("data check" in one["how"] for one in found["obstacles"] if "data set" in one["what"])
     refused = run_cli("sweep", *same, in_process=True)
     assert refused.returncode == 2 and "pets is not here" in refused.stderr
 
@@ -228,18 +226,3 @@ def test_a_plan_of_imagenet_asks_for_the_suites_that_are_named(tmp_path: Path) -
     (missing,) = whole["obstacles"]
     assert "imagenet-v2" in missing["what"]
     assert chosen["obstacles"] == [] and chosen["bytes"] < whole["bytes"]
-
-
-@pytest.mark.slow
-def test_a_calibration_measures_the_workers_that_a_cell_gets() -> None:
-    rate = measured_rate(recipe("zeroshot,ft"), Resources(execution=Execution(workers=2)))
-    assert rate.basis.endswith("alone on 2 workers") and rate.seconds > 0 and not rate.estimate
-    absent = recipe("zeroshot,ft").model_copy(update={"model": "icons-resnet", "pretrained": "absent.pt"})
-    with pytest.raises(UserError, match="no weights file"):
-        measured_rate(absent, Resources(execution=Execution(workers=2)))
-
-
-def test_a_calibration_computes_at_the_precision_of_the_recipe() -> None:
-    for precision, products in (("tf32", "high"), ("float32", "highest")):
-        measured_rate(recipe("zeroshot").model_copy(update={"precision": precision}), Resources())
-        assert torch.get_float32_matmul_precision() == products
