@@ -12,15 +12,15 @@ import typer
 from carft.config.cell import Cell, Reading, Training
 from carft.config.settings import ProtocolSettings
 from carft.core.errors import UserError, unknown
-from carft_cli.answer import Answer, answering
-from carft_cli.console import err, percent, split
+from carft_cli.answer import Answer, Rows, answering
+from carft_cli.console import err, split
 from carft_cli.declare import OUTPUT, RUN, Options, option
 from carft_cli.options import (
     Data,
     Device,
     ExecutionOptions,
     ModelOptions,
-    PluginOptions,
+    ResultsOptions,
     ResultsPath,
     TaskName,
     TasksFilePath,
@@ -33,13 +33,12 @@ from carft_cli.options import (
 )
 
 if TYPE_CHECKING:
-    from carft.catalog.catalog import Catalog
     from carft.store.records import Store
     from carft.training.execution import Execution
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
+class TrainSettings(ModelOptions, ExecutionOptions, ResultsOptions):
     """Everything that `train` is asked for."""
 
     task: TaskName
@@ -58,39 +57,6 @@ class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
     unseal: Annotated[bool, option(OUTPUT, "Evaluate on the held-out sets too: test set, suites.", "--unseal")] = False
     keep_weights: Annotated[bool, option(OUTPUT, "Keep the trained weights.", "--keep-weights")] = False
 
-    def asked(self) -> tuple[dict[str, Any], Catalog]:
-        """What :func:`carft.train` is given of the cell, and the catalog that knows it."""
-        from carft.config.registry import METHODS
-
-        if self.plugin and self.method in METHODS:
-            words = f"'{self.method}' is a method of this package, and runs in no process that has loaded a plugin."
-            raise UserError(words, "Leave --plugin out.")
-        catalog = self.catalog()
-        named = given(lr=self.lr, kl_weight=self.kl_weight)
-        more = named_values("--set", self.set_, float, "a hyperparameter with a number", "l2_weight=0.1")
-        twice = named.keys() & more.keys()
-        if twice:
-            raise UserError(f"{', '.join(sorted(twice))} is given twice, as an option and by --set.", "Give it once.")
-        card = catalog.method(self.method)
-        card.require_kept()
-        for name in card.own_training:
-            if name in self.training:
-                raise UserError(f"'{self.method}' has no --{name}: it never uses one.", "Leave the option out.")
-        model, pretrained = self.weights()
-        task, catalog = task_of_file(catalog, self.tasks_file, self.task)
-        asked = {
-            "task": task,
-            "method": self.method,
-            "hyperparameters": named | more,
-            "seed": self.seed,
-            "training": Training(**self.training),
-            "reading": Reading(**self.reading),
-            "model": model,
-            "pretrained": pretrained,
-            **self.protocol,
-        }
-        return asked, catalog
-
 
 @answering
 def train(settings: TrainSettings) -> Answer:
@@ -99,10 +65,28 @@ def train(settings: TrainSettings) -> Answer:
     Example: `python cli.py train --task icons-3/mix-7 --method car_ft --lr 3e-4 --kl-weight 1`
     """
     from carft import train as run
+    from carft.config.registry import METHODS
 
-    asked, catalog = settings.asked()
+    if settings.plugin and settings.method in METHODS:
+        words = f"'{settings.method}' is a method of this package, and runs in no process that has loaded a plugin."
+        raise UserError(words, "Leave --plugin out.")
+    catalog = settings.catalog()
+    catalog.method(settings.method).require_kept()
+    says, example = "a hyperparameter with a number", "l2_weight=0.1"
+    hyperparameters = named_values("--set", settings.set_, float, says, example)
+    hyperparameters |= given(lr=settings.lr, kl_weight=settings.kl_weight)
+    model, pretrained = settings.weights()
+    task, catalog = task_of_file(catalog, settings.tasks_file, settings.task)
     result = run(
-        **asked,
+        task,
+        settings.method,
+        hyperparameters,
+        seed=settings.seed,
+        training=Training(**settings.training),
+        reading=Reading(**settings.reading),
+        model=model,
+        pretrained=pretrained,
+        **settings.protocol,
         results=settings.results,
         execution=settings.execution(device=settings.device),
         catalog=catalog,
@@ -133,20 +117,15 @@ def combine(
     """
     store, execution = existing(results, writable=True), execution_here(data)
     parents = [store.read(store.resolve(cell)).cell for cell in split(cells) or []]
-    points: list[dict[str, Any]] = []
-    rows: list[dict[str, Any]] = []
+    facts: Rows = []
     for made, status in _combined(method, parents, greedy, alpha, store, execution).items():
-        record, metrics = store.read(made), store.metrics(made)
-        point = {"cell": made, "status": status, "metrics": metrics}
-        row = {"cell": made, "status": status, **record.cell.hyperparameters}
-        for name in ("val/top1", "test/top1", "ood/mean/top1"):
-            row[name] = percent(metrics.get(name))
+        record = store.read(made)
+        fact = {"cell": made, "status": status, "hyperparameters": dict(record.cell.hyperparameters)}
+        fact["metrics"] = store.metrics(made)
         if method == "soup":
-            point["members"] = record.made_with.members
-            row["members"] = f"{len(record.made_with.members)} of {len(parents)}"
-        points.append(point)
-        rows.append(row)
-    return Answer(points if method == "wise_ft" else points[0], [rows])
+            fact["members"] = record.made_with.members
+        facts.append(fact)
+    return Answer(facts if method == "wise_ft" else facts[0])
 
 
 def _combined(

@@ -50,18 +50,16 @@ def list_data(name: str | None, data: Path | None) -> Answer:
     from carft.catalog.catalog import BUILT_IN
     from carft.catalog.families import DATA_SETS
 
-    facts: Rows = []
-    people: Rows = []
+    rows: Rows = []
     for data_set in list(DATA_SETS.values()) if name is None else _some(name, BUILT_IN):
         row: dict[str, Any] = {"data set": data_set.name}
         if data:
             row["there"] = _state(data_set, data)
         row |= {"measures": data_set.measures, "classes": len(data_set.classes)}
         row |= {"images": dict(data_set.counts), "place": data_set.folder, "fetch": bool(data_set.archives)}
-        people.append(row)
-        digests = len(data_set.digests) + bool(data_set.listing)
-        facts.append({**row, "digests": digests, "licence": data_set.licence, "source": data_set.source})
-    return Answer(facts, [people, "Licences and sources: --json"])
+        row["digests"] = len(data_set.digests) + bool(data_set.listing)
+        rows.append({**row, "licence": data_set.licence, "source": data_set.source})
+    return Answer(rows)
 
 
 def _state(data_set: DataSet, root: Path) -> str:
@@ -183,22 +181,10 @@ def data_pack(name: SetName, to: PackFolder, data: Data = None, tasks_file: Task
 
 
 def _some(name: str, catalog: Catalog) -> list[DataSet]:
-    try:
-        data_sets = catalog.data_sets(name)
-    except UserError:
-        if Path(name).exists():
-            hint = f"Write a tasks file, which names your data, with: {typed('init', name)}"
-            raise UserError(f"'{name}' is a path, not the name of a data set or task.", hint) from None
-        raise
-    if data_sets:
-        return data_sets
-    entry = catalog.package_card(name)
-    if entry is None:
-        raise UserError(f"The task {name} needs no data set on disk.", f"Known data sets: {typed('ls', 'data')}")
-    raise UserError(
-        f"The images of '{name}' are read by the package '{entry.package}', which names no data set to look at.",
-        "A sweep on it reads them.",
-    )
+    data_sets = catalog.data_sets(name)
+    if not data_sets:
+        raise UserError(f"The task {name} names no data set on disk.", f"Known data sets: {typed('ls', 'data')}")
+    return data_sets
 
 
 #: groups of a held-out set below which a person is warned

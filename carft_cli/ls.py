@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ import typer
 
 from carft import NUMERICS
 from carft.core.errors import UserError, unknown
-from carft_cli.answer import Answer, Rows, answering, told
+from carft_cli.answer import Answer, Rows, answering
 from carft_cli.console import err
 from carft_cli.data import list_data
 from carft_cli.options import PLUGIN, Data, ResultsPath, existing, open_results, say_left_out
@@ -151,8 +150,7 @@ def one_cell(name: str, results: str) -> Answer:
     folder = str(results) if record.cell.parents else AGAIN
     again = command(record.cell, folder, unseal=bool(store.evaluated(record.id)), catalog=store.catalog)
     facts = {"cell": record.id, "spec": spec, "metrics": metrics, "command": again, "provenance": record.provenance}
-    people = told({"cell": record.id, "metrics": metrics, "make it again": again})
-    return Answer(facts, [json.dumps(spec, indent=1), *people])
+    return Answer(facts)
 
 
 def list_recipes(recipe: str | None, plugins: list[Path]) -> Answer:

@@ -50,19 +50,14 @@ def local_folder(given: str | Path) -> Path:
     return Path(given)
 
 
-def data_folder(given: str) -> Path:
-    """The folder of data sets, which may not exist yet; ``UserError`` for a file."""
-    path = given_path(given)
-    if path.exists() and not path.is_dir():
-        raise UserError(f"--data '{given}' is not a folder.", "Name the folder that holds the data sets.")
-    return path.resolve()
-
-
 ResultsPath = Annotated[
     str,
     option(OUTPUT, "The results: a folder, or s3://BUCKET/...", "--results", parser=results_path, metavar="PATH"),
 ]
-Data = Annotated[Path | None, option(DATA, "Folder of the data sets.", "--data", parser=data_folder, metavar="PATH")]
+Data = Annotated[
+    Path | None,
+    option(DATA, "Folder of the data sets.", "--data", file_okay=False, resolve_path=True, metavar="PATH"),
+]
 PLUGIN = "Python file with a method of your own, as often as needed (docs/extending.md)."
 TRACKED = "tensorboard|wandb|mlflow|optuna"
 TaskName = Annotated[str, option(RUN, "Name of the task; see: ls tasks")]
@@ -71,9 +66,10 @@ Device = Annotated[str, option(WHERE, "auto takes a GPU where there is one.", me
 
 @dataclass(frozen=True, kw_only=True)
 class ResultsOptions:
-    """The results."""
+    """The results, and code that is no part of this package."""
 
     results: ResultsPath = "results"
+    plugin: Annotated[list[Path], option(RUN, PLUGIN)] = field(default_factory=list)
 
     @cached_property
     def store(self) -> Store:
@@ -84,22 +80,11 @@ class ResultsOptions:
         return open_store(self.results, BUILT_IN)
 
     def catalog(self) -> Catalog:
-        """The catalog with the tasks of packages and the choice of suites that the results folder holds."""
+        """The catalog with the methods of the files, and the tasks and the choice of suites that the results hold."""
         from carft.catalog.catalog import BUILT_IN
 
         held = self.store.catalog
-        return BUILT_IN.with_stored(held.stored.values()).with_suites(held.suites)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PluginOptions(ResultsOptions):
-    """Code that is no part of this package."""
-
-    plugin: Annotated[list[Path], option(RUN, PLUGIN)] = field(default_factory=list)
-
-    def catalog(self) -> Catalog:
-        """The catalog with the methods of the files too."""
-        return super().catalog().with_plugins(self.plugin)
+        return BUILT_IN.with_stored(held.stored.values()).with_suites(held.suites).with_plugins(self.plugin)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,28 +98,17 @@ class ModelOptions:
     activation: Annotated[str | None, option(MORE_RUN, "gelu or quickgelu, for a weights file that does not say.")] = (
         None
     )
-    random_weights: Annotated[
-        bool, option(MORE_RUN, "Weights that nobody trained: only to see that everything runs.", "--random-weights")
-    ] = False
 
     def weights(self) -> tuple[str | None, str | None]:
-        """Model and weights; ``UserError`` where no number could mean anything."""
+        """Model and weights; ``UserError`` for an unknown architecture, and a weights file that says too little."""
         from carft.catalog.resolve import RANDOM
 
         if self.model is not None:
             from carft.models.availability import require_architecture
 
             require_architecture(self.model)
-        if self.random_weights:
-            if self.pretrained:
-                raise UserError("--random-weights and --pretrained exclude each other.", "Give one of the two.")
-            err.say("Warning: random weights. No number of this run means anything.")
-            return self.model, RANDOM
         if self.pretrained == RANDOM:
-            raise UserError(
-                "CAR-FT starts from a pretrained CLIP; random weights mean nothing.",
-                "To see that everything runs, say so: --random-weights",
-            )
+            err.say("Warning: random weights. No number of this run means anything.")
         if self.pretrained and Path(self.pretrained).is_file():
             if self.model is None:
                 raise UserError("A weights file does not say which model it is for.", "Give --model NAME as well.")
@@ -201,9 +175,9 @@ def task_of_file(catalog: Catalog, file: Path | None, task: str) -> tuple[str, C
     return names[0], catalog
 
 
-def execution_here(data: Path | None, device: Any = "auto") -> Execution:
-    """The execution of a command with nothing to choose but the data folder and the device."""
-    return Execution(device=device, data=None if data is None else str(data)).on_this_machine()
+def execution_here(data: Path | None) -> Execution:
+    """The execution of a command with nothing to choose but the data folder."""
+    return Execution(device="auto", data=None if data is None else str(data)).on_this_machine()
 
 
 def given(**values: Any) -> dict[str, Any]:
@@ -233,15 +207,12 @@ def named_values(
     return values
 
 
-def open_results(results: str, *prefixes: str, catalog: Catalog | None = None, **asked: bool) -> Store:
-    """A results folder as of :func:`carft.store.mirror.open_store`; names the files that cannot be read.
-
-    catalog: that of the command; default: that of this package.
-    """
+def open_results(results: str, *prefixes: str, **asked: bool) -> Store:
+    """A results folder as of :func:`carft.store.mirror.open_store`; names the files that cannot be read."""
     from carft.catalog.catalog import BUILT_IN
     from carft.store.mirror import open_store
 
-    store = open_store(results, catalog or BUILT_IN, *prefixes, **asked)
+    store = open_store(results, BUILT_IN, *prefixes, **asked)
     say_left_out(store)
     return store
 
@@ -253,9 +224,9 @@ def say_left_out(store: Store) -> None:
     store.left_out.clear()
 
 
-def existing(results: str, writable: bool = False, weights: bool = False) -> Store:
-    """The results folder, up to date; ``UserError`` where there is none. weights: whether they are downloaded too."""
-    store = open_results(results, writable=writable, weights=weights)
+def existing(results: str, **asked: bool) -> Store:
+    """The same of a folder that must be there, else ``UserError``."""
+    store = open_results(results, **asked)
     store.require_present()
     return store
 

@@ -51,7 +51,7 @@ def plan(settings: PlanSettings) -> Answer:
         raise UserError("--measure looks at this machine alone.", "Run it on every node, without --address.")
     protocol, request = settings.prepared()
     refusals = obstacles(protocol.recipe, request, err.say)
-    slots, checks = slots_of(request, refusals), list[dict[str, str]]()
+    slots, checks = slots_of(request), list[dict[str, str]]()
     if settings.measure:
         from sweeps.plan.measuring import measured_plan
 
@@ -97,9 +97,7 @@ def _following(made: Plan, refusals: list[UserError], results: str) -> str:
         return typed_report(results)
     if refusals:
         return ""
-    if made.failed and not made.cells:
-        return typed_again("--json", "--measure", more="--retry-failed", command="sweep")
-    return typed_again("--json", "--measure", command="sweep")
+    return typed_again("--json", "--measure", more="" if made.cells else "--retry-failed", command="sweep")
 
 
 def time_line(plan: Plan) -> str:
@@ -113,29 +111,14 @@ def time_line(plan: Plan) -> str:
     return f"{time} {plan.device_hours:.3g} {plan.hardware.unit}-hours."
 
 
-def slots_of(request: Resources, refusals: list[UserError]) -> int:
-    """Cells at a time: of this machine, or of the cluster, which is asked unless something is in the way.
+def slots_of(request: Resources) -> int:
+    """Cells at a time: on the GPUs that are asked for, whether they are here or not, else on the cores of this
+    machine."""
+    from sweeps.ray_backend.gpus import concurrency_here
 
-    A cluster that cannot be reached is added to the refusals.
-    """
-    from sweeps.ray_backend.connect import connect
-    from sweeps.ray_backend.gpus import concurrency, concurrency_here
-
-    if refusals and request.gpus:
-        # nobody can be asked: count as if all GPUs that were asked for were there
+    if request.gpus:
         return max(1, request.gpus * request.execution.cells_per_gpu // request.execution.workers)
-    if request.address is None or refusals:
-        return concurrency_here(request)
-    import ray
-
-    try:
-        connect(request, err.say)
-        return max(1, concurrency(request))
-    except UserError as refusal:
-        refusals.append(refusal)
-        return concurrency_here(request)
-    finally:
-        ray.shutdown()
+    return concurrency_here(request)
 
 
 #: facts of a plan that its JSON has by their names
@@ -221,18 +204,9 @@ def _lines(made: Plan, facts: dict[str, Any], following: str) -> Iterator[Shown]
 
 
 def need_rows(made: Plan) -> Rows:
-    """What the machines need, by the plan's estimate."""
-    needs = made.needs
-    each = "each GPU" if made.hardware.unit == "GPU" else "each cell at a time"
-    rows = {"disk for results": size_words(made.bytes)}
-    if needs.checkpoint_minutes:
-        checkpoints = size_words(needs.checkpoint_bytes) if needs.checkpoint_bytes else "a size that is not known"
-        rows["disk for checkpoints"] = f"{checkpoints}, written every {needs.checkpoint_minutes:g} min"
-    if needs.cache_bytes:
-        rows["disk of every node for the cache"] = size_words(needs.cache_bytes)
-    rows[f"CPU cores for {each}"] = str(needs.cores_per_device)
-    rows[f"host memory for {each}"] = size_words(needs.memory_per_device)
-    if needs.gpu_bytes:
-        size = f"{size_words(needs.gpu_bytes)} with {needs.batch} images of a batch at once"
-        rows["GPU memory of a training"] = f"{size}; up to half more where the text tower is trained too"
-    return [{"needed, an estimate": name, "": words} for name, words in rows.items()]
+    """What the machines need, by the plan's estimate. A device is a GPU, or without one a cell at a time."""
+    rows = [{"needed, an estimate": "disk for results", "": size_words(made.bytes)}]
+    for name, value in asdict(made.needs).items():
+        words = size_words(value) if name.endswith(("_bytes", "memory_per_device")) else f"{value:g}"
+        rows.append({"needed, an estimate": name.replace("_", " "), "": words})
+    return rows

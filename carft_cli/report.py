@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from carft.core.errors import UserError, recipe_beside, typed
+from carft.core.errors import UserError, recipe_beside
 from carft.core.files import make_folders, write_text
-from carft_cli.answer import Answer, Rows, Shown, answering, bold, stacked
+from carft_cli.answer import Answer, Rows, Shown, answering, bold, stacked, told
 from carft_cli.console import counted, split
 from carft_cli.declare import OUTPUT, option
 from carft_cli.options import Data, ResultsPath, existing, local_folder, open_results
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from carft.store.records import Store
     from reports.build import Built
     from reports.claims.claim import Verdict
-    from reports.compare import FolderComparison
     from reports.verify import Verification
     from reports.why import Chain
 
@@ -61,7 +60,7 @@ def build(
     Example: `python cli.py report --results=results --out=report`
     """
     if context.invoked_subcommand is not None:
-        _require_alone(context, context.invoked_subcommand)
+        context.default_map = {context.invoked_subcommand: context.params}  # options before it are its own too
         return Answer(None, ())
     from reports.build import build_report, tasks_file_of
     from reports.render.pictures import PictureOptions
@@ -84,17 +83,6 @@ def build(
         "scope": sources.evidence.name,
     }
     return Answer(facts, _built_lines(built, str(results), tasks_file))
-
-
-def _require_alone(context: typer.Context, subcommand: str) -> None:
-    """Raise ``UserError`` for an option before a subcommand, which would not see it."""
-    for parameter in context.command.params:
-        source = context.get_parameter_source(str(parameter.name))
-        if source is not None and source.name != "DEFAULT":
-            raise UserError(
-                f"An option stands before '{subcommand}', which would not see it.",
-                f"Write: {typed('report', subcommand, parameter.opts[0])} ...",
-            )
 
 
 def in_folder(command: str, results: str, tasks_file: str = "") -> str:
@@ -120,7 +108,7 @@ def _built_lines(built: Built, results: str, tasks_file: str) -> Iterator[Shown]
         yield f"! {words}"
     for words in built.missing_pictures:
         yield Text(words, "dim")
-    yield from _claim_tables(verdicts)
+    yield claim_rows(verdicts)
     untested = [verdict for verdict in verdicts if verdict.missing]
     if untested:
         yield bold("Not run:")
@@ -134,42 +122,32 @@ def _built_lines(built: Built, results: str, tasks_file: str) -> Iterator[Shown]
     yield f"Open: {built.page.resolve()}"
 
 
-def _claim_tables(verdicts: Iterable[Verdict]) -> Iterator[Shown]:
-    """The verdicts on claims of the ledger, then those on a reader's own claims, as tables of their own."""
-    shipped: list[Verdict] = []
-    own: list[Verdict] = []
-    for verdict in verdicts:
-        if not verdict.missing:
-            kind = own if verdict.asked.own else shipped
-            kind.append(verdict)
-    yield claim_rows(shipped)
-    if own:
-        yield bold("Claims of the reader's own, not of the paper or this audit:")
-        yield claim_rows(own)
-
-
 def claim_rows(verdicts: Iterable[Verdict]) -> Rows:
-    """A row a claim: title, verdict, the number with its interval, what it rests on and what to beware of."""
+    """A row a claim that was asked: title, verdict, the number with its interval, what it rests on, cautions."""
     from reports.render.formatting import amount, interval, mark_of
     from reports.words.page_words import rests_on
     from reports.words.verdict_words import first_sight
 
     rows: Rows = []
     for v in verdicts:
+        if v.missing:
+            continue
         mark, bounds, words = mark_of(v), interval(v), amount(v.number.effect, v.number.unit)
         about = [f"{rests_on(v)}, scale {v.scale}", v.number.part, first_sight(v), *v.cautions]
         rows.append(
             {
                 "claim": f"{v.claim} {v.asked.title}",
+                "of the reader": v.asked.own,
                 "scope": v.scope,
                 "verdict": f"{mark.icon} {mark.words}",
                 "points (95 %)": f"{words} ({bounds})" if bounds else words,
                 "rests on": "; ".join(filter(None, about)),
             }
         )
-    if len({row["scope"] for row in rows}) < 2:
-        for row in rows:
-            del row["scope"]
+    for name in ("scope", "of the reader"):
+        if len({row[name] for row in rows}) < 2:
+            for row in rows:
+                del row[name]
     return rows
 
 
@@ -208,7 +186,7 @@ def _check_lines(verification: Verification) -> Iterator[Shown]:
     for note in verification.notes:
         yield Text(note, "dim")
     yield "The verdicts that these records give, made again here; read these, not those of the report:"
-    yield from _claim_tables(verification.verdicts)
+    yield claim_rows(verification.verdicts)
     yield f"Fingerprint of the records: {verification.fingerprint}"
     yield f"sha256 of the journal: {verification.journal}"
     yield "Every table holds." if verification.holds else "It does not hold; all differences: --json"
@@ -236,12 +214,13 @@ def compare(
         raise UserError(f"--page '{page}' does not end in .html.", "Give a page a name such as comparison.html.")
     with _opened(first) as ours, _opened(second) as theirs:
         comparison = compared(ours, theirs)
-    people = list(_comparison_lines(comparison))
+    facts = asdict(comparison)
+    people = [bold("B minus A, in shares of 1; without a task, the mean over tasks"), *told(facts)]
     if page is not None:
         make_folders(page.parent)
         write_text(page, comparison_page(comparison, first, second))
         people.append(f"Open: {page.resolve()}")
-    return Answer(asdict(comparison), people)
+    return Answer(facts, people)
 
 
 @contextmanager
@@ -257,17 +236,6 @@ def _opened(given: str) -> Iterator[Store]:
         store = existing(str(Path(scratch) / "results"))
         store.name = given  # what messages call it
         yield store
-
-
-def _comparison_lines(comparison: FolderComparison) -> Iterator[Shown]:
-    """The settings that differ, and the differences of the means over tasks."""
-    yield bold("Settings that differ:")
-    yield list(comparison.settings)
-    yield bold("B minus A, means over tasks, in shares of 1:")
-    yield [row for row in comparison.differences if not row["task"]]
-    for name, scopes in (("A", comparison.only_first), ("B", comparison.only_second)):
-        if scopes:
-            yield f"In {name} alone: {', '.join(scopes)}."
 
 
 @report.command()
@@ -291,18 +259,14 @@ def why(
 def _chain_lines(chain: Chain, results: str, cells: bool) -> Iterator[Shown]:
     """The facts of a number and its tables. cells: also every cell."""
     yield bold(chain.address)
-    for name, text in chain.facts.items():
-        if name == "run":
-            text = in_folder(text, results)
-        yield f"  {name}: {text}"
+    facts = dict(chain.facts)
+    if "run" in facts:
+        facts["run"] = in_folder(facts["run"], results)
+    yield from told(facts)
     for title, rows in chain.tables.items():
         yield bold(f"\n{title}")
         yield list(rows)
-    if not chain.cells:
-        return
-    number = counted(len(chain.cells), "cell")
     if cells:
-        yield bold(f"\n{number}, each with the command that makes it again:")
         yield from stacked(chain.cells, ("cell",))
-    else:
-        yield f"\n{number}; --cells lists each with its numbers and its command."
+    elif chain.cells:
+        yield f"\n{counted(len(chain.cells), 'cell')}; --cells lists each with its numbers and its command."

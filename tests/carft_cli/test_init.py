@@ -81,14 +81,6 @@ def test_several_folders_become_a_family(tmp_path: Path) -> None:
     assert twice.returncode == 2 and "Two tasks would be called shop/jabłko-ñ" in twice.stderr
 
 
-def test_folders_called_like_splits_are_no_domains(tmp_path: Path) -> None:
-    for split in ("Train", "val", "test"):
-        draw_pets(tmp_path / "zoo").rename(tmp_path / "zoo" / split)
-    refused = run_cli("init", tmp_path / "zoo", "--to", tmp_path / "mine")
-    assert refused.returncode == 2 and "look like splits" in refused.stderr
-    assert not (tmp_path / "mine").exists()
-
-
 def test_the_domains_that_are_held_out_are_named_and_held_out_whole(tmp_path: Path) -> None:
     draw(tmp_path / "zoo", "cat", "dog", domain="photo", count=20)
     for label, name in enumerate(("cat", "dog")):

@@ -135,7 +135,7 @@ def test_ls_says_which_are_there(tmp_path: Path) -> None:
     [
         (("check", "pets"), "oxford-iiit-pet"),
         (("check", "pet"), "pets"),
-        (("check", "icons-3/mix-7"), "needs no data set"),
+        (("check", "icons-3/mix-7"), "names no data set"),
         (("check", "cars", "--fetch"), "cannot be downloaded"),
         (("check", "nonsense", "--fake"), "nonsense"),
     ],
