@@ -110,7 +110,7 @@ def free_memory() -> int:
 
 
 def measured_rate(recipe: Recipe, request: Resources) -> Rate:
-    """The rate of the recipe's dearest method that trains in epochs, else of prediction, on its first task.
+    """The rate of the recipe's dearest method that trains in epochs, else of ft, on its first task.
 
     One cell at a time is measured, on as many workers as each cell gets. Raises ``UserError`` where one cannot train.
     """
@@ -159,30 +159,28 @@ def _measured_rate(recipe: Recipe, request: Resources) -> Rate:
     execution.prepare()
     cell = recipe.cell(recipe.tasks[0], "zeroshot", {})
     context = CellContext.of(cell, execution, recipe.catalog)
-    dearest = max(map(recipe.catalog.method, recipe.methods), key=lambda card: card.epoch_passes)
+    methods = [recipe.catalog.method(name) for name in (*recipe.methods, "ft")]
+    dearest = max(methods, key=lambda card: card.epoch_passes)
     hardware = hardware_of(request, recipe.precision)
     count = BATCHES * recipe.training.batch_size
     size = size_of(cell.model)
     if size is not None:
-        image_s = estimated(size, hardware).seconds * max(1.0, dearest.epoch_passes)
+        image_s = estimated(size, hardware).seconds * dearest.epoch_passes
         count = min(count, max(2, int(MOST_S / image_s)))
     images = context.task.train.rows(range(min(count, len(context.task.train))))
-    if dearest.epoch_passes:
-        first, *seconds = _training_seconds_per_pass(recipe, dearest, context, images)
-    else:
-        network = context.network()
-        first, *seconds = _measured(lambda _: context.predict(cell, network, images), len(images))
+    passes = dearest.epoch_passes * len(images)
+    first, *seconds = [seconds / passes for seconds in _epoch_seconds(recipe, dearest, context, images)]
     median = statistics.median(seconds)
-    begin_s = max(0.0, first - median) * dearest.epoch_passes * len(images)
     share = request.execution.cells_per_gpu  # cells that share the device
     workers = WorkerRank.current().workers
     cells = "one cell alone" if workers == 1 else f"one cell alone on {workers} workers"
     basis = f"a measurement of {TIMES} times {len(images)} images just now, on {hardware}, {cells}"
+    begin_s = max(0.0, first - median) * passes
     return Rate(share * median, share * min(seconds), share * max(seconds), basis, begin_s=begin_s)
 
 
-def _training_seconds_per_pass(recipe: Recipe, card: MethodCard, context: CellContext, images: ImageSet) -> list[float]:
-    """Seconds per pass of each measurement of training with a method."""
+def _epoch_seconds(recipe: Recipe, card: MethodCard, context: CellContext, images: ImageSet) -> list[float]:
+    """Seconds of each of several epochs over the images, the first of which warms up."""
     # passes over these images, whatever the budget
     training = replace(recipe.training, steps=None, domain_balanced=False, epochs=TIMES + 1)
     study = Study(context.task.name, card, recipe.model_copy(update={"training": training}))
@@ -190,17 +188,9 @@ def _training_seconds_per_pass(recipe: Recipe, card: MethodCard, context: CellCo
     context = replace(context, task=replace(context.task, train=images))
     method = card.load()(cell, context.pretrained, context.prompts)
     trainer = Trainer(cell, context, context.network(cell.reading.class_head, cell.seed), method)
-    return _measured(trainer.train_epoch, card.epoch_passes * len(images))
-
-
-def _measured(run: Callable[[int], object], passes: float) -> list[float]:
-    """Seconds per pass of each measurement, the first of which warms up.
-
-    run: called with the number of the measurement. passes: of one call.
-    """
     seconds = []
-    for number in range(TIMES + 1):
+    for epoch in range(TIMES + 1):
         started = time.perf_counter()
-        run(number)
-        seconds.append((time.perf_counter() - started) / passes)
+        trainer.train_epoch(epoch)
+        seconds.append(time.perf_counter() - started)
     return seconds
