@@ -42,40 +42,18 @@ def required(data: Path | None) -> Path:
 data_group = typer.Typer(no_args_is_help=True, help="Data sets on disk: get, check or pack them.")
 
 
-def list_data(name: str | None, data: Path | None) -> Answer:
-    """What each data set measures, how large it is, where it goes, and whether the folder ``data`` holds it.
-
-    name: of a data set or task; None: all.
-    """
+def list_data(name: str | None) -> Answer:
+    """What each data set measures, how large it is, and where it goes. name: of a data set or task; None: all."""
     from carft.catalog.catalog import BUILT_IN
     from carft.catalog.families import DATA_SETS
 
     rows: Rows = []
     for data_set in list(DATA_SETS.values()) if name is None else _some(name, BUILT_IN):
-        row: dict[str, Any] = {"data set": data_set.name}
-        if data:
-            row["there"] = _state(data_set, data)
-        row |= {"measures": data_set.measures, "classes": len(data_set.classes)}
+        row = {"data set": data_set.name, "measures": data_set.measures, "classes": len(data_set.classes)}
         row |= {"images": dict(data_set.counts), "place": data_set.folder, "fetch": bool(data_set.archives)}
         row["digests"] = len(data_set.digests) + bool(data_set.listing)
         rows.append({**row, "licence": data_set.licence, "source": data_set.source})
     return Answer(rows)
-
-
-def _state(data_set: DataSet, root: Path) -> str:
-    """Whether a data set is in a folder: ``here``, ``fixture``, ``half here`` (incomplete) or ``-`` (absent)."""
-    from carft.data.sets import is_fixture
-
-    folder = root / data_set.folder
-    if not folder.exists():
-        return "-"
-    try:
-        data_set.require_present(root)
-    except UserError:
-        return "half here"
-    if is_fixture(folder):
-        return "fixture"
-    return "here"
 
 
 @data_group.command("check")

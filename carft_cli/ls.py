@@ -13,7 +13,7 @@ from carft.core.errors import UserError, unknown
 from carft_cli.answer import Answer, Rows, answering
 from carft_cli.console import err
 from carft_cli.data import list_data
-from carft_cli.options import PLUGIN, Data, ResultsPath, existing, open_results, say_left_out
+from carft_cli.options import PLUGIN, ResultsPath, existing, open_results, say_left_out
 
 if TYPE_CHECKING:
     from carft.store.records import Store
@@ -29,7 +29,6 @@ def ls(
         str | None, typer.Argument(help="One of them: a cell by the beginning of its id, a recipe also by its file.")
     ] = None,
     results: ResultsPath = "results",
-    data: Data = None,
     plugin: Annotated[list[Path] | None, typer.Option("--plugin", help=PLUGIN)] = None,
 ) -> Answer:
     """List what there is, or one of it: of a cell also its metrics and the command that makes it again.
@@ -37,7 +36,7 @@ def ls(
     Example: `python cli.py ls cells 3fa4`
     """
     if kind == "data":
-        return list_data(name, data)
+        return list_data(name)
     if kind == "recipes":
         return list_recipes(name, plugin or [])
     if kind not in LISTINGS:
