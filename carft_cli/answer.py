@@ -4,18 +4,19 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from functools import wraps
+from itertools import chain
 from typing import Annotated, Any
 
-from rich.console import RenderableType
+from rich.cells import cell_len
 from rich.text import Text
 
-from carft_cli.console import cell_text, out, print_json, print_rows
+from carft_cli.console import cell_text, out, print_json, visible
 from carft_cli.declare import OUTPUT, option, parameters_of, settings_of
 
 AsJson = Annotated[bool, option(OUTPUT, "Print JSON on stdout, nothing else.", "--json")]
 Rows = list[dict[str, Any]]
-#: a line, the rows of a table, or what rich renders
-Shown = str | Rows | RenderableType
+#: a line, or the rows of a table
+Shown = str | Text | Rows
 
 
 @dataclass(frozen=True)
@@ -60,15 +61,36 @@ def answering(command: Callable[..., Answer]) -> Callable[..., None]:
 
 
 def show(people: Iterable[Shown]) -> None:
-    """Print lines, but empty ones, rows as tables, and what rich renders."""
+    """Print lines, but empty ones, and rows as tables."""
     for one in people:
-        if isinstance(one, str | Text):
-            if one:
-                out.say(one)
-        elif isinstance(one, list):
-            print_rows(one)
-        else:
-            out.print(one)
+        if isinstance(one, list):
+            show(table(one))
+        elif one:
+            out.say(one)
+
+
+def table(rows: Rows) -> Iterator[Shown]:
+    """Rows below the names of their columns where that fits into the terminal, else a line for each field.
+
+    A dash stands for what a row does not have. A table is one text: a folder has many cells.
+    """
+    headings = list(dict.fromkeys(chain.from_iterable(rows)))
+    lines = [[visible(name) for name in headings]]
+    for row in rows:
+        lines.append([cell_text(row.get(name)) for name in headings])
+    lengths = [list(map(cell_len, line)) for line in lines]
+    widths = [max(column) for column in zip(*lengths, strict=True)]
+    texts: list[str] = []
+    for line, taken in zip(lines, lengths, strict=True):
+        parts = zip(line, taken, widths, strict=True)
+        texts.append("".join(f" {text}{' ' * (width - length)} " for text, length, width in parts))
+    if not rows:
+        yield "nothing"
+    elif sum(widths) + 2 * len(widths) > out.width or not all(text.isprintable() for text in texts):
+        yield from stacked(rows, headings[:1])
+    else:
+        yield bold(texts[0])
+        yield "\n".join(texts[1:])
 
 
 def told(facts: Rows | Mapping[str, Any]) -> Iterator[Shown]:
@@ -79,8 +101,8 @@ def told(facts: Rows | Mapping[str, Any]) -> Iterator[Shown]:
     for name, value in facts.items():
         if isinstance(value, Mapping) and value:
             yield [{name: key, "value": part} for key, part in value.items()]
-        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
-            yield value
+        elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
+            yield from (bold(name), list(value))
         else:
             yield f"{name}: {cell_text(value) if value or value == 0 else '-'}"
 
@@ -88,19 +110,12 @@ def told(facts: Rows | Mapping[str, Any]) -> Iterator[Shown]:
 def stacked(rows: Rows, head: Sequence[str]) -> Iterator[Shown]:
     """A line for each field, for long reasons and paths; the fields of ``head`` go first."""
     for row in rows:
-        yield bold("  ".join(cell_text(row[name]) for name in head))
+        yield bold("  ".join(cell_text(row.get(name)) for name in head))
         for name, value in row.items():
-            if name not in head and value not in (None, ""):
+            if name not in head and value not in (None, "", [], (), {}):
                 yield f"  {name}: {cell_text(value)}"
 
 
 def bold(text: str) -> Text:
     """A line in bold."""
     return Text(text, "bold")
-
-
-def first_rows(rows: Rows, most: int) -> Iterable[Shown]:
-    """The first rows of a long list, and how many more there are."""
-    yield rows[:most]
-    if len(rows) > most:
-        yield f"and {len(rows) - most} more; all with --json"

@@ -16,7 +16,7 @@ from carft_cli.console import err, headed
 from carft_cli.data import data_group
 from carft_cli.init import init
 from carft_cli.ls import ls
-from carft_cli.plan import doctor, plan
+from carft_cli.plan import plan
 from carft_cli.report import report
 from carft_cli.results import results_group
 from carft_cli.status import status
@@ -33,7 +33,7 @@ app = typer.Typer(
 for command in (init, sweep, status):
     app.command()(command)
 app.add_typer(report, name="report")
-for command in (plan, doctor, train, combine, ls):
+for command in (plan, train, combine, ls):
     app.command(rich_help_panel=MORE)(command)
 for group, name in ((results_group, "results"), (model_group, "model"), (data_group, "data")):
     app.add_typer(group, name=name, rich_help_panel=MORE)
@@ -45,23 +45,16 @@ TRAINING |= {"ray", "grpc", "optuna", "tensorboardX"}
 EXTRAS = dict.fromkeys(TRAINING, "train") | {"tensorboardX": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
 #: command of an earlier version -> what takes its place
 EARLIER = {
-    "audit": "Sweep one recipe after another into one folder of results, then report (docs/protocol.md).",
+    "doctor": "Look at this machine with plan RECIPE --measure.",
     "interpolate": "Make the curve of a cell with combine wise_ft --cells ID.",
     "soup": "Average cells with combine soup --cells ID,ID.",
     "show": "Look at a cell with ls cells ID.",
     "recipes": "Look at recipes with ls recipes, and at one with ls recipes NAME.",
-    "new method": "Write a method of your own with init --method NAME.",
-    "results events": "Show cells in a tracker with sweep --log NAME; a sweep that is finished shows what is missing.",
+    "new method": "Copy a method to begin with: docs/extending.md.",
+    "model check": "Measure zero-shot with train --task NAME --method zeroshot --unseal.",
     "results merge": "Merge two folders with results import FOLDER FOLDER --to NEW.",
     "data ls": "List data sets with ls data.",
-    "data fixture": "Draw a fake data set with data fetch NAME --fake.",
-}
-#: option of Ray Tune or Optuna -> what does it here
-THEIRS = {
-    "--scheduler": "--pruner none|halving|median",
-    "--search-alg": "--sampler sobol|random|tpe",
-    "--num-samples": "--trials N",
-    "--n-trials": "--trials N",
+    "data fetch": "Download a data set with data check NAME --fetch; --fake draws one.",
 }
 MAKE_SPACE = "Make space on the disk that the command writes to, and give it again."
 
@@ -104,12 +97,9 @@ def main() -> None:
 
 
 def _require_known(arguments: list[str]) -> None:
-    """Raise ``UserError`` for what is no text, a command of an earlier version, and an option that others name so."""
+    """Raise ``UserError`` for what is no text, and for a command of an earlier version."""
     for argument in arguments:
         require_utf8(argument)
-        option = argument.partition("=")[0]
-        if option in THEIRS:
-            raise UserError(f"There is no option {option}.", f"Give {THEIRS[option]}.")
     for command in (arguments[:1], arguments[:2]):
         name = " ".join(command)
         if name in EARLIER:

@@ -1,4 +1,4 @@
-"""One cell: train it, combine it with others, export it; and the pretrained model before training."""
+"""One cell: train it, combine it with others, export it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ import typer
 from carft.config.cell import Cell, Reading, Training
 from carft.config.settings import ProtocolSettings
 from carft.core.errors import UserError, unknown
-from carft_cli.answer import Answer, Shown, answering, bold
-from carft_cli.console import err, percent, split
+from carft_cli.answer import Answer, Rows, answering
+from carft_cli.console import err, split
 from carft_cli.declare import OUTPUT, RUN, Options, option
 from carft_cli.options import (
     Data,
     Device,
     ExecutionOptions,
     ModelOptions,
-    PluginOptions,
     ResultsOptions,
     ResultsPath,
     TaskName,
     TasksFilePath,
-    begin_run,
     execution_here,
     existing,
     given,
@@ -35,13 +33,12 @@ from carft_cli.options import (
 )
 
 if TYPE_CHECKING:
-    from carft.catalog.catalog import Catalog
     from carft.store.records import Store
     from carft.training.execution import Execution
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
+class TrainSettings(ModelOptions, ExecutionOptions, ResultsOptions):
     """Everything that `train` is asked for."""
 
     task: TaskName
@@ -60,39 +57,6 @@ class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
     unseal: Annotated[bool, option(OUTPUT, "Evaluate on the held-out sets too: test set, suites.", "--unseal")] = False
     keep_weights: Annotated[bool, option(OUTPUT, "Keep the trained weights.", "--keep-weights")] = False
 
-    def asked(self) -> tuple[dict[str, Any], Catalog]:
-        """What :func:`carft.train` is given of the cell, and the catalog that knows it."""
-        from carft.config.registry import METHODS
-
-        if self.plugin and self.method in METHODS:
-            words = f"'{self.method}' is a method of this package, and runs in no process that has loaded a plugin."
-            raise UserError(words, "Leave --plugin out.")
-        catalog = self.catalog()
-        named = given(lr=self.lr, kl_weight=self.kl_weight)
-        more = named_values("--set", self.set_, float, "a hyperparameter with a number", "l2_weight=0.1")
-        twice = named.keys() & more.keys()
-        if twice:
-            raise UserError(f"{', '.join(sorted(twice))} is given twice, as an option and by --set.", "Give it once.")
-        card = catalog.method(self.method)
-        card.require_kept()
-        for name in card.own_training:
-            if name in self.training:
-                raise UserError(f"'{self.method}' has no --{name}: it never uses one.", "Leave the option out.")
-        model, pretrained = self.weights()
-        task, catalog = task_of_file(catalog, self.tasks_file, self.task)
-        asked = {
-            "task": task,
-            "method": self.method,
-            "hyperparameters": named | more,
-            "seed": self.seed,
-            "training": Training(**self.training),
-            "reading": Reading(**self.reading),
-            "model": model,
-            "pretrained": pretrained,
-            **self.protocol,
-        }
-        return asked, catalog
-
 
 @answering
 def train(settings: TrainSettings) -> Answer:
@@ -101,17 +65,35 @@ def train(settings: TrainSettings) -> Answer:
     Example: `python cli.py train --task icons-3/mix-7 --method car_ft --lr 3e-4 --kl-weight 1`
     """
     from carft import train as run
+    from carft.config.registry import METHODS
 
-    asked, catalog = settings.asked()
+    if settings.plugin and settings.method in METHODS:
+        words = f"'{settings.method}' is a method of this package, and runs in no process that has loaded a plugin."
+        raise UserError(words, "Leave --plugin out.")
+    catalog = settings.catalog()
+    catalog.method(settings.method).require_kept()
+    says, example = "a hyperparameter with a number", "l2_weight=0.1"
+    hyperparameters = named_values("--set", settings.set_, float, says, example)
+    hyperparameters |= given(lr=settings.lr, kl_weight=settings.kl_weight)
+    model, pretrained = settings.weights()
+    task, catalog = task_of_file(catalog, settings.tasks_file, settings.task)
     result = run(
-        **asked,
+        task,
+        settings.method,
+        hyperparameters,
+        seed=settings.seed,
+        training=Training(**settings.training),
+        reading=Reading(**settings.reading),
+        model=model,
+        pretrained=pretrained,
+        **settings.protocol,
         results=settings.results,
         execution=settings.execution(device=settings.device),
         catalog=catalog,
         unseal=settings.unseal,
         keep_weights=settings.keep_weights,
         log=lambda line: err.print(line, style="dim"),
-        announce=lambda cell: print_run_header(catalog, [cell.task], cell, settings.data),
+        announce=lambda cell: print_run_header(catalog, [cell.task], cell),
     )
     return Answer(asdict(result))
 
@@ -135,20 +117,15 @@ def combine(
     """
     store, execution = existing(results, writable=True), execution_here(data)
     parents = [store.read(store.resolve(cell)).cell for cell in split(cells) or []]
-    points: list[dict[str, Any]] = []
-    rows: list[dict[str, Any]] = []
+    facts: Rows = []
     for made, status in _combined(method, parents, greedy, alpha, store, execution).items():
-        record, metrics = store.read(made), store.metrics(made)
-        point = {"cell": made, "status": status, "metrics": metrics}
-        row = {"cell": made, "status": status, **record.cell.hyperparameters}
-        for name in ("val/top1", "test/top1", "ood/mean/top1"):
-            row[name] = percent(metrics.get(name))
+        record = store.read(made)
+        fact = {"cell": made, "status": status, "hyperparameters": dict(record.cell.hyperparameters)}
+        fact["metrics"] = store.metrics(made)
         if method == "soup":
-            point["members"] = record.made_with.members
-            row["members"] = f"{len(record.made_with.members)} of {len(parents)}"
-        points.append(point)
-        rows.append(row)
-    return Answer(points if method == "wise_ft" else points[0], [rows])
+            fact["members"] = record.made_with.members
+        facts.append(fact)
+    return Answer(facts if method == "wise_ft" else facts[0])
 
 
 def _combined(
@@ -174,63 +151,7 @@ def _combined(
     return {made: status}
 
 
-model_group = typer.Typer(no_args_is_help=True, help="The pretrained model before training, and a trained one to keep.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckSettings(ModelOptions, ResultsOptions):
-    """Everything that `model check` is asked for."""
-
-    task: TaskName = "imagenet"
-    device: Device = "auto"
-    data: Data = None
-    tasks_file: TasksFilePath = None
-
-
-@model_group.command()
-@answering
-def check(settings: CheckSettings) -> Answer:
-    """Measure the zero-shot row and the context row, and hold them against what others measured, before any training.
-
-    Example: `python cli.py model check --task imagenet --data ROOT`
-    """
-    from carft.catalog.resolve import specify
-
-    model, pretrained = settings.weights()
-    task, catalog = task_of_file(settings.catalog(), settings.tasks_file, settings.task)
-    precision = _precision_of_sweep(task, catalog)
-    cell = specify(task, "zeroshot", {}, model=model, pretrained=pretrained, precision=precision, catalog=catalog)
-    store = begin_run(settings.results, catalog, [cell.task], [], cell, settings.data)
-
-    from carft.posthoc.context_check import context_check
-    from carft.training.run import run_cell
-    from reports.analysis.levels import ClassRecognition, ContextRecognition, unknown_classes, zero_shot_check
-
-    execution = execution_here(settings.data, settings.device)
-    run_cell(cell, store, execution, unseal=True)
-    rows, recognition = zero_shot_check(store, cell), ContextRecognition.of_cell(store, cell)
-    divergence = context_check(cell, execution, catalog)
-    context = {**asdict(divergence), "words": divergence.words}
-    people: list[Shown] = [rows]
-    if recognition is not None:
-        above = "fine-tuning can lose it" if recognition.is_above_chance else "fine-tuning has none to lose"
-        people.append(f"Context recognition: {recognition.words}: {above}.")
-    people.append(f"Context distribution on validation: {divergence.words}")
-    people.append(bold(unknown_classes(ClassRecognition.of_cell(store, cell))))
-    differs = any(row["answer"] == "differs" for row in rows)
-    if differs:
-        err.say("The zero-shot row differs from every reference: correct the pipeline before any training.")
-    return Answer([{**row, "context": context} for row in rows], people, code=int(differs))
-
-
-def _precision_of_sweep(task: str, catalog: Catalog) -> str:
-    """The precision of the recipe that a sweep on the task takes, so that both have one zero-shot cell."""
-    from sweeps.recipes.loading import load_recipe
-
-    recipe = load_recipe(catalog.pool(task, catalog.pools([task])).recipe, catalog=catalog)
-    if recipe.without_data and catalog.card(task).scale == "miniature":
-        recipe = load_recipe(recipe.without_data, catalog=catalog)
-    return recipe.precision
+model_group = typer.Typer(no_args_is_help=True, help="A trained model to keep.")
 
 
 @model_group.command()

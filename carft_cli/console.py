@@ -4,15 +4,12 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
-from rich.table import Table
 from rich.text import Text
 
 from carft.core.errors import PROGRAM, UserError, typed
@@ -91,58 +88,22 @@ out = NamingConsole()
 err = NamingConsole(stderr=True)
 
 
-#: columns of ids and short words, which stay on one line
-WHOLE = ("cell", "study", "winner", "verdict")
-
-
 def print_json(value: Any) -> None:
     """JSON alone on stdout; a path is a string."""
     sys.stdout.write(json.dumps(value, indent=1, allow_nan=False, default=os.fspath) + "\n")
 
 
-def new_table(*headings: str) -> Table:
-    """An empty table for people. What does not fit into a narrow terminal goes on in the next line; nothing is cut."""
-    table = Table(box=None)
-    for name in headings:
-        table.add_column(visible(name), overflow="fold", no_wrap=name in WHOLE)
-    return table
-
-
-def rows_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Rows of plain values as a table for people; a dash for what a row does not have."""
-    headings = list(dict.fromkeys(chain.from_iterable(rows)))
-    table = new_table(*(headings or ["nothing"]))
-    for row in rows:
-        table.add_row(*(cell_text(row.get(name)) for name in headings))
-    return table
-
-
-def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print the same table. Where it fits, its lines are made here: rich takes most of a listing's time for them."""
-    headings = list(dict.fromkeys(chain.from_iterable(rows)))
-    lines = [[visible(name) for name in headings]]
-    for row in rows:
-        lines.append([cell_text(row.get(name)) for name in headings])
-    lengths = [list(map(cell_len, line)) for line in lines]
-    widths = [max(column) for column in zip(*lengths, strict=True)]
-    texts: list[str] = []
-    for line, taken in zip(lines, lengths, strict=True):
-        parts = zip(line, taken, widths, strict=True)
-        texts.append("".join(f" {text}{' ' * (width - length)} " for text, length, width in parts))
-    is_plain = all(text.isprintable() for text in texts)
-    if not rows or not is_plain or sum(widths) + 2 * len(widths) > out.width:
-        return out.print(rows_table(rows))
-    out.say(Text(texts[0], "table.header"))
-    out.say(Text("\n".join(texts[1:])))
-
-
 def cell_text(value: Any) -> str:
     """A value of a table in a few characters; a dash for none."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     if isinstance(value, float):
         return f"{value:.4g}"
-    if isinstance(value, list):
+    if isinstance(value, Mapping):
+        value = [f"{name} {cell_text(part)}" for name, part in value.items()]
+    if isinstance(value, list | tuple):
         value = ", ".join(map(str, value))
     return visible(str(value))
 
@@ -171,8 +132,3 @@ def counted(count: int, what: str) -> str:
     if count != 1:
         what += "s"
     return f"{count:,} {what}"
-
-
-def percent(value: float | None) -> str:
-    """A share of 1 in per cent with one decimal; a dash for none."""
-    return "-" if value is None else f"{100 * value:.1f}"

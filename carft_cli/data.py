@@ -1,26 +1,24 @@
-"""Data sets on disk: list, check, download, pack, or draw a tiny fake one; and the splits of your own data."""
+"""Data sets on disk: list, get, check or pack them; and the splits of your own data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 
 from carft.core.errors import UserError, typed
 from carft.core.files import given_path
-from carft_cli.answer import Answer, Rows, Shown, answering
+from carft_cli.answer import Answer, Rows, Shown, answering, stacked
 from carft_cli.console import counted, err
 from carft_cli.declare import DATA, option
 from carft_cli.options import Data, TasksFilePath, task_of_file
 
 if TYPE_CHECKING:
     from carft.catalog.catalog import Catalog
-    from carft.data.checking import Attestation
     from carft.data.folder.images import ImageTable
     from carft.data.folder.named import NamedTask
     from carft.data.sets import DataSet
@@ -28,8 +26,6 @@ if TYPE_CHECKING:
     #: name of a task -> its images, and what names their domains
     ImageTables = Mapping[str, tuple[ImageTable, NamedTask]]
 
-#: what a person is told of their own data without a fault: no catalog knows what they should be
-READABLE = "every image can be read"
 PackFolder = Annotated[
     Path, option(DATA, "Folder for packed copies: the --data of other commands.", "--to", parser=given_path)
 ]
@@ -43,76 +39,86 @@ def required(data: Path | None) -> Path:
     return data
 
 
-data_group = typer.Typer(no_args_is_help=True, help="Data sets on disk: check, download or pack them.")
+data_group = typer.Typer(no_args_is_help=True, help="Data sets on disk: get, check or pack them.")
 
 
-def list_data(name: str | None, data: Path | None) -> Answer:
-    """What each data set measures, how large it is, where it goes, and whether the folder ``data`` holds it.
-
-    name: of a data set or task; None: all.
-    """
+def list_data(name: str | None) -> Answer:
+    """What each data set measures, how large it is, and where it goes. name: of a data set or task; None: all."""
     from carft.catalog.catalog import BUILT_IN
     from carft.catalog.families import DATA_SETS
 
-    facts: Rows = []
-    people: Rows = []
+    rows: Rows = []
     for data_set in list(DATA_SETS.values()) if name is None else _some(name, BUILT_IN):
-        row: dict[str, Any] = {"data set": data_set.name}
-        if data:
-            row["there"] = _state(data_set, data)
-        row |= {"measures": data_set.measures, "classes": len(data_set.classes)}
+        row = {"data set": data_set.name, "measures": data_set.measures, "classes": len(data_set.classes)}
         row |= {"images": dict(data_set.counts), "place": data_set.folder, "fetch": bool(data_set.archives)}
-        people.append({**row, "images": _counts(data_set.counts), "fetch": "yes" if data_set.archives else "by hand"})
-        digests = len(data_set.digests) + bool(data_set.listing)
-        facts.append({**row, "digests": digests, "licence": data_set.licence, "source": data_set.source})
-    return Answer(facts, [people, "Licences and sources: --json"])
-
-
-def _counts(images: Mapping[str, int]) -> str:
-    return ", ".join(f"{split} {count:,}" for split, count in images.items())
-
-
-def _state(data_set: DataSet, root: Path) -> str:
-    """Whether a data set is in a folder: ``here``, ``fixture``, ``half here`` (incomplete) or ``-`` (absent)."""
-    from carft.data.sets import is_fixture
-
-    folder = root / data_set.folder
-    if not folder.exists():
-        return "-"
-    try:
-        data_set.require_present(root)
-    except UserError:
-        return "half here"
-    if is_fixture(folder):
-        return "fixture"
-    return "here"
+        row["digests"] = len(data_set.digests) + bool(data_set.listing)
+        rows.append({**row, "licence": data_set.licence, "source": data_set.source})
+    return Answer(rows)
 
 
 @data_group.command("check")
 @answering
-def data_check(name: SetName, data: Data = None, tasks_file: TasksFilePath = None) -> Answer:
+def data_check(
+    name: SetName,
+    fetch: Annotated[bool, typer.Option("--fetch", help="First download what torchvision may download.")] = False,
+    fake: Annotated[bool, typer.Option("--fake", help="First draw a tiny tree in its layout, marked as fake.")] = False,
+    data: Data = None,
+    tasks_file: TasksFilePath = None,
+) -> Answer:
     """Read every image and compare with the catalog: counts, classes, digests. Exit code 1 when something differs.
 
-    Example: `python cli.py data check pets --data data`
+    Example: `python cli.py data check pets --fetch --data data`
     """
-    from carft.data.checking import check
+    from carft.data.checking import MEANINGS, check
 
+    if fetch or fake:
+        _get(name, required(data), fake)
     chosen, catalog, root = _asked(name, data, tasks_file)
-    facts: Rows = []
-    people: list[Shown] = []
-    code = 0
+    rows: Rows = []
     for shown, data_set in chosen:
         found = replace(check(data_set, root), data_set=shown)
-        row = asdict(found)
-        people += _check_lines(found, own=bool(catalog.named(shown)))
+        row = {**asdict(found), "meaning": MEANINGS[found.status]}
         if catalog.named(shown):
-            more, lines = examine(shown, catalog)
-            row |= more
-            people += [*lines, *split_lines(tables_of([shown], catalog))]
-        facts.append(row)
-        if found.status == "failed" or row.get("refused"):
-            code = 1
-    return Answer(facts, people, code)
+            row |= _own(shown, catalog, found.status)
+        rows.append(row)
+    people: list[Shown] = list(stacked(rows, ("data_set", "status")))
+    if any(row["unreadable"] for row in rows):
+        people.append("Replace what cannot be read, or leave it out of a sweep with --skip-unreadable.")
+    return Answer(rows, people, int(any(row["status"] == "failed" or row.get("refused") for row in rows)))
+
+
+def _get(name: str, root: Path, fake: bool) -> None:
+    """Download the data sets of a name that are not in a folder; or draw fake ones there."""
+    from carft.catalog.catalog import BUILT_IN
+    from carft.data.fetching import fetch
+
+    for data_set in _some(name, BUILT_IN):
+        if fake:
+            data_set.fixture(root)
+        else:
+            fetch(data_set, root, log=lambda line: err.say(line, style="dim"))
+
+
+def _own(task: str, catalog: Catalog, status: str) -> dict[str, Any]:
+    """What would spoil a sweep on your own data. Raises ``UserError`` for data that cannot be."""
+    from carft.data.copies import held_out_copies
+
+    table, named = catalog.own.table(task), catalog.own.named[task]
+    copies = held_out_copies(table.sets(named.id_domains, named.ood_domains))
+    facts: dict[str, Any] = {"groups": len(table.splits), "notes": table.notes, "refused": refusal_of(task, catalog)}
+    facts["copies"] = {name: [[str(path) for path in pair] for pair in pairs] for name, pairs in copies.items()}
+    if copies:
+        facts["remedy"] = "Held-out images have the bytes of images to train on: give copies one group."
+    if status == "unknown":  # no catalog knows what your data should be
+        facts["meaning"] = "Every image can be read."
+    return facts
+
+
+def refusal_of(task: str, catalog: Catalog) -> str | None:
+    """Why no sweep can use your own images, in a sentence; None where one can."""
+    from carft.training.execution import Execution
+
+    return catalog.refusal(task, Execution())
 
 
 def _asked(name: str, data: Path | None, tasks_file: Path | None) -> tuple[list[tuple[str, DataSet]], Catalog, Path]:
@@ -129,90 +135,6 @@ def _asked(name: str, data: Path | None, tasks_file: Path | None) -> tuple[list[
     for data_set in chosen:
         data_set.require_present(root)
     return [(name if is_own else data_set.name, data_set) for data_set in chosen], catalog, root
-
-
-def _check_lines(one: Attestation, own: bool = False) -> Iterator[Shown]:
-    """What was found of a data set. own: whether it is one of your own, of which no catalog knows the truth."""
-    from carft.data.checking import MEANINGS
-
-    status: str = one.status
-    meaning = MEANINGS[one.status]
-    if own:
-        meaning = ""
-        if status == "unknown":
-            status = READABLE
-    counts = _counts(one.counts)
-    yield Text.assemble(f"{one.data_set}: ", (status, "bold"), f". {counts}. {meaning}".rstrip())
-    for line in one.problems:
-        yield f"  {line}"
-    for file, reason in one.unreadable.items():
-        yield f"  {file}: {reason}"
-    if one.unreadable:
-        yield "  Replace them with complete copies."
-
-
-def examine(task: str, catalog: Catalog) -> tuple[dict[str, Any], list[str]]:
-    """Look for what would spoil a sweep on your own data: the keys of `--json`, and lines for a person.
-
-    Raises ``UserError`` for data that cannot be.
-    """
-    from carft.data.checking import held_out_copies
-
-    table, named = catalog.own.table(task), catalog.own.named[task]
-    tables, refusal = {task: (table, named)}, refusal_of(task, catalog)
-    copies = held_out_copies(table.sets(named.id_domains, named.ood_domains))
-    lines = [f"{len(table.splits):,} groups.", *table.notes]
-    if refusal:
-        lines.append(f"No sweep can use it yet. {refusal}")
-    for name, pairs in copies.items():
-        held, trained = pairs[0]
-        lines.append(
-            f"{name}: {counted(len(pairs), 'image')} with the bytes of an image to train on, such as {held} of "
-            f"{trained}: give copies one group."
-        )
-    facts = {
-        "copies": {name: [[str(path) for path in pair] for pair in pairs] for name, pairs in copies.items()},
-        "refused": refusal,
-        "splits": split_rows(tables),
-        "warnings": split_warnings(tables),
-    }
-    return facts, [f"  {line}" for line in lines]
-
-
-def refusal_of(task: str, catalog: Catalog) -> str | None:
-    """Why no sweep can use your own images, in a sentence; None where one can."""
-    from carft.training.execution import Execution
-
-    return catalog.refusal(task, Execution())
-
-
-@data_group.command("fetch")
-@answering
-def data_fetch(
-    name: SetName,
-    fake: Annotated[
-        bool, typer.Option("--fake", help="Draw a tiny tree in its layout instead, marked as fake.")
-    ] = False,
-    data: Data = None,
-) -> Answer:
-    """Download what torchvision may download; say where the rest is to be had.
-
-    Example: `python cli.py data fetch dtd --data data`
-    """
-    root = required(data)
-    from carft.catalog.catalog import BUILT_IN
-    from carft.data.fetching import fetch
-
-    rows: Rows = []
-    for data_set in _some(name, BUILT_IN):
-        status = "present"
-        if fake:
-            data_set.fixture(root)
-            status = "fake"
-        elif fetch(data_set, root, log=lambda line: err.say(line, style="dim")):
-            status = "fetched"
-        rows.append({"data set": data_set.name, "status": status, "place": str(root / data_set.folder)})
-    return Answer(rows, [rows, f"Next: {typed('data', 'check', name, '--data', str(root))}"])
 
 
 @data_group.command("pack")
@@ -237,27 +159,14 @@ def data_pack(name: SetName, to: PackFolder, data: Data = None, tasks_file: Task
 
 
 def _some(name: str, catalog: Catalog) -> list[DataSet]:
-    try:
-        data_sets = catalog.data_sets(name)
-    except UserError:
-        if Path(name).exists():
-            hint = f"Write a tasks file, which names your data, with: {typed('init', name)}"
-            raise UserError(f"'{name}' is a path, not the name of a data set or task.", hint) from None
-        raise
-    if data_sets:
-        return data_sets
-    entry = catalog.package_card(name)
-    if entry is None:
-        raise UserError(f"The task {name} needs no data set on disk.", f"Known data sets: {typed('ls', 'data')}")
-    raise UserError(
-        f"The images of '{name}' are read by the package '{entry.package}', which names no data set to look at.",
-        f"Its first cell reads them: {typed('model', 'check', '--task', name)}",
-    )
+    data_sets = catalog.data_sets(name)
+    if not data_sets:
+        raise UserError(f"The task {name} names no data set on disk.", f"Known data sets: {typed('ls', 'data')}")
+    return data_sets
 
 
 #: groups of a held-out set below which a person is warned
 FEW_GROUPS = 10
-REMEDY = "To test on more images, name the split of each image in a table with the column split (docs/folder.md)."
 
 
 def tables_of(tasks: Iterable[str], catalog: Catalog) -> ImageTables:
@@ -306,16 +215,3 @@ def split_warnings(tables: ImageTables) -> list[str]:
             images = f"{counted(len(index), 'image')} of {counted(groups, 'group')}"
             lines.append(f"{split} of {task} has {images}: {effect}.")
     return lines
-
-
-def split_lines(tables: ImageTables) -> Iterator[Shown]:
-    """Images and groups of every split by domain, with a warning for each held-out set of few groups."""
-    if not tables:
-        return
-    yield "Images and groups of each split, and whether they are used:"
-    yield [{**row, "used": "yes" if row["used"] else "no"} for row in split_rows(tables)]
-    warnings = split_warnings(tables)
-    for warning in warnings:
-        yield f"Warning: {warning}"
-    if warnings:
-        yield REMEDY

@@ -1,4 +1,4 @@
-"""Files to begin with: a project folder for your own data, or a method of your own."""
+"""Files to begin with: a project folder for your own data."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,15 +15,14 @@ import typer
 from carft.core.errors import MANY, OWN_RECIPE, UserError, first_of, typed, unknown
 from carft.core.files import given_path, write_text
 from carft_cli.answer import Answer, Shown, answering
-from carft_cli.console import err, program, split
+from carft_cli.console import split
 from carft_cli.data import refusal_of, split_rows, split_warnings, tables_of
 from carft_cli.options import ModelOptions, given
 
 if TYPE_CHECKING:
     from carft.data.folder.images import ImageTable
-    from carft.data.folder.named import NamedTask
 
-TASKS, README = "carft.yaml", "README.md"
+TASKS = "carft.yaml"
 #: most characters of the family, and of the task, in the name of a task of a family
 HALF = 28
 
@@ -33,8 +30,8 @@ HALF = 28
 @answering
 def init(
     data: Annotated[
-        list[str] | None, typer.Argument(help="A folder of images, or a table; several become a family of tasks.")
-    ] = None,
+        list[str], typer.Argument(help="A folder of images, or a table; several become a family of tasks.")
+    ],
     to: Annotated[Path, typer.Option("--to", help="The folder to write.")] = Path("my-audit"),
     model: Annotated[str | None, typer.Option(help="An open_clip model; default: that of downstream.")] = None,
     pretrained: Annotated[str | None, typer.Option(help="Its weights: a tag, or a file.")] = None,
@@ -42,75 +39,42 @@ def init(
         str | None,
         typer.Option("--hold-out", help="Comma-separated domains that are never trained on; a terminal is asked."),
     ] = None,
-    method: Annotated[
-        str | None, typer.Option(help="In place of data: a method of your own to begin with, and its test.")
-    ] = None,
 ) -> Answer:
-    """Look at your images and write a project folder: tasks file, recipe, and a README with three commands.
+    """Look at your images and write a project folder: a tasks file, and a recipe that `plan` and `sweep` take.
 
     Example: `python cli.py init images.csv --to my-audit`
     """
-    if method is not None and not data:
-        return _begin_method(method, to)
-    if method is not None or not data:
-        raise UserError("init begins a project on your data, or a method.", "Name your images, or give --method NAME.")
     tables = _read_tables([given_path(name) for name in data])
-    tasks_file, recipe_file, readme = paths = [to / name for name in (TASKS, OWN_RECIPE, README)]
-    _require_new(paths, "Give another folder: --to FOLDER")
+    tasks_file, recipe_file = paths = [to / TASKS, to / OWN_RECIPE]
+    for path in paths:
+        if path.exists():
+            raise UserError(f"'{path}' exists already.", "Give another folder: --to FOLDER")
     model, pretrained = ModelOptions(model=model, pretrained=pretrained).weights()
 
     from carft.catalog.catalog import BUILT_IN
     from carft.data.folder.named import TaskEntry
 
-    asks = sys.stdin.isatty() and sys.stderr.isatty()  # standard output is the answer alone
-    entries = []
-    tasks: list[NamedTask] = []
-    for task, table in tables.items():
-        entry = _entry(task, table, to, split(hold_out) or (), asks)
-        if asks:
-            _ask_words(entry)
-        entries.append(entry)
-        tasks += TaskEntry(**entry).tasks(tasks_file)
+    entries = [_entry(task, table, to, split(hold_out) or ()) for task, table in tables.items()]
+    tasks = [task for entry in entries for task in TaskEntry(**entry).tasks(tasks_file)]
     _write(tasks_file, {"tasks": entries}, "Domains, classes and prompts as they were found; edit what is wrong.")
     recipe = {"extends": "downstream", "tasks_file": TASKS, **given(model=model, pretrained=pretrained)}
     recipe |= {"trials": 4, "seeds": 3}
     _write(recipe_file, recipe, "What is not said here is that of `ls recipes downstream`.")
     catalog = BUILT_IN.with_tasks(tasks)
-    measures: list[str] = []
-    people: list[Shown] = []
     warnings: list[str] = []
-    for named in tasks:
-        card, table = catalog.card(named.name), tables[named.name]
-        measures.append(f"{card.name}, {len(card.classes)} classes, {card.measures.partition(': ')[2]}")
-        sizes = f"{len(table.paths)} images, {len(table.splits)} groups, {len(table.classes)} classes."
-        if named.ood_domains:
-            sizes += f" Trained on: {', '.join(named.id_domains)}; held out: {', '.join(named.ood_domains)}."
-        people.append(f"Task {named.name}: {sizes}")
-        warnings += [*card.warnings(), *table.notes]
-        refusal = refusal_of(named.name, catalog)
-        if refusal:
-            warnings.append(refusal)
-    name = tasks[0].name.partition("/")[0]
-    words = {"name": name, "measures": "; ".join(measures), "program": program(), "folder": shlex.quote(str(to))}
-    write_template(readme, "readme.md.txt", words)
-
+    for task, table in tables.items():
+        warnings += [*catalog.card(task).warnings(), *table.notes, *filter(None, [refusal_of(task, catalog)])]
     own = tables_of(tables, catalog)
     warnings += split_warnings(own)
-    facts = {"task": name, "tasks": list(tables), "paths": paths, "splits": split_rows(own), "warnings": warnings}
-    people += [f"Warning: {warning}" for warning in warnings]
-    if not asks:
-        for entry in entries:
-            people += _words(entry)
-        people.append("Would a person use these words? If not, change them now: they stay once results have cells.")
-    people.append(f"Written: {', '.join(map(str, paths))}. Domains, class names and prompts are in {tasks_file}.")
+    name = tasks[0].name.partition("/")[0]
+    splits = split_rows(own)
+    facts = {"task": name, "tasks": list(tables), "paths": paths, "splits": splits, "warnings": warnings}
+    people: list[Shown] = [splits, *(f"Warning: {warning}" for warning in warnings)]
+    for entry in entries:
+        people += _words(entry)
+    people.append(f"Would a person use these words? If not, edit {tasks_file} now: they stay once results have cells.")
     people.append(f"Next: {typed('plan', str(recipe_file), results=to / 'results')}")
     return Answer(facts, people)
-
-
-def _require_new(paths: Sequence[Path], hint: str) -> None:
-    for path in paths:
-        if path.exists():
-            raise UserError(f"'{path}' exists already.", hint)
 
 
 def _read_tables(paths: Sequence[Path]) -> dict[str, ImageTable]:
@@ -156,33 +120,8 @@ def _words(entry: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _ask_words(entry: dict[str, Any]) -> None:
-    """Put the words that a person on the terminal gives in place of those that were found."""
-    for line in _words(entry):
-        err.say(line)
-    described = "Would a person describe images of these domains so?"
-    if "prompts" in entry and not typer.confirm(described, default=True, err=True):
-        for domain, prompt in entry["prompts"].items():
-            asked = f"An image of {domain}, with {{}} for the class"
-            entry["prompts"][domain] = typer.prompt(asked, default=prompt, value_proc=_prompt, err=True)
-    if not typer.confirm("Would a person call the classes so?", default=True, err=True):
-        for name, words in entry["class_names"].items():
-            entry["class_names"][name] = typer.prompt(f"Words for {name}", default=words, err=True)
-
-
-def _prompt(text: str) -> str:
-    """A caption as it was typed; typer asks again for one without a place for the class."""
-    from carft.data.folder.named import require_place
-
-    try:
-        require_place("A caption", text)
-    except UserError as refusal:
-        raise typer.BadParameter(str(refusal)) from refusal
-    return text
-
-
-def _entry(task: str, table: ImageTable, to: Path, hold_out: Sequence[str], asks: bool) -> dict[str, Any]:
-    """The entry of a tasks file in the folder ``to``. hold_out: domains; asks: whether a person can name them.
+def _entry(task: str, table: ImageTable, to: Path, hold_out: Sequence[str]) -> dict[str, Any]:
+    """The entry of a tasks file in the folder ``to``. hold_out: domains; where none is given a terminal is asked.
 
     Raises ``UserError`` where nobody names any of several, for one that is not there, and where none is left to train
     on.
@@ -190,6 +129,7 @@ def _entry(task: str, table: ImageTable, to: Path, hold_out: Sequence[str], asks
     from carft.data.folder.named import default_prompt
 
     entry: dict[str, Any] = {"name": task, "path": Path(os.path.relpath(table.root, to.resolve())).as_posix()}
+    asks = sys.stdin.isatty() and sys.stderr.isatty()  # standard output is the answer alone
     if not hold_out and len(table.domains) > 1 and asks:
         asked = f"Domains: {', '.join(table.domains)}. Which are held out, with commas"
         hold_out = split(typer.prompt(asked, err=True)) or ()
@@ -228,35 +168,3 @@ def _write(path: Path, content: dict[str, Any], note: str) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, f"# {note}\n{yaml_of(content)}")
-
-
-def _begin_method(name: str, to: Path) -> Answer:
-    """Write a method that runs, as NAME.py, and a test of it."""
-    from carft.catalog.plugins import is_method_name
-    from carft.config.registry import METHODS
-
-    if not is_method_name(name):
-        raise UserError(f"'{name}' cannot be the name of a method.", "Use small letters, digits and _.")
-    if name in METHODS:
-        raise UserError(f"There is a method '{name}' already.", "Take another name.")
-    label = name.replace("_", " ")
-    words = {"name": name, "label": label, "kind": label.title().replace(" ", "")}
-    source, test = to / f"{name}.py", to / f"test_{name}.py"
-    _require_new([source, test], "Take another name, or another folder with --to.")
-    write_template(source, "method.py.txt", words)
-    write_template(test, "test_method.py.txt", words)
-    methods = f"zeroshot,ft,{name}"
-    sweep = typed("sweep", "downstream", "--plugin", str(source), "--methods", methods)
-    people = [
-        f"Written: {source}, {test}",
-        f"Test it:  python -m pytest {shlex.quote(str(test))}",
-        f"Sweep it: {sweep}",
-    ]
-    return Answer([source, test], people)
-
-
-def write_template(path: Path, template: str, words: dict[str, str]) -> None:
-    """Write a template of ``carft_cli/templates`` with its ``$words`` replaced."""
-    text = files("carft_cli").joinpath("templates", template).read_text(encoding="utf-8")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, Template(text).substitute(words))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,10 +10,10 @@ import typer
 
 from carft import NUMERICS
 from carft.core.errors import UserError, unknown
-from carft_cli.answer import Answer, Rows, answering, told
+from carft_cli.answer import Answer, Rows, answering
 from carft_cli.console import err
 from carft_cli.data import list_data
-from carft_cli.options import PLUGIN, Data, ResultsPath, existing, open_results, say_left_out
+from carft_cli.options import PLUGIN, ResultsPath, existing, open_results, say_left_out
 
 if TYPE_CHECKING:
     from carft.store.records import Store
@@ -30,7 +29,6 @@ def ls(
         str | None, typer.Argument(help="One of them: a cell by the beginning of its id, a recipe also by its file.")
     ] = None,
     results: ResultsPath = "results",
-    data: Data = None,
     plugin: Annotated[list[Path] | None, typer.Option("--plugin", help=PLUGIN)] = None,
 ) -> Answer:
     """List what there is, or one of it: of a cell also its metrics and the command that makes it again.
@@ -38,7 +36,7 @@ def ls(
     Example: `python cli.py ls cells 3fa4`
     """
     if kind == "data":
-        return list_data(name, data)
+        return list_data(name)
     if kind == "recipes":
         return list_recipes(name, plugin or [])
     if kind not in LISTINGS:
@@ -151,8 +149,7 @@ def one_cell(name: str, results: str) -> Answer:
     folder = str(results) if record.cell.parents else AGAIN
     again = command(record.cell, folder, unseal=bool(store.evaluated(record.id)), catalog=store.catalog)
     facts = {"cell": record.id, "spec": spec, "metrics": metrics, "command": again, "provenance": record.provenance}
-    people = told({"cell": record.id, "metrics": metrics, "make it again": again})
-    return Answer(facts, [json.dumps(spec, indent=1), *people])
+    return Answer(facts)
 
 
 def list_recipes(recipe: str | None, plugins: list[Path]) -> Answer:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from carft.config.cell import DIGEST_MARK
 from carft.core.errors import UserError, first_of
 from carft.core.files import given_path
-from carft.data.icons.world import VERSION
 from carft.training.execution import Execution
 from carft_cli.console import err
 from carft_cli.declare import DATA, MORE_DATA, MORE_RUN, OUTPUT, RUN, WHERE, Options, option
@@ -51,19 +50,14 @@ def local_folder(given: str | Path) -> Path:
     return Path(given)
 
 
-def data_folder(given: str) -> Path:
-    """The folder of data sets, which may not exist yet; ``UserError`` for a file."""
-    path = given_path(given)
-    if path.exists() and not path.is_dir():
-        raise UserError(f"--data '{given}' is not a folder.", "Name the folder that holds the data sets.")
-    return path.resolve()
-
-
 ResultsPath = Annotated[
     str,
     option(OUTPUT, "The results: a folder, or s3://BUCKET/...", "--results", parser=results_path, metavar="PATH"),
 ]
-Data = Annotated[Path | None, option(DATA, "Folder of the data sets.", "--data", parser=data_folder, metavar="PATH")]
+Data = Annotated[
+    Path | None,
+    option(DATA, "Folder of the data sets.", "--data", file_okay=False, resolve_path=True, metavar="PATH"),
+]
 PLUGIN = "Python file with a method of your own, as often as needed (docs/extending.md)."
 TRACKED = "tensorboard|wandb|mlflow|optuna"
 TaskName = Annotated[str, option(RUN, "Name of the task; see: ls tasks")]
@@ -72,9 +66,10 @@ Device = Annotated[str, option(WHERE, "auto takes a GPU where there is one.", me
 
 @dataclass(frozen=True, kw_only=True)
 class ResultsOptions:
-    """The results."""
+    """The results, and code that is no part of this package."""
 
     results: ResultsPath = "results"
+    plugin: Annotated[list[Path], option(RUN, PLUGIN)] = field(default_factory=list)
 
     @cached_property
     def store(self) -> Store:
@@ -85,22 +80,11 @@ class ResultsOptions:
         return open_store(self.results, BUILT_IN)
 
     def catalog(self) -> Catalog:
-        """The catalog with the tasks of packages and the choice of suites that the results folder holds."""
+        """The catalog with the methods of the files, and the tasks and the choice of suites that the results hold."""
         from carft.catalog.catalog import BUILT_IN
 
         held = self.store.catalog
-        return BUILT_IN.with_stored(held.stored.values()).with_suites(held.suites)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PluginOptions(ResultsOptions):
-    """Code that is no part of this package."""
-
-    plugin: Annotated[list[Path], option(RUN, PLUGIN)] = field(default_factory=list)
-
-    def catalog(self) -> Catalog:
-        """The catalog with the methods of the files too."""
-        return super().catalog().with_plugins(self.plugin)
+        return BUILT_IN.with_stored(held.stored.values()).with_suites(held.suites).with_plugins(self.plugin)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,28 +98,17 @@ class ModelOptions:
     activation: Annotated[str | None, option(MORE_RUN, "gelu or quickgelu, for a weights file that does not say.")] = (
         None
     )
-    random_weights: Annotated[
-        bool, option(MORE_RUN, "Weights that nobody trained: only to see that everything runs.", "--random-weights")
-    ] = False
 
     def weights(self) -> tuple[str | None, str | None]:
-        """Model and weights; ``UserError`` where no number could mean anything."""
+        """Model and weights; ``UserError`` for an unknown architecture, and a weights file that says too little."""
         from carft.catalog.resolve import RANDOM
 
         if self.model is not None:
             from carft.models.availability import require_architecture
 
             require_architecture(self.model)
-        if self.random_weights:
-            if self.pretrained:
-                raise UserError("--random-weights and --pretrained exclude each other.", "Give one of the two.")
-            err.say("Warning: random weights. No number of this run means anything.")
-            return self.model, RANDOM
         if self.pretrained == RANDOM:
-            raise UserError(
-                "CAR-FT starts from a pretrained CLIP; random weights mean nothing.",
-                "To see that everything runs, say so: --random-weights",
-            )
+            err.say("Warning: random weights. No number of this run means anything.")
         if self.pretrained and Path(self.pretrained).is_file():
             if self.model is None:
                 raise UserError("A weights file does not say which model it is for.", "Give --model NAME as well.")
@@ -202,9 +175,9 @@ def task_of_file(catalog: Catalog, file: Path | None, task: str) -> tuple[str, C
     return names[0], catalog
 
 
-def execution_here(data: Path | None, device: Any = "auto") -> Execution:
-    """The execution of a command with nothing to choose but the data folder and the device."""
-    return Execution(device=device, data=None if data is None else str(data)).on_this_machine()
+def execution_here(data: Path | None) -> Execution:
+    """The execution of a command with nothing to choose but the data folder."""
+    return Execution(device="auto", data=None if data is None else str(data)).on_this_machine()
 
 
 def given(**values: Any) -> dict[str, Any]:
@@ -234,15 +207,12 @@ def named_values(
     return values
 
 
-def open_results(results: str, *prefixes: str, catalog: Catalog | None = None, **asked: bool) -> Store:
-    """A results folder as of :func:`carft.store.mirror.open_store`; names the files that cannot be read.
-
-    catalog: that of the command; default: that of this package.
-    """
+def open_results(results: str, *prefixes: str, **asked: bool) -> Store:
+    """A results folder as of :func:`carft.store.mirror.open_store`; names the files that cannot be read."""
     from carft.catalog.catalog import BUILT_IN
     from carft.store.mirror import open_store
 
-    store = open_store(results, catalog or BUILT_IN, *prefixes, **asked)
+    store = open_store(results, BUILT_IN, *prefixes, **asked)
     say_left_out(store)
     return store
 
@@ -254,26 +224,18 @@ def say_left_out(store: Store) -> None:
     store.left_out.clear()
 
 
-def existing(results: str, writable: bool = False, weights: bool = False) -> Store:
-    """The results folder, up to date; ``UserError`` where there is none. weights: whether they are downloaded too."""
-    store = open_results(results, writable=writable, weights=weights)
+def existing(results: str, **asked: bool) -> Store:
+    """The same of a folder that must be there, else ``UserError``."""
+    store = open_results(results, **asked)
     store.require_present()
     return store
 
 
-def begin_run(
-    results: str,
-    catalog: Catalog,
-    tasks: list[str],
-    methods: Iterable[str],
-    cell: Cell,
-    data: Path | None,
-    where: str = "",
-) -> Store:
+def begin_run(results: str, catalog: Catalog, tasks: list[str], methods: Iterable[str], cell: Cell) -> Store:
     """Make the results folder, with what a report needs of the run; print the run's first line. Returns the folder.
 
-    cell: one of the run. where: as of :func:`print_run_header`. Raises ``UserError`` for a folder that cannot be
-    written, and ``ModuleNotFoundError`` before a folder is made where the installation has no torch or Ray.
+    cell: one of the run. Raises ``UserError`` for a folder that cannot be written, and ``ModuleNotFoundError`` before a
+    folder is made where the installation has no torch or Ray.
     """
     for package in ("torch", "ray"):
         if find_spec(package) is None:
@@ -282,32 +244,15 @@ def begin_run(
 
     store = open_for_runs(results, catalog, tasks, methods, cell)
     say_left_out(store)
-    print_run_header(catalog, tasks, cell, data, where)
+    print_run_header(catalog, tasks, cell)
     return store
 
 
-def print_run_header(catalog: Catalog, tasks: list[str], cell: Cell, data: Path | None, where: str = "") -> None:
-    """Print the first line of a run: its data, model and scale; then warnings.
-
-    cell: one of the run. where: it runs, a sentence after a space.
-    """
+def print_run_header(catalog: Catalog, tasks: list[str], cell: Cell) -> None:
+    """Print data, model and scale of a run, then warnings. cell: one of the run."""
     cards = [catalog.card(task) for task in tasks]
-    world = "the built-in icons world" if cards[0].version == VERSION else "data on this machine"
     weights = cell.pretrained.partition(DIGEST_MARK)[0]
-    model_words = f"Model: {cell.model}, weights '{weights}'. Scale: {cards[0].scale}."
-    err.say(f"Data: {first_of(tasks, 3)} ({world}). {model_words}{where}")
-    fakes = [task for task in tasks if _is_fixture(catalog, task, data)]
-    if fakes:
-        err.say(f"Warning: fixtures, no real image: {', '.join(fakes)}. No number of them means anything.")
+    err.say(f"Data: {first_of(tasks, 3)}. Model: {cell.model}, weights '{weights}'. Scale: {cards[0].scale}.")
     for card in cards:
         for warning in card.warnings(cell.reading.context_templates):
             err.say(f"Warning: {warning}")
-
-
-def _is_fixture(catalog: Catalog, task: str, data: Path | None) -> bool:
-    """Whether any data set of a task is a fake tree. One's own data are none."""
-    from carft.data.sets import is_fixture
-
-    if data is None or catalog.named(task):
-        return False
-    return any(is_fixture(data / entry.folder) for entry in catalog.data_sets(task))

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
-from carft.core.errors import UserError, recipe_beside, typed
-from carft.core.files import make_folders, write_text
-from carft_cli.answer import Answer, Shown, answering, bold, stacked
-from carft_cli.console import counted, new_table, split
+from carft.core.errors import recipe_beside
+from carft_cli.answer import Answer, Rows, Shown, answering, bold, stacked, told
+from carft_cli.console import counted, split
 from carft_cli.declare import OUTPUT, option
 from carft_cli.options import Data, ResultsPath, existing, local_folder, open_results
 
@@ -27,7 +23,6 @@ if TYPE_CHECKING:
     from carft.store.records import Store
     from reports.build import Built
     from reports.claims.claim import Verdict
-    from reports.compare import FolderComparison
     from reports.verify import Verification
     from reports.why import Chain
 
@@ -64,7 +59,7 @@ def build(
     Example: `python cli.py report --results=results --out=report`
     """
     if context.invoked_subcommand is not None:
-        _require_alone(context, context.invoked_subcommand)
+        context.default_map = {context.invoked_subcommand: context.params}  # options before it are its own too
         return Answer(None, ())
     from reports.build import build_report, tasks_file_of
     from reports.render.pictures import PictureOptions
@@ -89,17 +84,6 @@ def build(
     return Answer(facts, _built_lines(built, str(results), tasks_file))
 
 
-def _require_alone(context: typer.Context, subcommand: str) -> None:
-    """Raise ``UserError`` for an option before a subcommand, which would not see it."""
-    for parameter in context.command.params:
-        source = context.get_parameter_source(str(parameter.name))
-        if source is not None and source.name != "DEFAULT":
-            raise UserError(
-                f"An option stands before '{subcommand}', which would not see it.",
-                f"Write: {typed('report', subcommand, parameter.opts[0])} ...",
-            )
-
-
 def in_folder(command: str, results: str, tasks_file: str = "") -> str:
     """A proposed command with the results folder and the tasks file of one's own data, which no table names."""
     from carft.data.folder.family import TASKS_FILE
@@ -122,8 +106,8 @@ def _built_lines(built: Built, results: str, tasks_file: str) -> Iterator[Shown]
     for words in built.warnings:
         yield f"! {words}"
     for words in built.missing_pictures:
-        yield Group(Text(words, "dim"))  # goes on in the next line
-    yield from _claim_tables(verdicts)
+        yield Text(words, "dim")
+    yield claim_rows(verdicts)
     untested = [verdict for verdict in verdicts if verdict.missing]
     if untested:
         yield bold("Not run:")
@@ -137,45 +121,33 @@ def _built_lines(built: Built, results: str, tasks_file: str) -> Iterator[Shown]
     yield f"Open: {built.page.resolve()}"
 
 
-def _claim_tables(verdicts: Iterable[Verdict]) -> Iterator[Shown]:
-    """The verdicts on claims of the ledger, then those on a reader's own claims, as tables of their own."""
-    shipped: list[Verdict] = []
-    own: list[Verdict] = []
-    for verdict in verdicts:
-        if not verdict.missing:
-            kind = own if verdict.asked.own else shipped
-            kind.append(verdict)
-    yield claims_table(shipped)
-    if own:
-        yield bold("Claims of the reader's own, not of the paper or this audit:")
-        yield claims_table(own)
-
-
-def claims_table(verdicts: Sequence[Verdict]) -> Table:
-    """One row a claim: title and contrast, verdict and numbers; what does not fit goes on in the next line."""
+def claim_rows(verdicts: Iterable[Verdict]) -> Rows:
+    """A row a claim that was asked: title, verdict, the number with its interval, what it rests on, cautions."""
     from reports.render.formatting import amount, interval, mark_of
     from reports.words.page_words import rests_on
     from reports.words.verdict_words import first_sight
 
-    table = new_table("claim", "verdict, points (95 %)")
-    scopes = {v.scope for v in verdicts if v.scope}
+    rows: Rows = []
     for v in verdicts:
-        title = f"{v.claim} {v.asked.title}"
-        if v.scope and len(scopes) > 1:
-            title += f" ({v.scope})"
-        left: list[RenderableType] = [Text(title, "bold")]
-        for line in (v.number.part, f"{rests_on(v)}, scale {v.scale}", first_sight(v)):
-            if line:
-                left.append(Padding(Text(line), (0, 0, 0, 2)))  # further lines of one keep its indent
-        mark, bounds = mark_of(v), interval(v)
-        right = Text(f"{mark.icon} {mark.words}", "bold")
-        right.append(f"\n{amount(v.number.effect, v.number.unit)}", "default")
-        if bounds:
-            right.append(f" ({bounds})", "default")
-        if v.cautions:
-            right.append(f"\n! {'; '.join(v.cautions)}", "bold")
-        table.add_row(Group(*left), right)
-    return table
+        if v.missing:
+            continue
+        mark, bounds, words = mark_of(v), interval(v), amount(v.number.effect, v.number.unit)
+        about = [f"{rests_on(v)}, scale {v.scale}", v.number.part, first_sight(v), *v.cautions]
+        rows.append(
+            {
+                "claim": f"{v.claim} {v.asked.title}",
+                "of the reader": v.asked.own,
+                "scope": v.scope,
+                "verdict": f"{mark.icon} {mark.words}",
+                "points (95 %)": f"{words} ({bounds})" if bounds else words,
+                "rests on": "; ".join(filter(None, about)),
+            }
+        )
+    for name in ("scope", "of the reader"):
+        if len({row[name] for row in rows}) < 2:
+            for row in rows:
+                del row[name]
+    return rows
 
 
 @report.command()
@@ -207,21 +179,16 @@ def verify(out_dir: ReportFolder = Path("report"), results: ResultsPath = "resul
 
 def _check_lines(verification: Verification) -> Iterator[Shown]:
     """Each check with its first differences, the notes, the digests and whether the report holds."""
+    yield [{"check": one.name, "compared": one.compared, "differ": len(one.differences)} for one in verification.checks]
     for check in verification.checks:
-        state = "differs" if check.differences else "same"
-        yield f"{state:8}{check.name} ({check.compared:,} compared)"
-        for line in check.differences[:FEW]:
-            yield f"          {line}"
-        if len(check.differences) > FEW:
-            yield f"          and {len(check.differences) - FEW} more; all with --json"
+        yield from check.differences[:FEW]
     for note in verification.notes:
         yield Text(note, "dim")
     yield "The verdicts that these records give, made again here; read these, not those of the report:"
-    yield from _claim_tables(verification.verdicts)
+    yield claim_rows(verification.verdicts)
     yield f"Fingerprint of the records: {verification.fingerprint}"
     yield f"sha256 of the journal: {verification.journal}"
-    differing = [check.name for check in verification.checks if check.differences]
-    yield f"Does not hold: {'; '.join(differing)}." if differing else "Every table holds."
+    yield "Every table holds." if verification.holds else "It does not hold; all differences: --json"
 
 
 @report.command()
@@ -229,29 +196,18 @@ def _check_lines(verification: Verification) -> Iterator[Shown]:
 def compare(
     first: Annotated[str, typer.Argument(metavar="A", help="A results folder, s3://BUCKET/..., or an archive (.zip).")],
     second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
-    page: Annotated[
-        Path | None, option(OUTPUT, "Write a page too, a file that ends in .html.", "--page", metavar="FILE")
-    ] = None,
 ) -> Answer:
     """Put two results folders side by side: B minus A with intervals, and the settings that differ.
 
-    Cells are paired by image, task, search and seed; others are left out. --json and --page have every task.
+    Cells are paired by image, task, search and seed; others are left out.
 
-    Example: `python cli.py report compare results other.zip --page comparison.html`
+    Example: `python cli.py report compare results other.zip`
     """
     from reports.compare import compare as compared
-    from reports.render.page import comparison_page
 
-    if page is not None and page.suffix != ".html":
-        raise UserError(f"--page '{page}' does not end in .html.", "Give a page a name such as comparison.html.")
     with _opened(first) as ours, _opened(second) as theirs:
-        comparison = compared(ours, theirs)
-    people = list(_comparison_lines(comparison))
-    if page is not None:
-        make_folders(page.parent)
-        write_text(page, comparison_page(comparison, first, second))
-        people.append(f"Open: {page.resolve()}")
-    return Answer(asdict(comparison), people)
+        facts = asdict(compared(ours, theirs))
+    return Answer(facts, [bold("B minus A, in shares of 1; without a task, the mean over tasks"), *told(facts)])
 
 
 @contextmanager
@@ -267,17 +223,6 @@ def _opened(given: str) -> Iterator[Store]:
         store = existing(str(Path(scratch) / "results"))
         store.name = given  # what messages call it
         yield store
-
-
-def _comparison_lines(comparison: FolderComparison) -> Iterator[Shown]:
-    """The settings that differ, and the differences of the means over tasks."""
-    yield bold("Settings that differ:")
-    yield list(comparison.settings)
-    yield bold("B minus A, means over tasks, in shares of 1:")
-    yield [row for row in comparison.differences if not row["task"]]
-    for name, scopes in (("A", comparison.only_first), ("B", comparison.only_second)):
-        if scopes:
-            yield f"In {name} alone: {', '.join(scopes)}."
 
 
 @report.command()
@@ -301,18 +246,14 @@ def why(
 def _chain_lines(chain: Chain, results: str, cells: bool) -> Iterator[Shown]:
     """The facts of a number and its tables. cells: also every cell."""
     yield bold(chain.address)
-    for name, text in chain.facts.items():
-        if name == "run":
-            text = in_folder(text, results)
-        yield f"  {name}: {text}"
+    facts = dict(chain.facts)
+    if "run" in facts:
+        facts["run"] = in_folder(facts["run"], results)
+    yield from told(facts)
     for title, rows in chain.tables.items():
         yield bold(f"\n{title}")
         yield list(rows)
-    if not chain.cells:
-        return
-    number = counted(len(chain.cells), "cell")
     if cells:
-        yield bold(f"\n{number}, each with the command that makes it again:")
         yield from stacked(chain.cells, ("cell",))
-    else:
-        yield f"\n{number}; --cells lists each with its numbers and its command."
+    elif chain.cells:
+        yield f"\n{counted(len(chain.cells), 'cell')}; --cells lists each with its numbers and its command."

@@ -8,9 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from carft.core.errors import UserError, first_of, typed, typed_report
-from carft_cli.answer import Answer, Rows, answering, first_rows, told
-from carft_cli.console import counted, err
+from carft.core.errors import UserError, size_words, typed, typed_report
+from carft_cli.answer import Answer, Rows, answering, told
 from carft_cli.options import ResultsPath, existing, results_path
 
 results_group = typer.Typer(
@@ -18,8 +17,6 @@ results_group = typer.Typer(
     help="A results folder as a thing: tidied, published, unpacked, merged.",
     rich_markup_mode="markdown",
 )
-#: rows that a person is shown of a long list
-FEW = 20
 
 
 @results_group.command()
@@ -39,10 +36,9 @@ def gc(
     if yes:
         remove(store, unneeded)
     rows: Rows = [{"path": str(file.path), "bytes": file.size, "why": file.why} for file in unneeded]
-    size = sum(file.size for file in unneeded)
-    total = f"{len(rows)} leftovers, {size / 2**20:.1f} MiB."
     done = "They were removed." if yes else "Nothing was removed. Remove: --yes"
-    return Answer({"removed": yes, "leftovers": rows}, [*first_rows(rows, FEW), f"{total} {done}"])
+    total = f"{len(rows)} leftovers, {size_words(sum(file.size for file in unneeded))}. {done}"
+    return Answer({"removed": yes, "leftovers": rows}, [rows, total])
 
 
 @results_group.command()
@@ -66,18 +62,13 @@ def export(
     from carft.store.archive import pack, private_paths
 
     store = existing(results, weights=weights)
-    paths = private_paths(store)
-    if paths:
-        err.say(f"Note: the archive will hold {counted(len(paths), 'path')} of this machine:")
-    for path, files in paths.items():
-        err.say(f"  {path} in {first_of(files, 1)}")
-    failed = len(store.failed())
-    if failed and failures:
-        err.say(f"Note: the archive will hold reason, traceback and log of {counted(failed, 'failed cell')}.")
-    packed = pack(store, archive, weights, compact, failures)
+    facts = {
+        "archive": str(archive),
+        **pack(store, archive, weights, compact, failures),
+        "private": private_paths(store),
+    }
     elsewhere = f"Elsewhere: {typed('results', 'import', archive.name, '--to', archive.stem)}"
-    packed = {"archive": str(archive), **packed}
-    return Answer({"private": paths, **packed}, [*told(packed), elsewhere])
+    return Answer(facts, [*told(facts), elsewhere])
 
 
 @results_group.command("import")

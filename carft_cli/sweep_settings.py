@@ -19,7 +19,7 @@ from carft_cli.options import (
     TRACKED,
     ExecutionOptions,
     ModelOptions,
-    PluginOptions,
+    ResultsOptions,
     TasksFilePath,
     named_values,
     say_left_out,
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepSettings(ExecutionOptions, ModelOptions, PluginOptions):
-    """The settings of `sweep`, `plan` and `doctor`."""
+class SweepSettings(ExecutionOptions, ModelOptions, ResultsOptions):
+    """The settings of `sweep` and `plan`."""
 
     recipe: Annotated[
         str,

@@ -104,7 +104,8 @@ def commands() -> str:
         arguments = [_row_of(parameter) for parameter in command.params if parameter.param_type_name == "argument"]
         own = [row for option, row in options[name].items() if shared.get(option) != row]
         if name in like_sweep:
-            told = "All options of [sweep](#sweep)."
+            more = " ".join(_in_usage(p) for p in command.params if p.opts[0] in options[name])
+            told = f"All options of [sweep](#sweep), and `{more}`."
         elif own and len(own) < MANY:
             usage = " ".join(_in_usage(p) for p in command.params if _is_own(p, shared))
             told = f"Usage: `{usage}`"

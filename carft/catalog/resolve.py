@@ -265,6 +265,4 @@ def _model_words(cell: Cell, plain: Cell, published: bool, catalog: Catalog) -> 
         return ["--model", name, "--activation", activation, "--pretrained", "FILE" if published else path]
     if (model, pretrained) == (plain.model, plain.pretrained):
         return []
-    if pretrained == RANDOM:
-        return ["--model", model, "--random-weights"]
     return ["--model", model, "--pretrained", pretrained]

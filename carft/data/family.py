@@ -239,7 +239,7 @@ class DataSetFamily(Family):
 
         target_split: all of a held-out split, or one side of DomainBed's own split of it, ``in`` or ``out``.
         """
-        found = {}
+        found: dict[str, tuple[DataSet, Parts]] = {}
         root = required_root(card, root)
         for held_out, (name, split) in self.held_out_splits(card).items():
             data_set = self.data_sets[name]

@@ -85,7 +85,7 @@ def _delivered(
             del made  # its processes would stay as long as somebody keeps the error
             if _is_loss(error):
                 return
-            raise error.with_traceback(None)
+            raise error.with_traceback(None) from None
         yield batch
 
 

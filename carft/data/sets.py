@@ -1,6 +1,6 @@
 """Data sets on disk: their catalog entries. A subclass of :class:`DataSet` reads the files of a layout. No torch.
 
-A task's card names the data sets that it is made of. The commands ``ls data``, ``data check`` and ``data fetch``
+A task's card names the data sets that it is made of. The commands ``ls data`` and ``data check``
 work on data sets.
 """
 
@@ -85,7 +85,7 @@ class DataSet:
     table: str = ""
     """File in the folder that lists the images; empty where the layout does."""
     archives: tuple[Download, ...] = ()
-    """What ``data fetch`` downloads; empty if the set must be obtained by hand."""
+    """What ``data check --fetch`` downloads; empty if the set must be obtained by hand."""
     validation: float = 0.1
     """Share of the groups of each class that is held out of training images where there is no split ``val``."""
     border: int = 0
@@ -196,7 +196,7 @@ class DataSet:
         state = "is incomplete" if (root / self.folder).exists() else "is not here"
         hint = self.origin
         if self.archives:
-            hint = f"Download it with: {typed('data', 'fetch', self.name, '--data', str(root))}. {hint}"
+            hint = f"Download it with: {typed('data', 'check', self.name, '--fetch', '--data', str(root))}. {hint}"
         return UserError(f"The data set {self.name} {state}: there is no '{path}'.", hint)
 
 

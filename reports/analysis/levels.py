@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
-import pandas as pd
 
 from carft.config.cell import Cell
 from carft.core.errors import UserError
@@ -16,7 +15,6 @@ from carft.store.records import Store
 from reports.analysis.contrasts import PLACES, Sets, every_set
 from reports.analysis.pairing import Mismatch, contributions
 from reports.evidence.evidence import ZERO_SHOT, Entry, Evidence
-from reports.evidence.references import BACKBONES, DATASETS, reference_numbers, same_start
 from reports.evidence.results import Results, corrupt
 from reports.evidence.scopes import Scope
 from reports.stats.intervals import Estimate, pooled, two_way
@@ -26,8 +24,6 @@ LEVELS: dict[str, tuple[str, Sets]] = {
     "contexts": ("context", every_set),
     **{place: ("top1", sets) for place, sets in PLACES},
 }
-#: points of accuracy within which two pipelines agree: templates, resizing and decoding move zero-shot rows by less
-AGREEMENT = 1.0
 TaskLevels = dict[str, tuple[Estimate, tuple[str, ...]]]
 
 
@@ -158,75 +154,3 @@ def _evidence_of_cell(store: Store, cell: Cell) -> Evidence:
     results = Results.of_cell(store, cell.id)
     scope = Scope.of(cell, store.catalog, store.catalog.pools([cell.task]))
     return Evidence(results, scope, scope.name, (), ())
-
-
-def zero_shot_check(store: Store, cell: Cell) -> list[dict[str, Any]]:
-    """A zero-shot cell's measured top-1 per set, with the nearest reference of the same model and weights.
-
-    top1, low and high are shares of 1, reference and difference points. The interval is that of reports: images of one
-    group are not independent; low and high are None with one group. chance: what guessing the class would reach.
-    answer: ``agrees`` with some reference within one point or within its own interval, ``differs`` from all, or ``no
-    reference``. context_top1: context recognition, macro over contexts, and context_chance, what guessing would reach;
-    None where no context is known.
-    """
-    alone, references = _evidence_of_cell(store, cell), _zero_shot_references(cell)
-    rows = []
-    for name in alone.set_names(cell.task):
-        row = _measured_row(alone, cell, name)
-        of_set = references[references["dataset"] == DATASETS.get((cell.task, name), "")]
-        rows.append(row | _nearest_reference(row, of_set))
-    return rows
-
-
-def _zero_shot_references(cell: Cell) -> pd.DataFrame:
-    """The reference numbers of zero-shot with a cell's model and weights."""
-    known = reference_numbers()
-    of_model = []
-    for name, start in BACKBONES.items():
-        if same_start(cell.model, cell.pretrained, start):
-            of_model.append(name)
-    return known[known["method"].str.startswith("Zero-shot") & known["backbone"].isin(of_model)]
-
-
-def _measured_row(evidence: Evidence, cell: Cell, name: str) -> dict[str, Any]:
-    """What a zero-shot cell reaches on a set, without the columns of a reference."""
-    metrics, frame = evidence.metrics(cell.id), evidence.outcome(cell.id, name).frame
-    level = level_of(evidence, [cell.id], [name], "top1")
-    low: float | None = None
-    high: float | None = None
-    if level is not None and not math.isnan(level.se):
-        low, high = level.level_interval()
-    recognised = metrics.get(f"{name}/context_top1")
-    chance = None
-    if recognised is not None:
-        chance = chance_of_contexts(evidence, [cell.task])
-    return {
-        "set": name,
-        "images": len(frame.labels),
-        "groups": len(frame.group_names),
-        "top1": metrics[f"{name}/top1"],
-        "low": low,
-        "high": high,
-        "chance": chance_of_classes(evidence, [cell.task]),
-        "context_top1": recognised,
-        "context_chance": chance,
-    }
-
-
-def _nearest_reference(row: Mapping[str, Any], references: pd.DataFrame) -> dict[str, Any]:
-    """The columns of the nearest of the reference numbers of a row's set, and whether the row agrees with it."""
-    if references.empty:
-        return {**dict.fromkeys(("reference", "source", "confidence", "difference")), "answer": "no reference"}
-    gaps = (100 * row["top1"] - references["value"]).abs()
-    nearest = references.loc[gaps.idxmin()]
-    value = float(nearest["value"])
-    agrees = gaps.min() <= AGREEMENT
-    if row["low"] is not None and row["low"] <= value / 100 <= row["high"]:
-        agrees = True
-    return {
-        "reference": value,
-        "source": nearest["source"],
-        "confidence": nearest["confidence"],
-        "difference": 100 * row["top1"] - value,
-        "answer": "agrees" if agrees else "differs",
-    }

@@ -92,20 +92,6 @@ DOMAINBED = {
     "terraincognita": "TerraIncognita",
     "domainnet": "DomainNet",
 }
-#: set of a task -> name of its column in the reference tables
-DATASETS = {
-    ("imagenet", "test"): "ImageNet",
-    ("imagenet", "ood/imagenet-v2"): "ImageNet-V2",
-    ("imagenet", "ood/imagenet-r"): "ImageNet-R",
-    ("imagenet", "ood/imagenet-a"): "ImageNet-A",
-    ("imagenet", "ood/imagenet-sketch"): "ImageNet-Sketch",
-    ("imagenet", "ood/objectnet"): "ObjectNet",
-    ("domainnet/real", "ood/real"): "DomainNet-Real",
-    ("domainnet/painting", "ood/painting"): "DomainNet-Painting",
-    ("domainnet/clipart", "ood/clipart"): "DomainNet-Clipart",
-    ("domainnet/infograph", "ood/infograph"): "DomainNet-Infograph",
-    ("domainnet/sketch", "ood/sketch"): "DomainNet-Sketch",
-}
 #: backbone of the reference tables -> (model, weights) that it was measured with
 BACKBONES = {
     "CLIP ViT-B/16": ("ViT-B-16", "openai"),

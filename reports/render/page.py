@@ -28,7 +28,7 @@ from reports.words.page_words import count_words, notes_of, others_words, rests_
 from reports.words.provenance_words import about_words, maker_words, rests_on_words
 
 if TYPE_CHECKING:
-    from reports.compare import FolderComparison
+    pass
 
 #: marks a page as one of this package, whose folder a report may write to again
 GENERATOR = Markup('<meta name="generator" content="carft">')
@@ -238,12 +238,6 @@ PAGES: Mapping[str, Mapping[str, Any]] = {
 def rendered(name: str, content: Content) -> str:
     """The text of a page."""
     return _environment(name).get_template(name).render(c=content)
-
-
-def comparison_page(comparison: FolderComparison, first: str, second: str) -> str:
-    """The page of two folders side by side. first, second: what they are called."""
-    template = _environment(FRONT).get_template("comparison.html")
-    return template.render(c=comparison, first=first, second=second)
 
 
 @cache

@@ -7,25 +7,19 @@ import re
 import shlex
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import pytest
 import typer
 
-from carft.catalog.catalog import BUILT_IN
 from carft.store import mirror
 from carft.store.records import Store
-from carft.training.execution import Execution
-from carft_cli.answer import show, stacked
+from carft_cli.answer import show
 from carft_cli.app import EARLIER, app
-from carft_cli.console import out, rows_table
-from carft_cli.options import ExecutionOptions
-from sweeps.ray_backend.jobs import payload_of
-from sweeps.search.protocol import Job
-from tests.support.helpers import LR, ROOT, TASK, environment, quick_cell, run_cli
+from carft_cli.console import out
+from tests.support.helpers import LR, ROOT, TASK, environment, run_cli
 
 TRAIN = ("train", "--task", TASK, "--method", "car_ft", "--lr", LR, "--kl-weight", 1, "--epochs", 1)
 
@@ -94,7 +88,7 @@ def named_commands(command: Any, name: str = "") -> dict[str, Any]:
 
 def test_the_help_of_every_command_shows_an_example() -> None:
     commands = named_commands(typer.main.get_command(app))
-    assert len(commands) == 20
+    assert len(commands) == 17
     for name, command in commands.items():
         assert f"Example: `python cli.py {name}" in " ".join(str(command.help).split()), name
 
@@ -123,45 +117,17 @@ LONG = "pictures-of-animals/photo-and-infrared-to-scan,sketch"
 
 
 def shown(rows: list[dict[str, object]], width: int) -> str:
-    before = out._width
-    out.width = width
-    try:
-        with out.capture() as captured:
-            out.print(rows_table(rows))
-    finally:
-        out._width = before
+    with patch.object(out, "_width", width), out.capture() as captured:
+        show([rows])
     return captured.get()
 
 
-def test_a_narrow_terminal_breaks_long_names_and_leaves_ids_whole() -> None:
-    text = shown([{"cell": ID, "task": LONG, "method": "car_ft", "note": "some words " * 9}], 60)
-    assert ID in text
-    assert "…" not in text
-    assert max(map(len, text.splitlines())) <= 60
-    letters = re.sub(r"\s", "", text)
-    assert all(letter in letters for letter in LONG)
-    assert len(letters) == len("celltaskmethodnote" + ID + LONG + "car_ft" + "somewords" * 9)
-
-
-def test_stacked_fields_keep_ids_reasons_and_paths_whole() -> None:
-    row = {
-        "cell": ID,
-        "what": f"search of ft on {LONG}",
-        "reason": "some words " * 9,
-        "attempt": 2,
-        "log": f"/logs/{ID}",
-    }
-    before, out.width = out._width, 40
-    try:
-        with out.capture() as captured:
-            show(stacked([row, {**row, "reason": ""}], ("cell", "what")))
-    finally:
-        out._width = before
-    lines = captured.get().splitlines()
-    assert lines[0] == lines[4] == f"{ID}  search of ft on {LONG}"
-    assert lines[1].rstrip() == f"  reason: {'some words ' * 9}".rstrip()
-    assert [line.strip() for line in lines[2:4]] == ["attempt: 2", f"log: /logs/{ID}"]
-    assert not any("reason" in line for line in lines[4:])
+def test_rows_are_a_table_where_they_fit_and_else_a_line_for_each_field() -> None:
+    rows = [{"cell": ID, "task": LONG, "note": "東京"}, {"cell": ID, "task": "x", "left": 0.12345}]
+    head, *lines = shown(rows, 120).splitlines()
+    assert head.split() == ["cell", "task", "note", "left"] and lines[1].split() == [ID, "x", "-", "0.1235"]
+    narrow = shown(rows, 60).splitlines()
+    assert narrow == [ID, f"  task: {LONG}", "  note: 東京", ID, "  task: x", "  left: 0.1235"]
 
 
 def test_a_path_with_brackets_is_shown_as_it_is() -> None:
@@ -172,42 +138,10 @@ def test_a_path_with_brackets_is_shown_as_it_is() -> None:
     assert path in shown([{"task": path}], 80)
 
 
-#: no option sets it
-FIXED = {"threads", "feature_writes", "decoders"}
-
-
-def given(tmp_path: Path, device: str) -> Execution:
-    compute = {
-        "accumulation": 2,
-        "compile": True,
-        "grad_checkpointing": True,
-        "checkpoint_every": 3,
-        "checkpoint_minutes": 5,
-        "feature_cache": str(tmp_path),
-        "feature_cache_size": 20,
-        "feature_dtype": "float16",
-    }
-    options = ExecutionOptions(data=tmp_path, compute=compute)
-    return options.execution(device=device, workers=4, cells_per_gpu=5)
-
-
-def test_every_field_of_an_execution_has_an_option_that_sets_it(tmp_path: Path) -> None:
-    found, plain = given(tmp_path, "cuda"), Execution()
-    same = {field.name for field in fields(found) if getattr(found, field.name) == getattr(plain, field.name)}
-    assert same == FIXED
-
-
-def test_a_job_on_one_worker_has_every_other_setting_of_the_sweep(tmp_path: Path) -> None:
-    wanted = given(tmp_path, "cpu")
-    found = payload_of(Job("search", quick_cell("ft", lr=0.1)), str(tmp_path), wanted, BUILT_IN).on_one_worker()
-    differing = {field.name for field in fields(found) if getattr(found, field.name) != getattr(wanted, field.name)}
-    assert differing == {"workers"}
-
-
 def test_the_help_shows_first_what_everyone_needs() -> None:
     first, more = run_cli("--help").stdout.split(" Commands ")[1].split(" More ")
     assert re.findall(r"│ ([a-z]+) ", first) == ["init", "sweep", "status", "report"]
-    rest = ["plan", "doctor", "train", "combine", "ls", "results", "model", "data"]
+    rest = ["plan", "train", "combine", "ls", "results", "model", "data"]
     assert re.findall(r"│ ([a-z]+) ", more) == rest
 
 

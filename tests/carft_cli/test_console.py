@@ -12,8 +12,7 @@ import pytest
 from rich.text import Text
 
 from carft.store.archive import MANIFEST
-from carft_cli import console
-from carft_cli.console import NamingConsole, headed, rows_table
+from carft_cli.console import NamingConsole, headed
 from tests.support.folder import draw_pets, write_tasks
 from tests.support.helpers import run_cli
 
@@ -35,27 +34,12 @@ def test_whatever_is_printed_is_shown_and_not_obeyed() -> None:
     console.print(Text(EVIL), style="dim")
     console.say(EVIL, style="bold")
     console.say(headed("Refused:", EVIL))
-    console.print(rows_table([{EVIL: EVIL, "list": [EVIL]}]))
     console.print_json(data={EVIL: EVIL})
     printed = file.getvalue()
     assert not obeyed(printed)
     plain = COLOURS.sub("", printed)
-    assert plain.count("[bold]b[/bold]") == 9 and plain.count(r"\u001b[2J\u009b31m\u202egnp.exe\u2069") == 9
+    assert plain.count("[bold]b[/bold]") == 6 and plain.count(r"\u001b[2J\u009b31m\u202egnp.exe\u2069") == 6
     assert "]8;;" not in printed.replace(r"\u001b]8;;", "")
-
-
-@pytest.mark.parametrize("long", ["x", "東京", "two\nlines", "a\tb", "w" * 300, EVIL])
-@pytest.mark.parametrize("is_terminal", [False, True])
-def test_a_long_listing_is_printed_as_its_table(monkeypatch: pytest.MonkeyPatch, long: str, is_terminal: bool) -> None:
-    rows = [{"cell": f"{k:016x}", "value": k / 7, "unsealed": k == 3, "list": [k], "name": long} for k in range(9)]
-    rows.append({"cell": "0", "other": None})
-    printed = []
-    for show in (lambda: console.out.print(rows_table(rows)), lambda: console.print_rows(rows)):
-        shown = NamingConsole(file=io.StringIO(), force_terminal=is_terminal, width=120)
-        monkeypatch.setattr(console, "out", shown)
-        show()
-        printed.append(COLOURS.sub("", shown.file.getvalue()))
-    assert printed[0] == printed[1]
 
 
 @pytest.mark.parametrize("name", ["a\x1b]0;owned\x07.jpg", "a\u202egpj.png", "a\x9b2J.png"])

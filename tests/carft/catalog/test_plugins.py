@@ -23,12 +23,11 @@ from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog, stored_catalog
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from carft_cli.init import write_template
 from tests.support.helpers import ROOT, TASK, run_cli
 from tests.support.packages import install_entry_points, on_path
 
 NAME = "near"
-WORDS = {"name": NAME, "label": "near", "kind": "Near"}
+EXAMPLE = ROOT / "examples" / "method"
 VALUES = {"lr": 1e-4, "weight": 1.0}
 
 
@@ -41,7 +40,8 @@ def site(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def plugin(tmp_path: Path) -> Path:
-    write_template(tmp_path / f"{NAME}.py", "method.py.txt", WORDS)
+    text = (EXAMPLE / "my_method.py").read_text().replace("my_method", NAME).replace("MyMethod", "Near")
+    (tmp_path / f"{NAME}.py").write_text(text)
     return tmp_path / f"{NAME}.py"
 
 
@@ -160,11 +160,9 @@ def test_an_installed_task_is_found_by_its_family_and_its_source_is_part_of_the_
             specify(name, "ft", {"lr": 1e-4})
 
 
-def test_the_page_shows_the_method_that_is_written(tmp_path: Path) -> None:
-    words = {"name": "my_method", "label": "my method", "kind": "MyMethod"}
-    write_template(tmp_path / "my_method.py", "method.py.txt", words)
+def test_the_page_shows_the_example() -> None:
     page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    assert f"```py\n{(tmp_path / 'my_method.py').read_text()}```" in page
+    assert f"```py\n{(EXAMPLE / 'my_method.py').read_text()}```" in page
 
 
 # commands
@@ -172,14 +170,10 @@ def test_the_page_shows_the_method_that_is_written(tmp_path: Path) -> None:
 
 @pytest.mark.full
 @pytest.mark.slow
-def test_what_new_method_writes_passes_its_test(tmp_path: Path) -> None:
-    written = run_cli("init", "--method", "my_method", "--to", tmp_path)
-    assert written.returncode == 0, written.stderr
-    assert run_cli("init", "--method", "my_method", "--to", tmp_path).returncode == 2
-    assert run_cli("init", "--method", "ft", "--to", tmp_path).returncode == 2
+def test_the_example_passes_its_test() -> None:
+    asked = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", EXAMPLE / "test_my_method.py"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    asked = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_method.py"]
-    tested = subprocess.run(asked, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    tested = subprocess.run(asked, cwd=EXAMPLE, env=environment, capture_output=True, text=True, timeout=600)
     assert tested.returncode == 0, tested.stdout
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from carft.catalog.catalog import BUILT_IN
-from carft.catalog.families import DATA_SETS
 from carft.data.checking import Attestation, check
 from carft.data.sets import MARKER, DataSet
 from tests.support.helpers import run_cli
@@ -115,15 +114,10 @@ def test_images_that_cannot_be_read_are_all_named(root: Path) -> None:
     assert all(name in only_problem(found) for name in names)
 
 
-def test_ls_says_which_are_there(tmp_path: Path) -> None:
-    DATA_SETS["pets"].fixture(tmp_path)
-    (tmp_path / DATA_SETS["dtd"].folder).mkdir()
-    rows = {
-        row["data set"]: row["there"] for row in json.loads(run_cli("ls", "data", "--data", tmp_path, "--json").stdout)
-    }
-    assert (rows["pets"], rows["dtd"], rows["food101"]) == ("fixture", "half here", "-")
-    rows = json.loads(run_cli("ls", "data", "imagenet", "--data", tmp_path, "--json").stdout)
-    assert {row["data set"] for row in rows} >= {"imagenet"} and all(row["there"] == "-" for row in rows)
+def test_ls_says_where_data_sets_go() -> None:
+    rows = {row["data set"]: row for row in json.loads(run_cli("ls", "data", "imagenet", "--json").stdout)}
+    assert rows["imagenet"]["classes"] == 1000 and not rows["imagenet"]["fetch"] and rows["imagenet"]["source"]
+    assert "pets" in run_cli("ls", "data").stdout
 
 
 @pytest.mark.parametrize(
@@ -131,9 +125,9 @@ def test_ls_says_which_are_there(tmp_path: Path) -> None:
     [
         (("check", "pets"), "oxford-iiit-pet"),
         (("check", "pet"), "pets"),
-        (("check", "icons-3/mix-7"), "needs no data set"),
-        (("fetch", "cars"), "cannot be downloaded"),
-        (("fetch", "nonsense", "--fake"), "nonsense"),
+        (("check", "icons-3/mix-7"), "names no data set"),
+        (("check", "cars", "--fetch"), "cannot be downloaded"),
+        (("check", "nonsense", "--fake"), "nonsense"),
     ],
 )
 def test_what_cannot_be_done_is_refused(arguments: tuple[str, ...], says: str, tmp_path: Path) -> None:
@@ -144,5 +138,5 @@ def test_what_cannot_be_done_is_refused(arguments: tuple[str, ...], says: str, t
 def test_a_fixture_is_not_drawn_over_files(tmp_path: Path) -> None:
     (tmp_path / "oxford-iiit-pet").mkdir()
     (tmp_path / "oxford-iiit-pet" / "images.tar.gz").write_bytes(b"real")
-    done = run_cli("data", "fetch", "pets", "--fake", "--data", tmp_path)
+    done = run_cli("data", "check", "pets", "--fake", "--data", tmp_path)
     assert done.returncode == 2 and "not a fixture" in " ".join(done.stderr.split())

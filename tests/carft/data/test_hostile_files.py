@@ -153,7 +153,7 @@ def test_a_picture_that_is_too_large_is_refused_by_its_header(tmp_path: Path, na
 def test_a_named_pipe_is_named_and_never_opened(tmp_path: Path) -> None:
     tree, lists, model = draw_pets(tmp_path), tmp_path / "dtd" / "dtd" / "labels", tmp_path / "model"
     tasks = write_tasks(tmp_path, {"name": "zoo/pets", "path": str(tree)})
-    run_cli("data", "fetch", "dtd", "--fake", "--data", tmp_path)
+    run_cli("data", "check", "dtd", "--fake", "--data", tmp_path)
     (lists / "val1.txt").unlink()
     model.mkdir()
     (model / "open_clip_model.safetensors").write_bytes(b"")
@@ -163,7 +163,7 @@ def test_a_named_pipe_is_named_and_never_opened(tmp_path: Path) -> None:
         (("data", "check", "zoo/pets", "--tasks-file", tasks), 1, "pipe.png' is no plain file"),
         (("data", "check", "dtd", "--data", tmp_path), 2, "val1.txt' is no plain file"),
         (
-            ("model", "check", "--model", f"local-dir:{model}", "--task", TASK),
+            ("train", "--method", "zeroshot", "--model", f"local-dir:{model}", "--task", TASK),
             2,
             "There are no weights in",
         ),

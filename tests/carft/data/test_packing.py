@@ -117,7 +117,7 @@ def test_a_packed_copy_of_your_own_table_is_the_same_version(tmp_path: Path) -> 
     assert (one.version, one.splits, one.classes) == (other.version, other.splits, other.classes)
     write_tasks(tmp_path, {"name": "zoo", "path": str(copy)})
     checked = run_cli("data", "check", "zoo", "--tasks-file", tmp_path)
-    assert checked.returncode == 0 and "every image can be read" in checked.stdout
+    assert checked.returncode == 0 and "Every image can be read" in checked.stdout
 
 
 def test_other_programs_read_the_shards_as_they_read_those_of_webdataset(files: Path, packed: Path) -> None:

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -20,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from carft.catalog.catalog import BUILT_IN
 from carft.catalog.resolve import SHARED_CONFIG, SHARED_WEIGHTS, specify
-from carft.config.cell import Reading, Training
+from carft.config.cell import Training
 from carft.core.errors import UserError
 from carft.core.files import file_digest
 from carft.core.heartbeat import on_heartbeat
@@ -31,7 +30,6 @@ from carft.models.clip import (
     load_pretrained,
     with_activation,
 )
-from carft.posthoc.context_check import ContextCheck, context_check
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog, weights_place_of
 from carft.training.execution import Execution
@@ -301,15 +299,3 @@ def test_a_model_with_a_sigmoid_loss_is_refused_with_the_reason() -> None:
         with pytest.raises(UserError, match="trained with a sigmoid loss"):
             require_architecture(name)
     require_architecture("ViT-B-16")
-
-
-def test_the_context_distribution_is_measured_before_training() -> None:
-    cell, execution = quick_cell("zeroshot", epochs=1), Execution("cpu")
-    found = context_check(cell, execution, catalog=BUILT_IN)
-    assert found.templates == len(BUILT_IN.card(cell.task).bank("standard")) == 37
-    assert 0 < found.entropy < 1 and 1 < found.effective < found.spread < 18
-    assert "has something to hold" in found.words
-    flat = replace(cell, reading=Reading(context_temperature=1e4))
-    assert "near uniform" in context_check(flat, execution, catalog=BUILT_IN).words
-    assert "CAR-FT is fine-tuning" in ContextCheck(1, 0.0, 1.0, 1.0, 100.0).words
-    assert "nearly one context" in ContextCheck(80, 0.01, 1.1, 1.2, 100.0).words

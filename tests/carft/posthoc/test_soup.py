@@ -227,15 +227,3 @@ def test_failed_trials_are_left_out_of_a_soup(store: Store) -> None:
     jobs = Crew(store).work(protocol, fails=lambda job: job.cell.id == lost.id).finished
     (soup,) = (job for job in jobs if job.kind == "soup")
     assert len(soup.cell.parents) == 2 and lost.id not in soup.cell.parents
-
-
-def test_one_finished_trial_makes_no_soup(store: Store) -> None:
-    protocol = Protocol(small(methods=["ft", "soup"], trials=1), store)
-    jobs = Crew(store).work(protocol).finished
-    assert not any(job.kind == "soup" for job in jobs)
-    assert len(protocol.done) == protocol.total()
-
-
-def test_soups_need_a_method_that_is_souped() -> None:
-    with pytest.raises(UserError, match="Add ft or car_ft"):
-        load_recipe("miniature").changed(methods=["zeroshot", "kd", "soup"])

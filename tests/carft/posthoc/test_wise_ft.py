@@ -26,13 +26,11 @@ from carft.catalog.resolve import interpolation
 from carft.config.cell import Cell, Reading
 from carft.config.registry import WISE_ALPHAS
 from carft.config.settings import DIRECTIONS
-from carft.core.errors import UserError
 from carft.core.metrics import Predictions
 from carft.methods.ft import Batch
 from carft.models.network import Network, interpolate
 from carft.posthoc.export import export
 from carft.posthoc.wise_ft import run_curve
-from carft.store.archive import pack, unpack
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution
@@ -78,11 +76,6 @@ def test_between_the_ends_every_weight_is_the_weighted_mean(alpha: float) -> Non
     assert all(torch.equal(end[name], value) for name, value in weights(2).items())
 
 
-def test_models_of_different_shape_are_not_mixed() -> None:
-    with pytest.raises(ValueError, match=r"head\.bias"):
-        interpolate(weights(1), {**weights(2), "head.bias": torch.zeros(3)}, 0.5)
-
-
 def test_alpha_one_is_the_tuned_model_and_alpha_zero_the_zero_shot_model(
     curve: tuple[Store, dict[float, str]], cells: dict[str, Cell]
 ) -> None:
@@ -91,21 +84,6 @@ def test_alpha_one_is_the_tuned_model_and_alpha_zero_the_zero_shot_model(
         for alpha, method in ((0.0, "zeroshot"), (1.0, "car_ft")):
             found = store.predictions(outcomes[alpha], name)
             assert same_predictions(found, store.predictions(cells[method].id, name)), name
-
-
-def test_a_curve_beside_records_of_a_compact_archive_starts_at_the_same_model(
-    tmp_path: Path, finished: Store, execution: Execution, cells: dict[str, Cell]
-) -> None:
-    """The archive holds no logits of the zero-shot cell; they are computed again for the curve of a new cell."""
-    pack(finished, tmp_path / "compact.zip", compact=True)
-    unpack(tmp_path / "compact.zip", tmp_path / "results")
-    new = cells["car_ft"].id
-    shutil.rmtree(tmp_path / "results" / "cells" / new)
-    shutil.copytree(finished.folder(new), tmp_path / "results" / "cells" / new)
-    store = Store(tmp_path / "results")
-    start = next(iter(run_curve(cells["car_ft"], store, execution)))
-    for name in SETS:
-        assert same_predictions(store.predictions(start, name), finished.predictions(cells["zeroshot"].id, name))
 
 
 def test_a_curve_is_whole_and_evaluated_on_every_set(
@@ -186,27 +164,6 @@ def test_an_export_holds_the_scale_that_stands_outside_the_head(
     torch.testing.assert_close(features @ head["weight"].T + head["bias"], logits, atol=1e-4, rtol=1e-5)
 
 
-def test_an_interpolation_can_be_exported_too(
-    finished: Store, bench: CellContext, execution: Execution, cells: dict[str, Cell], tmp_path: Path
-) -> None:
-    store = Store(shutil.copytree(finished.root, tmp_path / "results"))
-    run_curve(cells["ft"], store, execution)
-    half = interpolation(cells["ft"], 0.5)
-    export(half.id, store, tmp_path / "half", execution)
-    weights = load_file(tmp_path / "half" / "open_clip_model.safetensors")
-    start, end = bench.network().state_dict(), load_network(cells["ft"], bench, store).state_dict()
-    name = "visual.conv1.weight"
-    torch.testing.assert_close(weights[name], (start[name] + end[name]) / 2)
-
-
-def test_a_folder_that_holds_something_is_left_alone(
-    finished: Store, execution: Execution, cells: dict[str, Cell], tmp_path: Path
-) -> None:
-    (tmp_path / "precious").write_text("mine")
-    with pytest.raises(UserError, match="exists already"):
-        export(cells["ft"].id, finished, tmp_path, execution)
-
-
 def a_batch(bench: CellContext, network: Network, count: int = 12) -> Batch:
     """A batch of validation images as the training loop would hand it to a loss."""
     images = bench.pretrained.normalise(bench.task.val.images[:count])
@@ -245,13 +202,11 @@ def test_car_ft_with_kl_weight_zero_is_ft_bit_for_bit(
         assert same_predictions(store.predictions(car_ft.id, name), finished.predictions(ft.id, name)), name
 
 
-@pytest.mark.parametrize("kl_weight", [0.0, 0.5])
 @pytest.mark.parametrize(
     "reading", [*map(Reading, DIRECTIONS), Reading(context_temperature=4.0), Reading(context_scale="one")], ids=str
 )
-def test_the_loss_is_cross_entropy_plus_weighted_divergence(
-    bench: CellContext, kl_weight: float, reading: Reading
-) -> None:
+def test_the_loss_is_cross_entropy_plus_weighted_divergence(bench: CellContext, reading: Reading) -> None:
+    kl_weight = 0.5
     network = bench.network()
     with torch.no_grad():
         for p in network.visual.parameters():
@@ -261,10 +216,9 @@ def test_the_loss_is_cross_entropy_plus_weighted_divergence(
     loss, parts = BUILT_IN.method("car_ft").load()(cell, bench.pretrained, bench.prompts).loss(batch)
     loss = loss.detach()
     assert float(loss) == pytest.approx(by_hand(batch, bench, kl_weight, reading), rel=1e-4)
-    if kl_weight:
-        without = by_hand(batch, bench, 0.0, reading)
-        assert float(parts["kl"]) == pytest.approx((float(loss) - without) / kl_weight, abs=1e-3)
-        assert float(parts["kl"]) > 0
+    without = by_hand(batch, bench, 0.0, reading)
+    assert float(parts["kl"]) == pytest.approx((float(loss) - without) / kl_weight, abs=1e-3)
+    assert float(parts["kl"]) > 0
 
 
 def test_the_loss_sends_no_gradient_into_the_pretrained_model(bench: CellContext) -> None:

@@ -56,7 +56,7 @@ def test_a_sweep_goes_on_without_its_sick_gpus_and_names_them(nodes: Nodes, tmp_
     assert len(failed_on) == len(set(failed_on)) == 2  # a process of its own for each failure, then none
     (state,) = read_states(Store(results))
     assert set(state.gpus_set_aside) == {name(0), name(1)}
-    assert f"{name(1)} is set aside: " in run_cli("status", "--results", results).stdout
+    assert f" {name(1)} " in run_cli("status", "--results", results).stdout
 
 
 def test_a_chosen_gpu_is_taken_out_of_rays_hands_and_no_other(nodes: Nodes) -> None:

@@ -59,13 +59,10 @@ def busy_share(plan: Plan, protocol: Protocol, store: InstantStore, spread: floa
         protocol.end(job)
 
 
-@pytest.mark.parametrize("spread", [0.0, 0.2])
 @pytest.mark.parametrize("recipe", ["downstream", "ood", "domainbed"])
-def test_a_sweep_at_paper_scale_keeps_eight_gpus_busy(recipe: str, spread: float, tmp_path: Path) -> None:
+def test_a_sweep_at_paper_scale_keeps_eight_gpus_busy(recipe: str, tmp_path: Path) -> None:
     store = InstantStore(tmp_path)
     protocol = Protocol(load_recipe(recipe).changed(), store)
     request = choose_workers_per_cell(Resources(GPUS, Execution("cuda"), gpu_model="H100"), protocol)
     plan = plan_of(protocol, request, GPUS // request.execution.workers)
-    share = busy_share(plan, protocol, store, spread)
-    print(f"{recipe}, durations {spread:.0%} off: {share:.1%} busy")
-    assert share >= 0.9
+    assert busy_share(plan, protocol, store, spread=0.2) >= 0.9

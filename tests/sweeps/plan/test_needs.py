@@ -15,7 +15,6 @@ from carft.models.availability import ModelSize, size_of
 from carft.store.record_files import Record
 from carft.store.records import Store
 from carft.training.execution import Execution
-from carft_cli.plan import needs_lines, too_few_cores
 from sweeps.plan.planning import (
     DECODE_S,
     MIN_SPEEDUP,
@@ -69,7 +68,7 @@ def test_checkpoints_are_three_copies_of_the_model_for_every_cell_at_a_time() ->
     assert (found.checkpoint_minutes, found.checkpoint_bytes) == (10, 8 * 12 * SIZE.parameters)
     assert found.memory_per_device == PROCESS_BYTES + 12 * SIZE.parameters
     none = needs(imagenet("zeroshot", "ft"), 8, checkpoint_minutes=0)
-    assert none.checkpoint_bytes == 0 and "Checkpoints" not in " ".join(needs_lines(none, "GPU"))
+    assert none.checkpoint_bytes == 0
 
 
 def test_photos_need_cores_that_decode_as_fast_as_the_gpu_trains_and_drawings_do_not() -> None:
@@ -83,27 +82,14 @@ def test_photos_need_cores_that_decode_as_fast_as_the_gpu_trains_and_drawings_do
 def test_gpu_memory_is_that_of_a_batch_in_half_precision_and_of_the_numbers() -> None:
     found = needs(imagenet("zeroshot", "ft"), 8)
     assert found.gpu_bytes == 512 * 75_000_000 + 20 * SIZE.parameters
-    assert "37 GiB with a batch of 512 images" in " ".join(needs_lines(found, "GPU"))
     assert needs(imagenet("zeroshot", "ft"), 0).gpu_bytes == 0
-
-
-def test_too_few_cores_for_the_gpus_are_said() -> None:
-    said = too_few_cores(needs(imagenet("zeroshot", "ft"), 8), 2)
-    assert f"2 CPU cores for each GPU, and {1 + round(1000 * DECODE_S + 0.5)} would" in said
-    assert not too_few_cores(needs(imagenet("zeroshot", "ft"), 8), 4)
-
-
-def test_device_hours_are_those_in_which_all_workers_of_a_cell_compute(store: Store) -> None:
-    request = Resources(8, Execution("cuda", workers=4), gpu_model="H100")
-    plan = plan_of(Protocol(imagenet("zeroshot", "ft"), store), request, 2)
-    assert plan.device_hours == pytest.approx(4 * plan.busy_s / 3600) and plan.busy_s > 0
 
 
 def test_plan_says_it_in_words_and_in_json_also_where_the_data_are_not(tmp_path: Path) -> None:
     asked = ("ood", "--gpus", 8, "--data", tmp_path, "--results", tmp_path / "results")
     said = run_cli("plan", *asked)
     assert said.returncode == 1 and "In the way:" in said.stdout
-    assert "Checkpoints: every 10 min, " in said.stdout and "GPU of a node" in said.stdout
+    assert "checkpoint minutes" in said.stdout and "memory per device" in said.stdout
     found = json.loads(run_cli("plan", *asked, "--checkpoint-minutes", 3, "--json").stdout)
     assert found["needs"]["checkpoint_minutes"] == 3 and found["needs"]["checkpoint_bytes"] > 2**30
     assert found["needs"]["cache_bytes"] == ArrayCache.limit
@@ -171,15 +157,6 @@ def test_short_cells_shared_gpus_and_methods_that_need_whole_batches_keep_one_wo
     assert workers(store, load_recipe("miniature").changed(["icons-3/mix-6"]), 8) == 1
     assert workers(store, imagenet(), 8, cells_per_gpu=2) == 1
     assert workers(store, imagenet("zeroshot", "ft", "car_ft_permuted"), 8) == 1
-
-
-def test_a_folder_keeps_the_number_that_its_cells_were_trained_with(store: Store) -> None:
-    recipe = imagenet()
-    protocol = Protocol(recipe, store)
-    cell = protocol.studies[0].trial_cells[0]
-    record(store, cell, 4, train=100.0)
-    assert workers(store, recipe, 8) == 4
-    assert workers(store, recipe, 2) == 1  # four do not fit
 
 
 def test_plan_chooses_unless_told_and_the_forecast_is_that_of_the_choice(tmp_path: Path) -> None:

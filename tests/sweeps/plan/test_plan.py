@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 from carft.catalog.catalog import BUILT_IN
 from carft.catalog.families import CARDS
@@ -17,8 +16,6 @@ from carft.store.failures import write_failure
 from carft.store.record_files import Record
 from carft.store.records import Store
 from carft.training.execution import Execution, hardware_facts
-from sweeps.doctor import measuring
-from sweeps.doctor.measuring import measured_rate
 from sweeps.plan.planning import OVERHEAD, START_S, Plan, plan_of
 from sweeps.plan.rates import SPREAD, Costs, Hardware, Rate, estimated, recorded
 from sweeps.plan.resources import Resources
@@ -29,7 +26,6 @@ from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import JobKind, Protocol
 from tests.support.folder import Folder
 from tests.support.helpers import LR, made_up_predictions, quick_cell, run_cli
-from tests.support.processes import run_processes
 
 TASK = "icons-3/mix-7"
 HERE = Hardware("cpu", 1, "float32", hardware_facts("cpu"))
@@ -217,7 +213,7 @@ def test_plan_takes_the_options_of_sweep_and_lists_what_is_in_the_way(tmp_path: 
     found = json.loads(done.stdout)
     assert found["estimate"] and found["cells"] == 2 * 45 and not (tmp_path / "results").exists()
     assert sum("data set" in one["what"] for one in found["obstacles"]) == 2
-    assert all("data fetch" in one["how"] for one in found["obstacles"] if "data set" in one["what"])
+    assert all("data check" in one["how"] for one in found["obstacles"] if "data set" in one["what"])
     refused = run_cli("sweep", *same, in_process=True)
     assert refused.returncode == 2 and "pets is not here" in refused.stderr
 
@@ -230,19 +226,3 @@ def test_a_plan_of_imagenet_asks_for_the_suites_that_are_named(tmp_path: Path) -
     (missing,) = whole["obstacles"]
     assert "imagenet-v2" in missing["what"]
     assert chosen["obstacles"] == [] and chosen["bytes"] < whole["bytes"]
-
-
-@pytest.mark.slow
-def test_a_calibration_measures_the_workers_that_a_cell_gets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measuring, "start_processes", lambda work, given, count, **_: run_processes(work, given, count))
-    rate = measured_rate(recipe("zeroshot,ft"), Resources(execution=Execution(workers=2)))
-    assert rate.basis.endswith("alone on 2 workers") and rate.seconds > 0 and not rate.estimate
-    absent = recipe("zeroshot,ft").model_copy(update={"model": "icons-resnet", "pretrained": "absent.pt"})
-    with pytest.raises(UserError, match="no weights file"):
-        measured_rate(absent, Resources(execution=Execution(workers=2)))
-
-
-def test_a_calibration_computes_at_the_precision_of_the_recipe() -> None:
-    for precision, products in (("tf32", "high"), ("float32", "highest")):
-        measured_rate(recipe("zeroshot").model_copy(update={"precision": precision}), Resources())
-        assert torch.get_float32_matmul_precision() == products

@@ -124,7 +124,7 @@ def test_with_the_package_its_tasks_are_listed_swept_reported_and_verified(proje
     listed = {row["task"]: row for row in project.ok("ls", "tasks")}
     assert listed["shapes/tilted"]["suites"] == ["small"] and "icons-3/mix-6" in listed
     checked = project.run("data", "check", "shapes/round", "--data", "elsewhere")
-    assert checked.returncode == 2 and "the package 'shapes-tasks'" in checked.stderr
+    assert checked.returncode == 2 and "names no data set" in checked.stderr
     tasks = pd.read_csv(project.report / "tables" / "tasks.csv")
     assert set(tasks["task"]) == {TASK, SHAPE}
     assert list((project.report / "pictures").glob("*.jpg"))

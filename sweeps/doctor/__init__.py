@@ -1,1 +1,0 @@
-"""What would stop a sweep on this machine: driver, data, one measured step, disk, memory."""
