@@ -85,12 +85,8 @@ def _lines(state: SweepState, results: str) -> Iterator[Shown]:
         yield busy_line(state.busy)
     if state.busy_lately and state.is_alive():
         yield f"In the last five minutes: {busy_line(state.busy_lately)}"
-    if state.is_alive():
-        yield from node_lines(state.busy_nodes)
     if state.data_wait is not None:
         yield f"Trainings waited for images {100 * state.data_wait:.0f} % of their time."
-    for gpu, ratio in state.gpus_slow.items():
-        yield f"{gpu} takes {ratio:.2f} times as long as the others for alike jobs: see nvidia-smi -q."
     for gpu, reason in state.gpus_set_aside.items():
         yield f"{gpu} is set aside: {reason}"
     yield [{"task": name, **task.model_dump()} for name, task in state.tasks.items()]
@@ -130,25 +126,10 @@ def search_words(searches: int, selection: str) -> str:
     return words
 
 
-def busy_line(busy: Any) -> str:
+def busy_line(busy: Mapping[str, float]) -> str:
     """How busy the machine of the driver was, in words."""
-    return f"This machine: {_shares(busy)}"
-
-
-def node_lines(nodes: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """How busy the GPUs of other nodes were, a line for each of the :data:`FEW` that have the least busy one."""
-    lines = []
-    of_nodes = [(node, shares) for node, shares in nodes.items() if shares]
-    of_nodes.sort(key=lambda of_node: min(of_node[1].values()))
-    for node, shares in of_nodes[:FEW]:
-        lines.append(f"{node}: {_shares(shares)}")
-    if len(of_nodes) > FEW:
-        lines.append(f"and {len(of_nodes) - FEW} more nodes; all with --json")
-    return lines
-
-
-def _shares(busy: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {100 * share:.0f} % busy" for name, share in busy.items())
+    shares = ", ".join(f"{name} {100 * share:.0f} % busy" for name, share in busy.items())
+    return f"This machine: {shares}"
 
 
 def _failure_row(failure: Failure, results: str) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def announce(plan: Plan, request: Resources) -> None:
 def _outcome_lines(done: SweepResult, settings: SweepSettings) -> Iterator[Shown]:
     """Winners, counts, failures with reasons, and the next command."""
     from sweeps.status.progress import winner_rows
-    from sweeps.status.trackers import shown_by
+    from sweeps.status.trackers import TRACKERS
 
     protocol, summary, state, results = done.protocol, done.summary, done.state, settings.results
     if not protocol.recipe.grid:
@@ -106,7 +106,7 @@ def _outcome_lines(done: SweepResult, settings: SweepSettings) -> Iterator[Shown
     if protocol.failed:
         yield f"Why, with the ends of their logs: {results}/failures/; logs: {results}/logs/"
     for name in dict.fromkeys(settings.log):
-        yield f"{name}: {shown_by(name, protocol.store.root)}"
+        yield f"{name}: {TRACKERS[name].shown_by.format(results=protocol.store.root)}"
     if summary.stopped:
         yield "Stopped. Finished cells are kept; the same command goes on where it stopped."
         return

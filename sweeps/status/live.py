@@ -1,14 +1,13 @@
-"""Tells the process of each tracker which cells have finished: a sweep waits for none, and none for another."""
+"""Tells the process of the trackers which cells have finished: a sweep does not wait for it."""
 
 import os
 import subprocess
 import sys
-import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from time import monotonic, sleep
 
 from carft.store.records import Store
 from sweeps.search.protocol import Protocol
@@ -19,82 +18,73 @@ WAIT_S, WAIT_STOPPED_S = 60.0, 5.0
 
 
 class LiveTrackers:
-    """The trackers of a sweep, each in a process that reads to the end and exits when the sweep is killed.
+    """The trackers of a sweep, in a process that reads to the end and exits when the sweep is killed.
 
-    The processes have sessions of their own, so that Ctrl-C does not reach them. warn: gets a sentence when one fails.
+    The process has a session of its own, so that Ctrl-C does not reach it. warn: gets a sentence when it fails.
     """
 
     def __init__(self, names: Iterable[str], store: Store, warn: Callable[[str], None]) -> None:
-        self.store, self.warn = store, warn
-        self.waiting = list(dict.fromkeys(names))
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
-        self.told = Counter[str]()
-        """Tracker -> cells that its pipe took."""
+        self.names, self.store, self.warn = list(dict.fromkeys(names)), store, warn
+        self.log = store.root / EVENTS / "trackers.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.is_over = not self.names
+        self.told = 0
+        """Cells that its pipe took."""
 
     def update(self, protocol: Protocol) -> None:
         """Tell which cells are done, in the order in which they finished, those of earlier sweeps too."""
         self.protocol = protocol
-        while self.waiting:
-            self._start(self.waiting.pop())
-        for name in [*self.running]:
-            self._tell(name)
-            if self.running[name].poll() is not None:
-                self._end(name)
+        if self.is_over:
+            return
+        try:
+            self.process = self.process or self._start()
+            self._tell(self.process)
+        except OSError as error:
+            self._end(f"they cannot run: {error}")
 
     def close(self, stopped: bool) -> None:
         """Wait a while for what is not shown yet. stopped: whether the sweep did not reach its end."""
-        until = time.monotonic() + (WAIT_STOPPED_S if stopped else WAIT_S)
-        while self.running and time.monotonic() < until:
-            for name, process in [*self.running.items()]:
-                if self._tell(name) and process.stdin is not None:
-                    process.stdin.close()
-                if process.poll() is not None:
-                    self._end(name)
-            time.sleep(0.1)
-        for name, process in [*self.running.items()]:
-            process.kill()
-            process.wait()
-            self._end(name, "it did not take all cells in time")
+        until = monotonic() + (WAIT_STOPPED_S if stopped else WAIT_S)
+        while self.process is not None and not self.is_over and monotonic() < until:
+            if self._tell(self.process) and self.process.stdin is not None:
+                self.process.stdin.close()
+            sleep(0.1)
+        if self.process is not None and not self.is_over:
+            self.process.kill()
+            self.process.wait()
+            self._end("they did not take all cells in time")
 
-    def _start(self, name: str) -> None:
-        log = self._log(name)
+    def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "sweeps.status.trackers"]
-        command += [str(self.store.root), Path(self.store.address).name, name]
-        try:
-            log.parent.mkdir(exist_ok=True)
-            with log.open("wb") as out:
-                process = subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=out, stderr=out, start_new_session=True
-                )
-        except OSError as error:
-            self._warn(name, f"it cannot run: {error}")
-            return
+        command += [str(self.store.root), Path(self.store.address).name, *self.names]
+        self.log.parent.mkdir(exist_ok=True)
+        with self.log.open("wb") as out:
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=out, start_new_session=True)
         assert process.stdin is not None
         os.set_blocking(process.stdin.fileno(), False)
-        self.running[name] = process
+        return process
 
-    def _tell(self, name: str) -> bool:
-        """Write the cells that the pipe takes; returns whether none is left."""
-        stream, done = self.running[name].stdin, self.protocol.done
-        assert stream is not None
-        with suppress(BlockingIOError, BrokenPipeError):
-            for cell in islice(done, self.told[name], None):
-                os.write(stream.fileno(), f"{cell} {self.protocol.jobs[cell].kind}\n".encode())
-                self.told[name] += 1
-        return self.told[name] == len(done)
+    def _tell(self, process: subprocess.Popen[bytes]) -> bool:
+        """Write the cells that the pipe takes, unless the process ended; returns whether none is left."""
+        if process.poll() is not None:
+            self._end("" if process.returncode == 0 else self._last_line() or f"exit code {process.returncode}")
+            return True
+        stream, done = process.stdin, self.protocol.done
+        if stream is not None and not stream.closed:
+            with suppress(BlockingIOError, BrokenPipeError):
+                for cell in islice(done, self.told, None):
+                    os.write(stream.fileno(), f"{cell} {self.protocol.jobs[cell].kind}\n".encode())
+                    self.told += 1
+        return self.told == len(done)
 
-    def _end(self, name: str, reason: str = "") -> None:
+    def _last_line(self) -> str:
+        with suppress(OSError):
+            return self.log.read_text(encoding="utf-8", errors="replace").rstrip().rpartition("\n")[2]
+        return ""
+
+    def _end(self, reason: str) -> None:
         """Warn once where something is missing."""
-        code = self.running.pop(name).poll()
-        if code:
-            with suppress(OSError):
-                text = self._log(name).read_text(encoding="utf-8", errors="replace")
-                reason = reason or text.rstrip().rpartition("\n")[2]
-            self._warn(name, reason or f"it ended with exit code {code}")
-
-    def _warn(self, name: str, reason: str) -> None:
-        reason = reason.rstrip(".")
-        self.warn(f"Warning: {name}: {reason}. No record is affected; the same command shows what is missing.")
-
-    def _log(self, name: str) -> Path:
-        return self.store.root / EVENTS / f"{name}.log"
+        self.is_over = True
+        if reason:
+            reason = reason.rstrip(".")
+            self.warn(f"Warning: trackers: {reason}. No record is affected; the same command shows what is missing.")
