@@ -11,15 +11,15 @@ import heapq
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 import numpy as np
 
 from carft import NUMERICS
 from carft.catalog.resolve import named_weights
 from carft.config.cell import model_by_name, record_form
-from carft.config.registry import MethodCard, SoupRule
+from carft.config.registry import SoupRule
 from carft.core.errors import UserError
-from carft.protocol.sampling import SOBOL
 from carft.store.failures import read_failure
 from carft.store.journal import StudyPlan
 from carft.store.records import Store, all_metrics
@@ -30,8 +30,6 @@ from sweeps.search.study import KINDS, Job, JobKind, State, Study, StudyProgress
 
 #: as of ``Study.family``
 StudyFamily = tuple[object, ...]
-#: share of the trials of a study that begin or end between two writes of its study.json while it has no winner
-STEP = 1 / 8
 #: rank of the kinds of jobs
 RANKS = {kind: rank for rank, kind in enumerate(KINDS)}
 
@@ -74,19 +72,10 @@ class Protocol:
         self.jobs: dict[str, Job] = {}
         """Cells that are done, and keys of jobs that failed -> the job."""
         self.running: dict[str, Job] = {}
-        untrained: list[MethodCard] = []
-        trained: list[MethodCard] = []
-        for name in recipe.methods:
-            card = recipe.catalog.method(name)
-            if card.kind == "untrained":
-                untrained.append(card)
-            elif card.kind == "trained":
-                trained.append(card)
         self.untrained_jobs: list[Job] = []
-        for task in recipe.tasks:
-            for card in untrained:
-                self.untrained_jobs.append(Job("confirm", recipe.cell(task, card.name, {})))
-        self.studies = studies_of(recipe, trained)
+        for task, card in product(recipe.tasks, recipe.cards("untrained")):
+            self.untrained_jobs.append(Job("confirm", recipe.cell(task, card.name, {})))
+        self.studies = studies_of(recipe, recipe.cards("trained"))
         self._confirmed: dict[str, dict[int, list[str]]] = defaultdict(dict)
         """Id of a first search -> number of a search of the same question -> its confirm cells, as they are on disk."""
         self._numbers = {study.id: number for number, study in enumerate(self.studies)}
@@ -96,7 +85,7 @@ class Protocol:
         self._due: set[int] = set()  # numbers of the studies that are to be written now
         self._asking: set[int] = set()  # those whose sampler is asked for trials one by one
         self._unsaved: set[int] = set()  # those with a trial that was asked for and is not in their file
-        self._moved: Counter[int] = Counter()  # number of a study -> trials that began or ended since it was written
+        self._moved: set[int] = set()  # those of which a job began or ended since they were written
         self._places: dict[str, dict[int, Place]] = defaultdict(dict)
         """Key of a job -> number of a study that it belongs to -> its place."""
         self._unread: deque[Place] = deque()  # of jobs whose records were not looked for yet
@@ -136,7 +125,7 @@ class Protocol:
             if not self.state.is_settled(job):
                 self._save(job)
                 self.running[job.key] = job
-                self._note_move(job)
+                self._moved |= self._places[job.key].keys()
                 return job
             self._go_on(job)
             self._look_up()
@@ -187,7 +176,7 @@ class Protocol:
     def give_back(self, job: Job) -> None:
         """Note that a job does not run any more; if it is neither done nor failed, it is open again."""
         del self.running[job.key]
-        self._note_move(job)
+        self._moved |= self._places[job.key].keys()
         if not self.state.is_settled(job):
             for place in self._places[job.key].values():
                 heapq.heappush(self._waiting, place)
@@ -315,14 +304,6 @@ class Protocol:
             for job in progress.jobs:
                 self._find(job, number)
 
-    def _note_move(self, job: Job) -> None:
-        """Note that a job began or ended."""
-        if job.kind == "search":
-            for number in self._places[job.key]:
-                self._moved[number] += 1
-                if self._moved[number] >= STEP * self.recipe.trials:
-                    self._due.add(number)
-
     def _read(self, job: Job) -> None:
         """Note what is on disk of a job: its records, or else that it failed before."""
         found: dict[str, Mapping[str, float]] = {}
@@ -418,15 +399,15 @@ class Protocol:
     def write_studies(self, at_once: bool = True) -> None:
         """Write study.json of every study that changed since the last call.
 
-        at_once: otherwise a study of which only trials began or ended waits until these are a share of :data:`STEP`. A
-        file that is older than the records is made anew from them by the next sweep.
+        at_once: also of those of which only jobs began or ended. A file that is older than the records is made anew
+        from them by the next sweep.
         """
         if at_once:
-            self._due |= self._moved.keys()
+            self._due |= self._moved - {-1}
         for number in sorted(self._due):
             self._write_study(self.studies[number])
             self._due.discard(number)  # not before it is written
-            self._moved.pop(number, None)
+            self._moved.discard(number)
 
     def _write_study(self, study: Study) -> None:
         on_disk = self._on_disk(study.id)
@@ -490,16 +471,7 @@ class Protocol:
                 reading=dict(study.choice.factors),
             )
             studies.append(planned.content())
-        unsaid = {"smoke", "question", "expect", "without_data"}
-        if not recipe.suites:
-            unsaid.add("suites")
-        if recipe.sampler == SOBOL:
-            unsaid.add("sampler")
-        if recipe.pruner == "none":
-            unsaid.add("pruner")
-        if recipe.first_seed == 1:
-            unsaid.add("first_seed")
-        asked = recipe.model_dump(mode="json", exclude=unsaid)
+        asked = recipe.model_dump(mode="json", exclude={"smoke", "question", "expect", "without_data"})
         # weights are named as in records, without their path: an archive holds this line
         if recipe.model:
             asked["model"] = model_by_name(recipe.model)
