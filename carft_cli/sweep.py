@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from carft.core.errors import typed_report
+from carft.core.errors import typed, typed_report
 from carft_cli.answer import Answer, Shown, answering
 from carft_cli.console import counted, err, typed_again
 from carft_cli.options import begin_run
@@ -85,13 +85,10 @@ def announce(plan: Plan, request: Resources) -> None:
 
 
 def _outcome_lines(done: SweepResult, settings: SweepSettings) -> Iterator[Shown]:
-    """Winners, counts, failures with reasons, and the next command."""
-    from sweeps.status.progress import winner_rows
+    """Counts, failures with reasons, and the next commands."""
     from sweeps.status.trackers import TRACKERS
 
     protocol, summary, state, results = done.protocol, done.summary, done.state, settings.results
-    if not protocol.recipe.grid:
-        yield winner_rows(protocol)
     pruned = f"{summary.cells_pruned} pruned, " if summary.cells_pruned else ""
     yield (
         f"{summary.cells_done} cells done, {summary.cells_reused} found done, {summary.cells_failed} failed, "
@@ -111,6 +108,8 @@ def _outcome_lines(done: SweepResult, settings: SweepSettings) -> Iterator[Shown
         yield "Stopped. Finished cells are kept; the same command goes on where it stopped."
         return
     yield from _remedy_lines(kinds)
+    if not protocol.recipe.grid:
+        yield f"Winners: {typed('ls studies', results=results)}"
     if protocol.done:
         yield f"Next: {typed_report(results)}"
 
@@ -136,8 +135,8 @@ def _failure_lines(protocol: Protocol, kinds: set[str]) -> Iterator[Shown]:
         progress = protocol.progress(study)
         if progress.no_winner:
             words = progress.no_winner
-            if progress.cause:
-                words += f": {progress.cause}"
+            if progress.code_error:
+                words += f": {progress.code_error}"
             yield f"no winner: {study.method.name} on {study.task}: {words}"
 
 

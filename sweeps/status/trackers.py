@@ -5,10 +5,11 @@
     events/mlflow.db                              runs of MLflow, unless MLFLOW_TRACKING_URI names another place
     events/<tracker>.sent                         cells that a tracker has; without the file it gets all again
     events/trackers.log, .lock                    what the process prints; held by it
+    events/finished                               what the sweep tells the process: id and kind of job of each cell
     optuna.journal                                see sweeps.status.optuna_journal
 
-All of it can be removed at any time. ``python -m sweeps.status.trackers FOLDER SWEEP TRACKER...`` reads finished cells,
-a line with id and kind of job each, until its input is closed. SWEEP names the sweep; runs are grouped by it.
+All of it can be removed at any time. ``python -m sweeps.status.trackers FOLDER SWEEP TRACKER...`` shows the cells of
+``events/finished`` until the sweep that started it ends. SWEEP names the sweep; runs are grouped by it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import math
 import os
 import re
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,7 +32,9 @@ from carft.core.errors import unknown
 from carft.core.files import locked, new_folder
 from carft.store.records import Store
 
-EVENTS = "events"
+EVENTS, FINISHED = "events", "finished"
+#: last line of the file of finished cells, and seconds between two looks at it
+END, POLL_S = "end", 0.5
 #: seconds that the process waits for that of an earlier sweep
 PATIENCE_S = 60.0
 #: what no name in MLflow may hold
@@ -217,11 +221,29 @@ def show(store: Store, sweep: str, names: Iterable[str], lines: Iterable[str]) -
     return failed
 
 
+def lines_of(path: Path) -> Iterator[str]:
+    """The lines of a growing file up to :data:`END`, or to its end once the process that started this one is gone."""
+    parent = os.getppid()
+    with path.open(encoding="utf-8") as file:
+        line = ""
+        while True:
+            line += file.readline()
+            if line.rstrip() == END:
+                return
+            if line.endswith("\n"):
+                yield line
+                line = ""
+            elif os.getppid() != parent:
+                return
+            else:
+                time.sleep(POLL_S)
+
+
 def main(folder: str, sweep: str, *names: str) -> None:
-    """Show what finishes until the input is closed. The exit code is 1 if a tracker failed; the last line says why."""
+    """Show what finishes until the sweep ends. The exit code is 1 if a tracker failed; the last line says why."""
     store = Store(folder)
     with locked(store.root / EVENTS / "trackers.lock", PATIENCE_S):
-        failed = show(store, sweep, names, sys.stdin)
+        failed = show(store, sweep, names, lines_of(store.root / EVENTS / FINISHED))
     if failed:
         sys.exit("; ".join(failed))
 

@@ -25,10 +25,7 @@ LATELY = int(300 / WRITE_EVERY_S)
 
 
 class JobTimes:
-    """Times the jobs of a sweep, those that train apart from those that do not.
-
-    Before one of these has ended, a pass takes as long as the records say on which the plan rests.
-    """
+    """Times the jobs of a sweep, those that train apart from those that do not."""
 
     def __init__(self, protocol: Protocol, plan: Plan) -> None:
         self.protocol, self.plan, self.slots = protocol, plan, max(1, plan.slots)
@@ -56,11 +53,9 @@ class JobTimes:
             trains = work.trains
             if self._passes[trains]:
                 pass_s[trains] = self._seconds[trains] / self._passes[trains]
-            elif self.plan.rate.estimate:
+            else:
                 missing = "training" if trains else "job without training"
                 return None, f"no {missing} of this sweep has ended yet"
-            else:
-                pass_s[trains] = self.plan.rate.seconds
         length = simulate(left, self.slots, lambda work: work.passes * pass_s[work.trains])
         return length, f"{self._ended} jobs of this sweep, {self.slots} at a time"
 

@@ -20,7 +20,6 @@ from rich.console import Console
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, SweepState, read_states, write_state
-from carft.training.execution import hardware_facts
 from sweeps.plan.planning import plan_of
 from sweeps.plan.resources import Resources
 from sweeps.recipes.loading import load_recipe
@@ -28,9 +27,8 @@ from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol
 from sweeps.search.study import JobKind
 from sweeps.status import writer
-from sweeps.status.progress import ProgressDisplay, winner_rows
-from sweeps.status.writer import LATELY, WRITE_EVERY_S, Load, StatusWriter
-from tests.support import dry
+from sweeps.status.progress import ProgressDisplay
+from sweeps.status.writer import WRITE_EVERY_S, StatusWriter
 from tests.support.helpers import run_cli
 from tests.sweeps.search.test_protocol import TASKS, Crew
 
@@ -161,18 +159,6 @@ def test_time_left_says_what_it_rests_on_and_falls_while_jobs_run(store: Store) 
     assert before.left_s is not None and after.left_s == pytest.approx(before.left_s - 2.0)
 
 
-def test_before_a_training_has_ended_the_records_of_earlier_sweeps_give_its_time(store: Store) -> None:
-    Crew(store).work(Protocol(small(tasks=TASKS[:1]), store))
-    for path in store.root.glob("cells/*/record.json"):
-        record = json.loads(path.read_text())
-        record["provenance"] |= {"machine": hardware_facts("cpu"), "execution": {"device": "cpu", "workers": 1}}
-        record["durations"] = {"train": 7.0}
-        path.write_text(json.dumps(record))
-    sweep = Watched(Store(store.root))
-    sweep.run(10.0)
-    assert sweep.reporter.write().left_s is not None
-
-
 def test_how_long_trainings_waited_for_images_is_in_the_status(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     read = Store.read
     waiting = {"train": 10.0, "data_wait": 4.0}
@@ -218,12 +204,6 @@ def test_status_of_a_folder_without_a_sweep(finished: Store, tmp_path: Path) -> 
     assert run_cli("status", "--results", tmp_path).returncode == 2
 
 
-def test_the_load_of_the_last_minutes_stands_beside_that_of_the_sweep() -> None:
-    load = Load()
-    load._samples = [{"GPU 0": 1.0}] * (3 * LATELY) + [{"GPU 0": 0.0}] * LATELY
-    assert load.means() == {"GPU 0": 0.75} and load.means(LATELY) == {"GPU 0": 0.0}
-
-
 def test_the_state_is_written_while_a_gpu_does_not_answer(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another machine takes a sweep whose state is old for one that is over."""
     asked, answers = threading.Event(), threading.Event()
@@ -244,20 +224,6 @@ def test_the_state_is_written_while_a_gpu_does_not_answer(store: Store, monkeypa
             time.sleep(0.01)
     answers.set()
     assert sweep.reporter.close("stopped") is not None
-
-
-#: a task of each kind: (its test set is measured, its suites are measured)
-MEASURED = {"icons-3/mix-7": (True, True), "cifar10": (True, False), "pacs/sketch": (False, True)}
-
-
-@pytest.mark.parametrize("task", MEASURED)
-def test_the_table_of_winners_is_empty_for_what_a_task_does_not_have(task: str, tmp_path: Path) -> None:
-    recipe = load_recipe("miniature").smoked().changed(tasks=[task], methods=["ft"])
-    dry.undisturbed(recipe, tmp_path / "results")
-    protocol = Protocol(recipe, Store(tmp_path / "results"))
-    (row,) = winner_rows(protocol)
-    assert tuple(row[name] is not None for name in ("test/top1", "ood/mean/top1")) == MEASURED[task], row
-    assert row["winning setting"] and row["val/top1"]
 
 
 def test_a_running_sweep_says_in_words_what_happens_and_how_long_it_takes() -> None:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ from sweeps.recipes.loading import load_recipe
 from sweeps.search.protocol import Protocol
 from sweeps.status import live, trackers
 from sweeps.status.optuna_journal import JOURNAL, OptunaJournal
-from sweeps.status.trackers import EVENTS, run_of
+from sweeps.status.trackers import EVENTS
 from tests.support.helpers import ROOT, run_cli
 from tests.support.serial import run_jobs, run_serially
 from tests.support.tracking import HANGS, REFUSES, told, write_client
@@ -173,11 +172,6 @@ def test_a_held_out_set_is_shown_only_where_it_is_open(store: Store) -> None:
     assert stages == {("search", "search"), ("confirm", "confirm"), ("curve", "curve")}
 
 
-def test_a_run_names_no_path_of_weights(results: Store, cells: dict[str, Cell]) -> None:
-    run = run_of(results, cells["ft"].id, "mine", "confirm")
-    assert run.settings["pretrained"] == run.cell.record_form()["pretrained"]
-
-
 @pytest.mark.parametrize("command", [("sweep", *TINY), ("plan", *TINY)])
 def test_a_package_that_is_missing_is_named_before_anything_starts(
     tmp_path: Path, command: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
@@ -217,15 +211,12 @@ def test_a_tracker_that_hangs_does_not_block_the_sweep(
     monkeypatch.setattr(live, "WAIT_S", 1.0)
     protocol = Protocol(small(), store)
     Crew(store).work(protocol)
-    job = next(iter(protocol.jobs.values()))
-    made_up = dict.fromkeys([*protocol.done, *map(str, range(20000))], job)  # more than a pipe holds
     said: list[str] = []
     started = live.LiveTrackers(["wandb"], store, said.append)
     for _ in range(3):
-        started.update(SimpleNamespace(done=made_up, jobs=made_up))  # type: ignore[arg-type]
-    assert started.told < len(made_up)
+        started.update(protocol)
+    assert started.told == len(protocol.done) and not said
     started.close(stopped=False)
-    assert started.process is not None and started.process.returncode
     assert len(said) == 1 and "they did not take all cells in time" in said[0]
 
 
