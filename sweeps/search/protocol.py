@@ -9,7 +9,7 @@ starts, and a sweep that goes on takes the trials from there.
 
 import heapq
 from collections import Counter, defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count, product
 from typing import NamedTuple
 
@@ -84,7 +84,6 @@ class Protocol:
         self._open: dict[StudyFamily, set[str]] = defaultdict(set)  # keys of the trials that are not settled
         self._due: set[int] = set()  # numbers of the studies that are to be written now
         self._asking: set[int] = set()  # those whose sampler is asked for trials one by one
-        self._unsaved: set[int] = set()  # those with a trial that was asked for and is not in their file
         self._moved: set[int] = set()  # those of which a job began or ended since they were written
         self._places: dict[str, dict[int, Place]] = defaultdict(dict)
         """Key of a job -> number of a study that it belongs to -> its place."""
@@ -122,7 +121,7 @@ class Protocol:
         self._look_up()
         job = self._next()
         if job is not None:
-            self._save(job)
+            self._write(self._due & self._places[job.key].keys())  # a trial stands in its file before it runs
             self.running[job.key] = job
             self._moved |= self._places[job.key].keys()
         return job
@@ -208,18 +207,12 @@ class Protocol:
         study = self.studies[number]
         with_result = self.state.done.keys() | study.pruned.keys()
         job = study.ask(sum(cell.id in with_result for cell in study.trial_cells))
-        self._unsaved.add(number)
+        self._due.add(number)
         self._open[study.family].add(job.key)
         self._find(job, number)
         if self.progress(study).is_settled(job):  # an earlier trial has the same cell
             self._go_on(job)
         self._look_up()
-
-    def _save(self, job: Job) -> None:
-        """Write the studies of a job that have a trial which their files do not have."""
-        for number in self._unsaved & self._places[job.key].keys():
-            self._write_study(self.studies[number])
-            self._unsaved.discard(number)
 
     def _first_waiting(self) -> Job | None:
         """The first of the jobs that can run now and do not run."""
@@ -393,7 +386,11 @@ class Protocol:
         """
         if at_once:
             self._due |= self._moved - {-1}
-        for number in sorted(self._due):
+        self._write(self._due)
+
+    def _write(self, studies: Iterable[int]) -> None:
+        """Write study.json of studies, by their numbers. A call that raises can be repeated."""
+        for number in sorted(studies):
             self._write_study(self.studies[number])
             self._due.discard(number)  # not before it is written
             self._moved.discard(number)

@@ -25,14 +25,13 @@ LATELY = int(300 / WRITE_EVERY_S)
 
 
 class JobTimes:
-    """Times the jobs of a sweep, those that train apart from those that do not."""
+    """What a pass takes, from the jobs of a sweep that have ended."""
 
     def __init__(self, protocol: Protocol, plan: Plan) -> None:
         self.protocol, self.plan, self.slots = protocol, plan, max(1, plan.slots)
         self._work = {(work.kind, work.task, work.method): work for work in plan.left}
-        self._ended = 0
-        self._seconds: dict[bool, float] = defaultdict(float)  # of the jobs that train, and of the others
-        self._passes: dict[bool, float] = defaultdict(float)
+        self._ended, self._seconds, self._passes = 0, 0.0, 0.0
+        self._trained = False  # whether one of them trained
 
     def add(self, job: Job, seconds: float) -> None:
         """Note how long a job took."""
@@ -40,23 +39,19 @@ class JobTimes:
         work = self._work.get((job.kind, job.cell.task, post_hoc.get(job.kind, job.cell.method)))
         if work is not None and work.passes:
             self._ended += 1
-            self._seconds[work.trains] += seconds
-            self._passes[work.trains] += work.passes
+            self._seconds += seconds
+            self._passes += work.passes
+            self._trained = self._trained or work.trains
 
     def time_left(self) -> tuple[float | None, str]:
-        """(Seconds left if the running jobs had just begun, what this rests on); None where a rate is not known."""
+        """(Seconds left if the running jobs had just begun, what this rests on); None where that is not known."""
         if not self._ended:
             return None, "no job of this sweep has ended yet"
         left = pending_work(self.protocol, self.plan.size, self.plan.costs)
-        pass_s: dict[bool, float] = {}
-        for work in left:
-            trains = work.trains
-            if self._passes[trains]:
-                pass_s[trains] = self._seconds[trains] / self._passes[trains]
-            else:
-                missing = "training" if trains else "job without training"
-                return None, f"no {missing} of this sweep has ended yet"
-        length = simulate(left, self.slots, lambda work: work.passes * pass_s[work.trains])
+        if not self._trained and any(work.trains for work in left):
+            return None, "no training of this sweep has ended yet"
+        pass_s = self._seconds / self._passes
+        length = simulate(left, self.slots, lambda work: work.passes * pass_s)
         return length, f"{self._ended} jobs of this sweep, {self.slots} at a time"
 
 

@@ -111,18 +111,18 @@ def test_a_running_sweep_is_seen_from_another_process(store: Store, monkeypatch:
     assert "It waits" not in run_cli("status", "--results", store.root).stdout
 
 
-#: seconds of a pass, of simulated jobs that train and of the others
-TRAINED_S, UNTRAINED_S = 2.0, 50.0
+#: seconds of a pass of simulated jobs
+PASS_S = 2.0
 
 
 def length(sweep: Watched, job: Job) -> float:
     """Seconds of a simulated job, without those of its process's start."""
     method = "wise_ft" if job.kind == "curve" else job.cell.method
     (work,) = (w for w in sweep.plan.left if (w.kind, w.task, w.method) == (job.kind, job.cell.task, method))
-    return work.passes * (TRAINED_S if work.trains else UNTRAINED_S)
+    return work.passes * PASS_S
 
 
-def test_time_left_measures_jobs_that_train_apart_from_those_that_do_not(store: Store) -> None:
+def test_time_left_is_that_of_the_jobs_that_are_left(store: Store) -> None:
     """One job at a time, so that the time left is the sum of all jobs that are left."""
     sweep = Watched(store, small(alphas=[0.0, 0.5, 1.0]))
     lengths: list[float] = []
