@@ -101,7 +101,7 @@ def _get(name: str, root: Path, fake: bool) -> None:
 
 def _own(task: str, catalog: Catalog, status: str) -> dict[str, Any]:
     """What would spoil a sweep on your own data. Raises ``UserError`` for data that cannot be."""
-    from carft.data.copies import held_out_copies
+    from carft.data.checking import held_out_copies
 
     table, named = catalog.own.table(task), catalog.own.named[task]
     copies = held_out_copies(table.sets(named.id_domains, named.ood_domains))

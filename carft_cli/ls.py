@@ -121,7 +121,7 @@ def list_studies(store: Store) -> Rows:
                 "method": study.method,
                 "epochs": study.training.epochs,
                 "trials": len(study.trials),
-                "done": sum(trial.status == "done" for trial in study.trials),
+                "done": sum(trial.status == "done" or store.is_done(trial.cell) for trial in study.trials),
                 "winner": study.winner or "-",
                 "val/top1": value,
                 "settings": settings,

@@ -83,9 +83,7 @@ def _lines(state: SweepState, results: str, waits: bool) -> Iterator[Shown]:
     facts: dict[str, Any] = {
         "busy share on this machine": state.busy,
         "busy share, last five minutes": state.busy_lately,
-        "busy share on other nodes": state.busy_nodes,
         "share of training time that waited for images": state.data_wait,
-        "time of a job, times that of the other GPUs": state.gpus_slow,
         "GPU that is set aside": state.gpus_set_aside,
     }
     yield from told({name: value for name, value in facts.items() if value})

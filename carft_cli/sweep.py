@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from carft.core.errors import typed_report
+from carft.core.errors import typed, typed_report
 from carft_cli.answer import Answer, Shown, answering
 from carft_cli.console import err, typed_again
 from carft_cli.options import begin_run
@@ -58,15 +58,12 @@ def sweep(settings: SweepSettings) -> Answer:
 
 
 def _outcome_lines(done: SweepResult, settings: SweepSettings) -> Iterator[Shown]:
-    """Winners, counts, failures with reasons, and the next command."""
+    """Counts, failures with reasons, and the next commands."""
     from carft.core.failure_kinds import FailureKind
     from carft.store.failures import failures
-    from sweeps.status.progress import winner_rows
-    from sweeps.status.trackers import shown_by
+    from sweeps.status.trackers import TRACKERS
 
     protocol, summary, results = done.protocol, done.summary, settings.results
-    if not protocol.recipe.grid:
-        yield winner_rows(protocol)
     pruned = f"{summary.cells_pruned} pruned, " if summary.cells_pruned else ""
     yield (
         f"{summary.cells_done} cells done, {summary.cells_reused} found done, {summary.cells_failed} failed, "
@@ -84,10 +81,10 @@ def _outcome_lines(done: SweepResult, settings: SweepSettings) -> Iterator[Shown
     for study in protocol.studies:
         progress = protocol.progress(study)
         if progress.no_winner:
-            cause = ": ".join(filter(None, (progress.no_winner, progress.cause)))
+            cause = ": ".join(filter(None, (progress.no_winner, progress.code_error)))
             yield f"no winner: {study.method.name} on {study.task}: {cause}"
     for name in dict.fromkeys(settings.log):
-        yield f"{name}: {shown_by(name, protocol.store.root)}"
+        yield f"{name}: {TRACKERS[name].shown_by.format(results=protocol.store.root)}"
     if summary.stopped:
         yield "Stopped. Finished cells are kept; the same command goes on where it stopped."
         return
@@ -96,5 +93,7 @@ def _outcome_lines(done: SweepResult, settings: SweepSettings) -> Iterator[Shown
     if protocol.failed:
         yield f"Why, with the ends of their logs: {results}/failures/; logs: {results}/logs/"
         yield f"Once the causes are removed, run failed cells again: {typed_again(more='--retry-failed')}"
+    if not protocol.recipe.grid:
+        yield f"Winners: {typed('ls studies', results=results)}"
     if protocol.done:
         yield f"Next: {typed_report(results)}"

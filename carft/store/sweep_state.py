@@ -100,12 +100,8 @@ class SweepState(Document):
     """Device -> busy share of the time, in [0, 1]."""
     busy_lately: dict[str, Amount] = Field(default_factory=dict)
     """The same over the last minutes."""
-    busy_nodes: dict[str, dict[str, Amount]] = Field(default_factory=dict)
-    """Other node -> the same of its GPUs."""
     data_wait: Annotated[float, Field(ge=0, le=1)] | None = None
     """Share of training time in which devices waited for images, in [0, 1]; null before the first cell."""
-    gpus_slow: dict[str, Amount] = Field(default_factory=dict)
-    """GPU slower by a quarter or more -> its time for a job over that of the others."""
     gpus_set_aside: dict[str, str] = Field(default_factory=dict)
     """GPU that is not used any more -> reason."""
     searches: int = Field(1, ge=1)

@@ -26,8 +26,6 @@ class Policy:
     """Whether it does not depend on the cell: the same command runs such a cell again."""
     ends_study: bool = False
     """Whether no other trial of a study runs once its first :data:`FIRST_TRIALS` failed with the same error."""
-    ends_task: bool = False
-    """Whether nothing new of a task runs once one of its untrained cells failed so."""
 
 
 #: A job that was lost with its machine, or that crashed once, may succeed on the next attempt. Two failures set a GPU
@@ -38,7 +36,7 @@ POLICIES: Mapping[str, Policy] = {
     FailureKind.DEVICE: Policy(attempts=3, passes=True),
     FailureKind.CRASH: Policy(attempts=2),
     FailureKind.OUT_OF_MEMORY: Policy(shrinks=True),
-    FailureKind.UNREADABLE: Policy(passes=True, ends_study=True, ends_task=True),
+    FailureKind.UNREADABLE: Policy(passes=True, ends_study=True),
     FailureKind.CODE: Policy(ends_study=True),
     FailureKind.DIVERGED: Policy(),
     FailureKind.REFUSED: Policy(),

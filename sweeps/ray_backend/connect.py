@@ -103,17 +103,14 @@ def require_gpus(wanted: int) -> None:
     if count >= wanted:
         return
     drivers = nvidia_smi("driver_version")  # of each GPU
-    if count < len(drivers):
-        raise UserError(
-            f"{wanted} GPUs are asked for. nvidia-smi lists {len(drivers)} GPUs, and torch sees {count} of them: "
-            f"torch {torch.__version__} is built for CUDA {torch.version.cuda or 'none (CPU only)'}, and the driver is "
-            f"{drivers[0].strip()}.",
-            "Install a torch that is built for a CUDA version of this driver (nvidia-smi names its newest), or a newer "
-            "driver. CUDA_VISIBLE_DEVICES may hide GPUs too. --gpus 0 runs on the CPU.",
-        )
+    built = f"torch {torch.__version__} is built for CUDA {torch.version.cuda or 'none (CPU only)'}"
+    driver = f", and the driver is {drivers[0].strip()}" if drivers else ""
     raise UserError(
-        f"{wanted} GPUs are asked for, but this machine has {count} GPUs.",
-        "Give --gpus 0 to run on the CPU, or --address of a cluster that has them.",
+        f"{wanted} GPUs are asked for. nvidia-smi lists {len(drivers)} GPUs, and torch sees {count} of them: "
+        f"{built}{driver}.",
+        "Give --gpus 0 to run on the CPU, or --address of a cluster that has them. Where torch sees fewer than there "
+        "are, install a torch that is built for a CUDA version of this driver (nvidia-smi names its newest), or a "
+        "newer driver. CUDA_VISIBLE_DEVICES may hide GPUs too.",
     )
 
 

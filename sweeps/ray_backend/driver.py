@@ -5,17 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from carft.config.cell import stable_hash
 from carft.core.errors import UserError
 from carft.store.journal import JOURNAL, journal_digest
 from carft.store.mirror import MirroredStore
@@ -171,17 +168,8 @@ def run_protocol(
     return 0
 
 
-@contextlib.contextmanager
-def tune_scratch(store: Store) -> Iterator[str]:
-    """Yield a scratch folder for Tune, after those of killed sweeps of the results folder are removed: it is locked."""
-    prefix = f"carft-tune-{stable_hash(str(store.root.resolve()))}-"
-    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-        shutil.rmtree(left, ignore_errors=True)  # a link, or a folder of another user, stays
-    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as scratch:
-        yield scratch
-
-
 def run_on_tune(searcher: ProtocolSearcher) -> None:
+    """Run the jobs that a searcher suggests, until it suggests no more."""
     from ray import tune
     from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 
@@ -197,7 +185,7 @@ def run_on_tune(searcher: ProtocolSearcher) -> None:
     def resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
         return resource_dict_to_pg_factory(actor_resources(request, config["job"].job.cell.plugin))
 
-    with tune_scratch(searcher.protocol.store) as scratch:
+    with tempfile.TemporaryDirectory(prefix="carft-tune-", ignore_cleanup_errors=True) as scratch:
         tuner = tune.Tuner(
             tune.with_resources(CellActor, resources),
             tune_config=tune.TuneConfig(

@@ -30,8 +30,6 @@ START_S = 60.0
 #: resources of the coordinator of a cell of several workers, which computes nothing: one byte of memory, which every
 #: node has, since Tune requires some resource
 COORDINATOR: Mapping[str, float] = {"memory": 1.0}
-#: seconds within which nodes answer how busy their GPUs are
-ANSWER_S = 2.0
 #: parts into which Ray divides a GPU
 PARTS_OF_A_GPU = 10_000
 
@@ -136,63 +134,6 @@ def _nodes() -> list[Mapping[str, float]]:
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
-
-
-class OtherNodes:
-    """Asks the nodes of the cluster on which this process is not how busy their GPUs are, in one thread."""
-
-    def __init__(self) -> None:
-        self._actors: dict[str, Any] = {}  # id of the node -> actor
-        self._asked: dict[str, Any] = {}  # id of the node -> the answer that is awaited
-
-    def busy(self) -> dict[str, dict[str, float]]:
-        """Name of a node -> as of :func:`carft.training.device.busy_gpus`, of nodes that answer in time.
-
-        An actor on each node asks it, which takes no CPU and no GPU from cells. Empty once Ray is not connected.
-        """
-        import ray
-
-        if not ray.is_initialized():  # the sweep is over; any other call would connect again
-            return {}
-        own = ray.get_runtime_context().get_node_id()
-        names = {}
-        for node in ray.nodes():
-            key = node["NodeID"]
-            if node["Alive"] and key != own and node["Resources"].get("GPU"):
-                names[key] = node["NodeManagerHostname"]
-                if key not in self._asked:  # else its last answer is still to come
-                    self._asked[key] = self._actor(key).busy.remote()
-        if not self._asked:
-            return {}
-        answered, _ = ray.wait([*self._asked.values()], num_returns=len(self._asked), timeout=ANSWER_S)
-        shares = {}
-        for key, answer in list(self._asked.items()):
-            if answer not in answered:
-                continue
-            del self._asked[key]
-            try:
-                shares[names.get(key, key)] = ray.get(answer)
-            except ray.exceptions.RayError:  # the node is gone
-                del self._actors[key]
-        return shares
-
-    def _actor(self, node: str) -> Any:
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        if node not in self._actors:
-            load = cast(Any, ray.remote(num_cpus=0)(_Load))
-            there = NodeAffinitySchedulingStrategy(node, soft=False)
-            self._actors[node] = load.options(scheduling_strategy=there).remote()
-        return self._actors[node]
-
-
-class _Load:
-    """Tells how busy the GPUs of its node are."""
-
-    def busy(self) -> dict[str, float]:
-        """As of :func:`carft.training.device.busy_gpus`."""
-        return device.busy_gpus()
 
 
 class GpuHealth:

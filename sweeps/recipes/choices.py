@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -80,14 +80,11 @@ class Readings(Strict):
     combinations: NonNegativeInt
     seed: NonNegativeInt
 
-    def without_templates(self, banks: Collection[str]) -> Readings:
-        """The readings without these banks of context templates, as tasks need them that lack those of the catalog."""
+    def with_templates(self, has: Callable[[str], bool]) -> Readings:
+        """The readings with the banks of context templates that tasks have."""
         factors = dict(self.factors)
-        factors[TEMPLATES] = [bank for bank in factors.get(TEMPLATES, ()) if bank not in banks]
-        for name in [*factors]:
-            if not factors[name]:
-                del factors[name]
-        return self.model_copy(update={"factors": factors})
+        factors[TEMPLATES] = [bank for bank in factors.get(TEMPLATES, ()) if has(str(bank))]
+        return self.model_copy(update={"factors": {name: values for name, values in factors.items() if values}})
 
     def listed(self) -> list[Choice]:
         """The default, every single change, and distinct combinations of two or more changes, always the same ones."""

@@ -15,22 +15,12 @@ from sweeps.recipes.recipe import Recipe
 
 #: endings of files of one's own
 ENDINGS = (".yaml", ".yml")
-
-
 EXTENDS = "extends"
-
-
 TASKS_FILE = "tasks_file"
-
-
 #: fields of which single entries are replaced
 MERGED = ("training", "smoke", "space", "grid")
-
-
 #: fields that hold for a recipe itself, and not for those that extend it
 OWN = ("name", "expect", "without_data")
-
-
 SHIPPED = files("sweeps.recipes")
 
 
@@ -44,10 +34,8 @@ def _text_of(name: str) -> tuple[str, str]:
     names = recipe_names()
     if name.endswith(ENDINGS):
         return read_given(Path(name), "recipe", f"Shipped: {', '.join(names)}."), name
-    if name not in names and Path(name).exists():
-        raise UserError(f"'{name}' is no recipe: a file of your own ends in .yaml.", f"Shipped: {', '.join(names)}.")
     if name not in names:
-        raise unknown("recipe", name, names)
+        raise unknown("recipe", name, names, more=" A file of your own ends in .yaml.")
     return SHIPPED.joinpath(f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml"
 
 

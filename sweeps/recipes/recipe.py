@@ -34,7 +34,7 @@ from carft.core.declaration import require_allowed
 from carft.core.errors import PROGRAM, UserError, unknown
 from carft.protocol.seeds import SEED_BLOCK, confirm_seeds
 from sweeps.recipes.choices import Choice, Readings, Strict
-from sweeps.recipes.samplers import LEAST_TRIALS, Sampler, require_usable, sampler_of
+from sweeps.recipes.samplers import Sampler, require_usable, sampler_of
 
 
 def _with_middle_and_ends(alphas: list[float]) -> list[float]:
@@ -156,6 +156,11 @@ class Recipe(SearchSettings, ProtocolSettings):
         recipe._catalog = catalog
         return recipe
 
+    def cards(self, kind: str) -> list[MethodCard]:
+        """Its methods of a kind: ``untrained``, ``trained`` or ``post-hoc``."""
+        cards = [self.catalog.method(name) for name in self.methods]
+        return [card for card in cards if card.kind == kind]
+
     def cell(
         self,
         task: str,
@@ -199,11 +204,9 @@ class Recipe(SearchSettings, ProtocolSettings):
         holds it, if ``keeps_guesses``. Otherwise it is the middle of the range in the logarithm.
         """
         first_guesses: dict[str, set[float]] = {}
-        for method in self.methods:
-            card = self.catalog.method(method)
-            if card.kind == "trained":
-                for name, limits in self.space_of(card).items():
-                    first_guesses.setdefault(name, set()).add(limits.first_guess)
+        for card in self.cards("trained"):
+            for name, limits in self.space_of(card).items():
+                first_guesses.setdefault(name, set()).add(limits.first_guess)
         space = dict(self.space)
         for name, (low, high) in ranges.items():
             if name not in first_guesses:
@@ -266,7 +269,8 @@ class Recipe(SearchSettings, ProtocolSettings):
         if recipe.suites:
             recipe = recipe.with_catalog(self.catalog.with_suites(recipe.suites, recipe.tasks))
         if tasks is not None and recipe.readings is not None:
-            readings = recipe.readings.without_templates(_banks_that_lack(recipe.tasks, self.catalog))
+            cards = [self.catalog.card(task) for task in recipe.tasks]
+            readings = recipe.readings.with_templates(lambda bank: all(bank in card.banks for card in cards))
             recipe = recipe.model_copy(update={"readings": readings})
         _require_methods(recipe)
         _require_sampler(recipe)
@@ -296,7 +300,7 @@ def _require_methods(recipe: Recipe) -> None:
     methods, catalog = recipe.methods, recipe.catalog
     for name in methods:
         catalog.method(name).require_kept()
-    if "wise_ft" in methods and not any(catalog.method(name).kind == "trained" for name in methods):
+    if "wise_ft" in methods and not recipe.cards("trained"):
         raise UserError("wise_ft interpolates towards a fine-tuned model.", "Add ft or car_ft to --methods.")
     for name in methods:
         if name in COMBINED:
@@ -315,6 +319,7 @@ def _require_sampler(recipe: Recipe) -> None:
             f"{recipe.name} {reason}, and the trials of the sampler {sampler} depend on results.",
             "Take a sampler whose trials are fixed in advance: sobol or random.",
         )
+    require_usable(sampler)
     if not recipe.grid and recipe.trials < sampler.least_trials:
         least = sampler.least_trials
         raise UserError(
@@ -322,28 +327,16 @@ def _require_sampler(recipe: Recipe) -> None:
             f"{recipe.trials} in all.",
             f"Give --trials {least}, or more.",
         )
-    require_usable(sampler)
 
 
 def _require_pruner(recipe: Recipe) -> None:
-    """Raise ``UserError`` for a pruner where no trial can be stopped after an epoch."""
-    pruner, trials, epochs = recipe.pruner, recipe.trials, recipe.training.epochs
-    if pruner == "none":
+    """Raise ``UserError`` for a pruner where every trial is needed to its end."""
+    if recipe.pruner == "none" or not (recipe.grid or recipe.selection == "shared"):
         return
-    cards = [recipe.catalog.method(name) for name in recipe.methods]
-    why = ""
+    why = "selects one setting over several tasks, which needs whole trials on each"
     if recipe.grid:
-        why = f"{recipe.name} tries the values of its grid, each to its end"
-    elif recipe.selection == "shared":
-        why = f"{recipe.name} selects one setting over several tasks, which needs whole trials on each"
-    elif epochs < 2:
-        why = "trials are stopped before their last epoch, and there is one epoch"
-    elif not any(card.kind == "trained" and card.epoch_passes for card in cards):
-        why = "no method of this sweep validates after each epoch"
-    elif trials < LEAST_TRIALS[pruner]:
-        why = f"trials are compared with {LEAST_TRIALS[pruner] - 1} others first, and there are {trials} in all"
-    if why:
-        raise UserError(f"--pruner {pruner} can stop no trial: {why}.", "Leave it out, or give --pruner none.")
+        why = "tries the values of its grid, each to its end"
+    raise UserError(f"--pruner {recipe.pruner} can stop no trial: {recipe.name} {why}.", "Give --pruner none.")
 
 
 def _require_no_search(recipe: Recipe, asked: Mapping[str, Any]) -> None:
@@ -353,12 +346,11 @@ def _require_no_search(recipe: Recipe, asked: Mapping[str, Any]) -> None:
                 f"{recipe.name} runs a grid and searches nothing: --{name} has no meaning for it.",
                 "Leave it out. The number of seeds is --seeds.",
             )
-    for method in recipe.methods:
-        if recipe.catalog.method(method).kind == "post-hoc":
-            raise UserError(
-                f"{recipe.name} runs a grid, and {method} is made of the winner or the trials of a search.",
-                "Leave it out of the methods.",
-            )
+    for card in recipe.cards("post-hoc"):
+        raise UserError(
+            f"{recipe.name} runs a grid, and {card.name} is made of the winner or the trials of a search.",
+            "Leave it out of the methods.",
+        )
     if recipe.readings is not None:
         raise UserError(f"{recipe.name} has a grid and readings.", "Keep one of the two.")
 
@@ -371,17 +363,6 @@ def _require_known_hyperparameters(recipe: Recipe) -> None:
     for name in (*recipe.space, *recipe.grid):
         if name not in known:
             raise unknown("hyperparameter", name, known)
-
-
-def _banks_that_lack(tasks: list[str], catalog: Catalog) -> set[str]:
-    """The banks of context prompts that not all of these tasks have."""
-    banks: set[str] = set()
-    for card in CARDS.values():
-        banks.update(card.banks)
-    lacking: set[str] = set()
-    for task in tasks:
-        lacking |= banks - set(catalog.card(task).banks)
-    return lacking
 
 
 def resolved_tasks(patterns: list[str], catalog: Catalog) -> list[str]:

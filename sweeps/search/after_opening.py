@@ -5,9 +5,8 @@ from typing import Any
 
 from carft.protocol.identity import identity
 from carft.store.records import Store
-from carft.store.study_file import StudyFile
 from sweeps.recipes.recipe import Recipe
-from sweeps.search.study import Study, studies_of
+from sweeps.search.study import studies_of
 
 #: what a person changes to search the same question again
 HOW = ("space", "sampler", "pruner", "search", "search_seed")
@@ -15,43 +14,24 @@ HOW = ("space", "sampler", "pruner", "search", "search_seed")
 
 def changes_after_opening(recipe: Recipe, store: Store) -> list[str]:
     """Each search that would begin, or get more trials or seeds, after held-out sets of its question were opened."""
-    on_disk = {study.id: study for study in store.readable_studies()}
-    opened = []
-    for before in on_disk.values():
-        if any(store.evaluation_paths(cell) for cell in before.confirm):
-            opened.append(before)
+    on_disk = store.readable_studies()
+    opened = [study for study in on_disk if any(store.evaluation_paths(cell) for cell in study.confirm)]
     if not opened:
         return []
-    trained = [card for card in map(recipe.catalog.method, recipe.methods) if card.kind == "trained"]
+    there = {study.id for study in on_disk}
     changes = []
-    for study in studies_of(recipe, trained):
-        if study.id in on_disk:
-            alike = [before for before in opened if before.id == study.id and before.extended_from is None]
-            more = [_more(study, before) for before in alike]
-        else:
-            asked = _question(study.content)
-            alike = [before for before in opened if _question(before.content()) == asked]
-            more = [_new(study, alike)] if alike else []
-        changes += [f"{study.method.label} on {study.task}: {words}" for words in more if words]
+    for study in studies_of(recipe, recipe.cards("trained")):
+        question, change = _question(study.content), ""
+        for before in opened:
+            if before.id == study.id:
+                more = study.n_trials > len(before.trials) or recipe.seeds > len(before.confirm)
+                if more and before.extended_from is None:
+                    change = f"more trials or seeds than its {len(before.trials)} and {len(before.confirm)}"
+            elif study.id not in there and _question(before.content()) == question:
+                change = f"another search than study {before.id[:8]}"
+        if change:
+            changes.append(f"{study.method.label} on {study.task}: {change}")
     return changes
-
-
-def _new(study: Study, alike: list[StudyFile]) -> str:
-    """What a study adds to those of the same question that were opened, in words."""
-    for before in alike:
-        if before.search == study.search:
-            return f"ranges or sampler other than those of study {before.id[:8]}"
-    return f"search {study.search} after an earlier one was opened"
-
-
-def _more(study: Study, before: StudyFile) -> str:
-    """What a study would have more of than on disk, in words; empty for nothing."""
-    words = []
-    counts = (("trials", study.n_trials, len(before.trials)), ("seeds", study.recipe.seeds, len(before.confirm)))
-    for name, wanted, there in counts:
-        if wanted > there:
-            words.append(f"{wanted} {name} in place of {there}")
-    return ", ".join(words)
 
 
 def _question(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,17 +9,17 @@ starts, and a sweep that goes on takes the trials from there.
 
 import heapq
 from collections import Counter, defaultdict, deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import count, product
+from typing import NamedTuple
 
 import numpy as np
 
 from carft import NUMERICS
 from carft.catalog.resolve import named_weights
 from carft.config.cell import model_by_name, record_form
-from carft.config.registry import MethodCard, SoupRule
+from carft.config.registry import SoupRule
 from carft.core.errors import UserError
-from carft.protocol.sampling import SOBOL
 from carft.store.failures import read_failure
 from carft.store.journal import StudyPlan
 from carft.store.records import Store, all_metrics
@@ -30,14 +30,11 @@ from sweeps.search.study import KINDS, Job, JobKind, State, Study, StudyProgress
 
 #: as of ``Study.family``
 StudyFamily = tuple[object, ...]
-#: share of the trials of a study that begin or end between two writes of its study.json while it has no winner
-STEP = 1 / 8
 #: rank of the kinds of jobs
 RANKS = {kind: rank for rank, kind in enumerate(KINDS)}
 
 
-@dataclass(frozen=True, order=True)
-class Place:
+class Place(NamedTuple):
     """The place of a job in the order in which jobs run: first those without a study, then the searches of all studies,
     and so on. So no core is idle at the end of a sweep."""
 
@@ -47,8 +44,8 @@ class Place:
     """Number of the study in ``Protocol.studies``; -1 for none."""
     seed: int
     number: int
-    """Counts the jobs as they are found."""
-    job: Job = field(compare=False)
+    """Counts the places, so that no two are alike."""
+    job: Job
 
 
 class Protocol:
@@ -74,31 +71,23 @@ class Protocol:
         self.jobs: dict[str, Job] = {}
         """Cells that are done, and keys of jobs that failed -> the job."""
         self.running: dict[str, Job] = {}
-        untrained: list[MethodCard] = []
-        trained: list[MethodCard] = []
-        for name in recipe.methods:
-            card = recipe.catalog.method(name)
-            if card.kind == "untrained":
-                untrained.append(card)
-            elif card.kind == "trained":
-                trained.append(card)
         self.untrained_jobs: list[Job] = []
-        for task in recipe.tasks:
-            for card in untrained:
-                self.untrained_jobs.append(Job("confirm", recipe.cell(task, card.name, {})))
-        self.studies = studies_of(recipe, trained)
-        self._confirmed: dict[str, dict[int, list[str]]] = defaultdict(dict)
-        """Id of a first search -> number of a search of the same question -> its confirm cells, as they are on disk."""
+        for task, card in product(recipe.tasks, recipe.cards("untrained")):
+            self.untrained_jobs.append(Job("confirm", recipe.cell(task, card.name, {})))
+        self.studies = studies_of(recipe, recipe.cards("trained"))
+        self._on_disk: dict[str, StudyFile | None] = {}
+        """Id of a study -> its file; None where there is none, or one that cannot be read and will be written again."""
         self._numbers = {study.id: number for number, study in enumerate(self.studies)}
         self._progress: dict[str, StudyProgress] = {}
         self._families: dict[StudyFamily, list[Study]] = defaultdict(list)  # studies that share a winner
+        self._searches: dict[tuple[object, ...], list[Study]] = defaultdict(list)  # by the question that they share
         self._open: dict[StudyFamily, set[str]] = defaultdict(set)  # keys of the trials that are not settled
         self._due: set[int] = set()  # numbers of the studies that are to be written now
         self._asking: set[int] = set()  # those whose sampler is asked for trials one by one
-        self._unsaved: set[int] = set()  # those with a trial that was asked for and is not in their file
-        self._moved: Counter[int] = Counter()  # number of a study -> trials that began or ended since it was written
+        self._moved: set[int] = set()  # those of which a job began or ended since they were written
         self._places: dict[str, dict[int, Place]] = defaultdict(dict)
         """Key of a job -> number of a study that it belongs to -> its place."""
+        self._count = count()
         self._unread: deque[Place] = deque()  # of jobs whose records were not looked for yet
         self._waiting: list[Place] = []  # a heap; it may hold jobs that run, have ended or are no longer wanted
         for study in self.studies:
@@ -113,7 +102,8 @@ class Protocol:
     def _begin(self, study: Study) -> None:
         """Note what is on disk of a study, and its trials."""
         self._families[study.family].append(study)
-        on_disk = self._first_read(study)
+        self._searches[study.question].append(study)
+        on_disk = self._on_disk[study.id] = self._read_file(study)
         if not study.sampler.is_fixed:
             self._take_up(study, on_disk)
         pruned = {}
@@ -125,22 +115,16 @@ class Protocol:
                 self._tell(study, job)
             else:
                 self._open[study.family].add(job.key)
-        if on_disk is not None:
-            self._confirmed[_first_search(study)][study.search] = on_disk.confirm
 
     def next_job(self) -> Job | None:
         """A job that can start now, or None when all that is left waits for running jobs, or nothing is left."""
         self._look_up()
-        while (job := self._next()) is not None:
-            self._read(job)  # it may be there by now
-            if not self.state.is_settled(job):
-                self._save(job)
-                self.running[job.key] = job
-                self._note_move(job)
-                return job
-            self._go_on(job)
-            self._look_up()
-        return None
+        job = self._next()
+        if job is not None:
+            self._write(self._due & self._places[job.key].keys())  # a trial stands in its file before it runs
+            self.running[job.key] = job
+            self._moved |= self._places[job.key].keys()
+        return job
 
     def finished(self) -> bool:
         """Whether nothing is running and nothing can start."""
@@ -187,7 +171,7 @@ class Protocol:
     def give_back(self, job: Job) -> None:
         """Note that a job does not run any more; if it is neither done nor failed, it is open again."""
         del self.running[job.key]
-        self._note_move(job)
+        self._moved |= self._places[job.key].keys()
         if not self.state.is_settled(job):
             for place in self._places[job.key].values():
                 heapq.heappush(self._waiting, place)
@@ -223,18 +207,12 @@ class Protocol:
         study = self.studies[number]
         with_result = self.state.done.keys() | study.pruned.keys()
         job = study.ask(sum(cell.id in with_result for cell in study.trial_cells))
-        self._unsaved.add(number)
+        self._due.add(number)
         self._open[study.family].add(job.key)
         self._find(job, number)
         if self.progress(study).is_settled(job):  # an earlier trial has the same cell
             self._go_on(job)
         self._look_up()
-
-    def _save(self, job: Job) -> None:
-        """Write the studies of a job that have a trial which their files do not have."""
-        for number in self._unsaved & self._places[job.key].keys():
-            self._write_study(self.studies[number])
-            self._unsaved.discard(number)
 
     def _first_waiting(self) -> Job | None:
         """The first of the jobs that can run now and do not run."""
@@ -256,7 +234,7 @@ class Protocol:
         places = self._places[job.key]
         if study not in places:
             rank = -1 if study < 0 else RANKS[job.kind]
-            places[study] = Place(rank, study, job.cell.seed, len(self._places), job)
+            places[study] = Place(rank, study, job.cell.seed, next(self._count), job)
             self._unread.append(places[study])
 
     def _look_up(self) -> None:
@@ -283,10 +261,6 @@ class Protocol:
 
     def _go_on(self, job: Job) -> None:
         """Add the jobs that follow from a job that is done, failed or pruned."""
-        if not job.trains and job.cell.task in self.state.unreadable:
-            for family, studies in self._families.items():
-                if any(study.task == job.cell.task for study in studies):
-                    self._observe(family)
         for number in self._places[job.key]:
             if number < 0:
                 continue
@@ -314,14 +288,6 @@ class Protocol:
             self._due.add(number)
             for job in progress.jobs:
                 self._find(job, number)
-
-    def _note_move(self, job: Job) -> None:
-        """Note that a job began or ended."""
-        if job.kind == "search":
-            for number in self._places[job.key]:
-                self._moved[number] += 1
-                if self._moved[number] >= STEP * self.recipe.trials:
-                    self._due.add(number)
 
     def _read(self, job: Job) -> None:
         """Note what is on disk of a job: its records, or else that it failed before."""
@@ -383,11 +349,8 @@ class Protocol:
             return
         if failure is None:
             return
-        policy = policy_of(failure.kind)
-        if job.kind == "search" and policy.ends_study:
+        if job.kind == "search" and policy_of(failure.kind).ends_study:
             self.state.code_errors[job.key] = failure.reason
-        elif not job.trains and policy.ends_task:
-            self.state.unreadable[job.cell.task] = failure.reason
 
     def progress(self, study: Study) -> StudyProgress:
         """What follows for a study from what is known."""
@@ -397,7 +360,7 @@ class Protocol:
         """Kind of job -> cells of the whole sweep that it computes; those of ``oracle`` are the searched ones."""
         cells: Counter[JobKind] = Counter({"confirm": len(self.untrained_jobs)})
         for study in self.studies:
-            for kind, jobs in self.progress(study).planned_jobs.items():
+            for kind, jobs in study.planned_jobs.items():
                 cells[kind] += jobs * self.cells_of(kind)
         del cells["oracle"]
         return cells
@@ -418,26 +381,28 @@ class Protocol:
     def write_studies(self, at_once: bool = True) -> None:
         """Write study.json of every study that changed since the last call.
 
-        at_once: otherwise a study of which only trials began or ended waits until these are a share of :data:`STEP`. A
-        file that is older than the records is made anew from them by the next sweep.
+        at_once: also of those of which only jobs began or ended. A file that is older than the records is made anew
+        from them by the next sweep.
         """
         if at_once:
-            self._due |= self._moved.keys()
-        for number in sorted(self._due):
+            self._due |= self._moved - {-1}
+        self._write(self._due)
+
+    def _write(self, studies: Iterable[int]) -> None:
+        """Write study.json of studies, by their numbers. A call that raises can be repeated."""
+        for number in sorted(studies):
             self._write_study(self.studies[number])
             self._due.discard(number)  # not before it is written
-            self._moved.pop(number, None)
+            self._moved.discard(number)
 
     def _write_study(self, study: Study) -> None:
-        on_disk = self._on_disk(study.id)
-        confirmed = self._confirmed[_first_search(study)]
-        earlier = [cells for search, cells in confirmed.items() if search < study.search]
-        content = self.progress(study).file(self.running, self._is_oracle(on_disk))
+        on_disk = self._on_disk[study.id]
+        content = self.progress(study).file(self.running, self._is_oracle(study))
         is_open = not content.confirm and not content.too_few
         if on_disk is not None and is_open and study.learns:
             # the winner of fewer trials stands until the added ones have ended
             content = content.model_copy(update={"winner": on_disk.winner, "confirm": on_disk.confirm})
-        content = with_extension(on_disk, content, self.store, earlier)
+        content = with_extension(on_disk, content, self.store, self._earlier(study))
         # a smaller request never shrinks a study
         shrinks = on_disk is not None and (
             len(on_disk.trials) > len(content.trials) or len(on_disk.confirm) > len(content.confirm)
@@ -445,10 +410,20 @@ class Protocol:
         if content == on_disk or shrinks:
             return
         self.store.replace_study(study.id, on_disk, content)
-        confirmed[study.search] = content.confirm
+        self._on_disk[study.id] = content
 
-    def _is_oracle(self, on_disk: StudyFile | None) -> bool:
+    def _earlier(self, study: Study) -> list[list[str]]:
+        """The confirm cells of the earlier searches of the same task, method and reading, as they are on disk."""
+        earlier = []
+        for other in self._searches[study.question]:
+            on_disk = self._on_disk[other.id]
+            if other.search < study.search and on_disk is not None:
+                earlier.append(on_disk.confirm)
+        return earlier
+
+    def _is_oracle(self, study: Study) -> bool:
         """Whether search cells of a study are, or were, opened for oracle selection."""
+        on_disk = self._on_disk[study.id]
         return self.recipe.oracle or (on_disk is not None and on_disk.oracle)
 
     def _require_no_mixed_request(self, study: Study) -> None:
@@ -456,17 +431,16 @@ class Protocol:
 
         A study never shrinks, so its file could not name the cells that such a sweep selects.
         """
-        on_disk, trials, seeds = self._on_disk(study.id), study.n_trials, self.recipe.seeds
+        on_disk = self._on_disk[study.id]
         if on_disk is None or not on_disk.confirm or not on_disk.trials:
             return
-        more, fewer = trials > len(on_disk.trials), trials < len(on_disk.trials)
-        if (more and seeds < len(on_disk.confirm)) or (fewer and seeds > len(on_disk.confirm)):
-            most = f"--trials {max(trials, len(on_disk.trials))} --seeds {max(seeds, len(on_disk.confirm))}"
-            has = f"--trials {len(on_disk.trials)} --seeds {len(on_disk.confirm)}"
+        asked, has = (study.n_trials, self.recipe.seeds), (len(on_disk.trials), len(on_disk.confirm))
+        most = (max(asked[0], has[0]), max(asked[1], has[1]))
+        if most not in (asked, has):
             raise UserError(
-                f"{study.method.name} on {study.task} has run here with {has}; --trials {trials} --seeds {seeds} "
-                "asks for more of one and fewer of the other.",
-                f"Ask for {most}, or use another --results.",
+                f"{study.method.name} on {study.task} has run here with --trials {has[0]} --seeds {has[1]}; "
+                f"--trials {asked[0]} --seeds {asked[1]} asks for more of one and fewer of the other.",
+                f"Ask for --trials {most[0]} --seeds {most[1]}, or use another --results.",
             )
 
     def commit(self, claims: Mapping[str, float]) -> None:
@@ -486,20 +460,11 @@ class Protocol:
                 search=study.search,
                 trials=study.n_trials,
                 seeds=recipe.confirm_seeds(study.search),
-                oracle=self._is_oracle(self._on_disk(study.id)),
+                oracle=self._is_oracle(study),
                 reading=dict(study.choice.factors),
             )
             studies.append(planned.content())
-        unsaid = {"smoke", "question", "expect", "without_data"}
-        if not recipe.suites:
-            unsaid.add("suites")
-        if recipe.sampler == SOBOL:
-            unsaid.add("sampler")
-        if recipe.pruner == "none":
-            unsaid.add("pruner")
-        if recipe.first_seed == 1:
-            unsaid.add("first_seed")
-        asked = recipe.model_dump(mode="json", exclude=unsaid)
+        asked = recipe.model_dump(mode="json", exclude={"smoke", "question", "expect", "without_data"})
         # weights are named as in records, without their path: an archive holds this line
         if recipe.model:
             asked["model"] = model_by_name(recipe.model)
@@ -508,7 +473,7 @@ class Protocol:
         suites = list(self.store.catalog.suites)
         self.store.note("planned", recipe=asked, studies=studies, claims=dict(claims), suites=suites)
 
-    def _first_read(self, study: Study) -> StudyFile | None:
+    def _read_file(self, study: Study) -> StudyFile | None:
         """The study on disk; None when there is none, or one that cannot be read and will be written again.
 
         Raises ``UserError`` where the file alone had what happened: what was pruned or asked for, and how a search with
@@ -526,23 +491,11 @@ class Protocol:
             self.remarks[study.id] = f"{damage.message} It is written again from the records."
             return None
 
-    def _on_disk(self, study: str) -> StudyFile | None:
-        """The study on disk; None when there is none, or a corrupt one, which is written again."""
-        try:
-            return self.store.study(study)
-        except UserError:
-            return None
-
 
 def validated_epochs(store: Store, cell: str) -> list[float]:
     """val/top1 of a finished cell after each epoch."""
     column = store.history(cell).get("val/top1", np.empty(0))
     return column[~np.isnan(column)].tolist()
-
-
-def _first_search(study: Study) -> str:
-    """Id of the first search of the same task, method and reading."""
-    return study.id if study.search == 1 else replace(study, search=1).id
 
 
 def with_extension(

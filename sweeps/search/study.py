@@ -7,7 +7,7 @@ trials in advance. What another sampler proposes depends on what has ended; stud
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -290,11 +290,17 @@ class Study:
         return "soup" in self.recipe.methods and self.method.in_soups
 
     @property
+    def question(self) -> tuple[object, ...]:
+        """What the searches of a recipe for one task, method and reading have in common."""
+        return (self.task, self.method.name, tuple(self.choice.factors.items()))
+
+    @property
     def family(self) -> tuple[object, ...]:
         """What the studies with the same winning setting have in common: those of other tasks, or this one alone."""
         if not self.selected_over:
             return (self.id,)
-        return (self.method.name, tuple(self.choice.factors.items()), self.search, self.selected_over)
+        _, *asked = self.question
+        return (*asked, self.search, self.selected_over)
 
 
 def studies_of(recipe: Recipe, methods: list[MethodCard]) -> list[Study]:
@@ -353,8 +359,6 @@ class State:
     """Keys of jobs that failed -> reason."""
     code_errors: dict[str, str] = field(default_factory=dict)
     """Keys of the search jobs among them that failed by an error of code or an unreadable image -> the error."""
-    unreadable: dict[str, str] = field(default_factory=dict)
-    """Tasks of which an untrained cell found an image that cannot be read -> why."""
 
     def is_settled(self, job: Job) -> bool:
         """Whether a job is done or failed."""
@@ -369,8 +373,8 @@ class State:
 class StudyProgress:
     """What follows for a study from a state.
 
-    What is kept holds until the last trial of its ``peers`` is settled, one of the first trials fails by an error of
-    code, or an image of the task turns out to be unreadable. Then it is made anew.
+    What is kept holds until the last trial of its ``peers`` is settled, or one of the first trials fails by an error of
+    code. Then it is made anew.
     """
 
     study: Study
@@ -383,24 +387,16 @@ class StudyProgress:
         return (job.kind == "search" and job.cell.id in self.study.pruned) or self.state.is_settled(job)
 
     @property
-    def planned_jobs(self) -> Mapping[JobKind, int]:
-        """Those of the study; once it has a winner, without the soup and oracle jobs that pruned trials do not get."""
-        planned = dict(self.study.planned_jobs)
-        if self.study.recipe.pruner == "none" or self.winner is None:
-            return planned
-        known = Counter(job.kind for job in self.jobs)
-        for kind in planned.keys() & {"soup", "oracle"}:
-            planned[kind] = known[kind]
-        return planned
-
-    @property
     def n_pruned(self) -> int:
         """Number of its trials that were pruned."""
         return sum(cell.id in self.study.pruned for cell in self.study.trial_cells)
 
     @cached_property
     def code_error(self) -> str:
-        """The error with which each of the first trials failed (``State.code_errors``); else empty."""
+        """The error with which each of the first trials failed (``State.code_errors``); else empty.
+
+        It is for the person at the terminal: it may name files of this machine.
+        """
         first = self.study.search_jobs[:FIRST_TRIALS]
         errors = [self.state.code_errors.get(job.key, "") for job in first]
         if len(errors) < FIRST_TRIALS or len(set(errors)) > 1:
@@ -425,17 +421,10 @@ class StudyProgress:
         if self.code_error:
             return f"its first {FIRST_TRIALS} trials failed with the same error, and no other is run"
         finished, trials = self.finished_trials, self.study.recipe.trials
-        if finished is None and self.study.task in self.state.unreadable:
-            return "an image of the task cannot be read, and nothing more of it is run"
         if finished is None or len(finished) >= (needed := min_finished_trials(trials, self.n_pruned)):
             return ""
         pruned = f", {self.n_pruned} were pruned" if self.n_pruned else ""
         return f"{len(finished)} of {trials} trials finished{pruned}; a winner needs {needed}"
-
-    @property
-    def cause(self) -> str:
-        """What stopped the trials of this study, for the person at the terminal: it may name files of this machine."""
-        return self.code_error or self.state.unreadable.get(self.study.task, "")
 
     @cached_property
     def candidates(self) -> list[Candidate] | None:
@@ -478,9 +467,7 @@ class StudyProgress:
         return [self.study.cell(setting, seed) for seed in seeds]
 
     def wants(self, kind: JobKind) -> bool:
-        """Whether jobs of a kind may start: nothing new of an unreadable task, no trial after an error of code."""
-        if self.study.task in self.state.unreadable:
-            return False
+        """Whether jobs of a kind may start: no trial after an error of code."""
         return not (kind == "search" and self.code_error)
 
     @property

@@ -4,25 +4,26 @@ The journal is written anew by each process, from studies and records; nothing r
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState, create_trial
 
 from carft.store.records import Store
 from carft.store.study_file import StudyFile, Trial
-from carft.store.sweep_state import read_states
 from sweeps.search.protocol import validated_epochs
 
 JOURNAL = "optuna.journal"
+#: status of a trial that has no record -> its state
+ENDED = {"pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
 class OptunaJournal:
-    """Appends the trials of each study by number, once they begin, and how they end."""
+    """Appends the trials of each study as they end."""
 
     def __init__(self, store: Store) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -31,103 +32,80 @@ class OptunaJournal:
         for left in (path, path.with_name(f"{JOURNAL}.lock")):
             left.unlink(missing_ok=True)
         self.storage = JournalStorage(JournalFileBackend(str(path)))
-        self.studies: dict[str, tuple[int, StudyFile]] = {}  # id -> when its file changed, its content
-        self.names: dict[str, int] = {}  # id of a study -> its number in the journal
-        self.trials: dict[str, dict[int, int]] = defaultdict(dict)  # id of a study -> trial -> its number there
-        self.running: set[int] = set()  # such numbers
+        self._changed: dict[str, int] = {}  # id of a study -> when its file changed
+        self._studies: dict[str, optuna.Study] = {}  # id of a study -> the study in the journal
+        self._open: dict[str, dict[str, tuple[StudyFile, Trial]]] = defaultdict(dict)
+        """Cell -> study -> its trial, of trials that have no record and are not in the journal."""
+        self._seen: set[tuple[str, int]] = set()  # (study, number) of those in the journal
 
-    def update(self) -> None:
-        """Append what is new: the trials of each study up to the first one that has not begun."""
-        since: dict[str, float] = {}  # running cell -> Unix time of its start
-        for state in read_states(self.store):
-            if state.is_alive():
-                since |= {job.cell: job.since for job in state.running}
-        for study in self._read():
-            numbers = self.trials[study.id]
-            for trial in study.trials:
-                number = numbers.get(trial.number)
-                if number is not None and number not in self.running:
-                    continue
-                found = self._found(study, trial, since)
-                if number is not None:
-                    self._end(number, found)
-                elif found is None:
-                    break
-                else:
-                    numbers[trial.number] = self._begin(study, found)
-
-    def _read(self) -> Iterator[StudyFile]:
-        """All studies; those are read whose files changed."""
-        for name in self.store.study_names():
-            changed = self.store.study_path(name).stat().st_mtime_ns
-            before, _ = self.studies.get(name, (0, None))
-            if changed != before:
-                content = self.store.readable(self.store.study_path(name), StudyFile)
-                if content is not None:
-                    self.studies[name] = changed, content
-        for _, study in self.studies.values():
-            yield study
-
-    def _begin(self, study: StudyFile, found: FrozenTrial) -> int:
-        """Append a trial; returns its number in the journal."""
-        if study.id not in self.names:
-            self.names[study.id] = self._new_study(study)
-        number = self.storage.create_new_trial(self.names[study.id], found)
-        if found.state is TrialState.RUNNING:
-            self.running.add(number)
-        return number
-
-    def _end(self, number: int, found: FrozenTrial | None) -> None:
-        """Append how a trial ended, if it has."""
-        if found is not None and found.state is not TrialState.RUNNING:
-            for epoch, value in found.intermediate_values.items():
-                self.storage.set_trial_intermediate_value(number, epoch, value)
-            self.storage.set_trial_state_values(number, found.state, found.values)
-            self.running.discard(number)
-
-    def _new_study(self, study: StudyFile) -> int:
-        """Create a study under a name that people read; returns its number in the journal."""
-        method = self.store.catalog.methods.get(study.method)
-        reading = [f"{factor} {value}" for factor, value in study.reading.items()]
-        parts = [study.task, method.label if method else study.method, *reading, f"search {study.search}"]
-        if " · ".join(parts) in [there.study_name for there in self.storage.get_all_studies()]:
-            parts.append(study.id[:8])  # it differs in the model, the budget or another setting
-        name = " · ".join(parts)
-        created = optuna.create_study(storage=self.storage, study_name=name, direction="maximize")
-        created.set_metric_names(["val/top1"])
-        return self.storage.get_study_id_from_name(name)
-
-    def _found(self, study: StudyFile, trial: Trial, since: Mapping[str, float]) -> FrozenTrial | None:
-        """The trial as it is now; None before it begins. Epochs count from 1."""
-        value, validated, began, ended = None, dict[int, float](), None, None
-        if trial.status == "pruned":
-            state, value = TrialState.PRUNED, trial.validated[-1]
-            validated = dict(enumerate(trial.validated, start=1))
-        elif self.store.is_done(trial.cell):
-            record = self.store.read(trial.cell)
-            state, value = TrialState.COMPLETE, record.metrics["val/top1"]
-            validated = dict(enumerate(validated_epochs(self.store, trial.cell), start=1))
+    def append(self, cell: str) -> None:
+        """Append the trials of a finished cell, with its times and val/top1 after each epoch."""
+        self.read_studies()
+        for study, trial in self._open.pop(cell, {}).values():
+            record = self.store.read(cell)
             ended = datetime.fromisoformat(record.finished_at)
             seconds = record.durations.get("train", 0.0) + record.durations.get("validate", 0.0)
-            began = ended - timedelta(seconds=seconds)
-        elif trial.cell in since:
-            state, began = TrialState.RUNNING, datetime.fromtimestamp(since[trial.cell], UTC)
-        elif trial.status == "failed":
-            state = TrialState.FAIL
-        else:
-            return None
+            times = {"datetime_start": ended - timedelta(seconds=seconds), "datetime_complete": ended}
+            validated = validated_epochs(self.store, cell)
+            self._add(study, trial, TrialState.COMPLETE, validated, record.metrics["val/top1"], times)
+
+    def read_studies(self) -> None:
+        """Look for new trials in the studies that changed, and append those that were pruned or have failed."""
+        for name in self.store.study_names():
+            path = self.store.study_path(name)
+            changed = path.stat().st_mtime_ns
+            study = None
+            if changed != self._changed.get(name):
+                study = self.store.readable(path, StudyFile)
+            if study is None:
+                continue
+            self._changed[name] = changed
+            for trial in study.trials:
+                if (study.id, trial.number) in self._seen:
+                    continue
+                if trial.status in ENDED:
+                    value = trial.validated[-1] if trial.validated else None
+                    self._add(study, trial, ENDED[trial.status], trial.validated, value)
+                else:
+                    self._open[trial.cell][study.id] = study, trial
+
+    def _add(
+        self,
+        study: StudyFile,
+        trial: Trial,
+        state: TrialState,
+        validated: list[float],
+        value: float | None,
+        times: dict[str, datetime] | None = None,
+    ) -> None:
+        """Append a trial. validated: val/top1 after each epoch. times: when it began and ended, where it is known."""
+        self._seen.add((study.id, trial.number))
+        if study.id not in self._studies:
+            self._studies[study.id] = self._new_study(study)
         ranges: dict[str, BaseDistribution] = {}
         for name, tried in trial.parameters.items():
             low, high, _ = study.space[name]
             ranges[name] = FloatDistribution(min(low, tried), max(high, tried), log=True)
-        found = create_trial(
+        facts: dict[str, Any] = {"cell": trial.cell, "trial": trial.number}
+        added = create_trial(
             state=state,
             value=value,
             params=dict(trial.parameters),
             distributions=ranges,
-            intermediate_values=validated,
-            user_attrs={"cell": trial.cell},
+            intermediate_values=dict(enumerate(validated, start=1)),
+            user_attrs=facts,
         )
-        if began is not None:
-            found.datetime_start, found.datetime_complete = began, ended
-        return found
+        for name, moment in (times or {}).items():
+            setattr(added, name, moment)
+        self._studies[study.id].add_trial(added)
+
+    def _new_study(self, study: StudyFile) -> optuna.Study:
+        """A study of the journal under a name that people read."""
+        method = self.store.catalog.methods.get(study.method)
+        reading = [f"{factor} {value}" for factor, value in study.reading.items()]
+        name = " · ".join([study.task, method.label if method else study.method, *reading, f"search {study.search}"])
+        if name in optuna.get_all_study_names(self.storage):
+            name += f" · {study.id[:8]}"  # it differs in the model, the budget or another setting
+        created = optuna.create_study(storage=self.storage, study_name=name, direction="maximize")
+        created.set_metric_names(["val/top1"])
+        return created

@@ -1,17 +1,15 @@
-"""The progress of a running sweep on stderr, counts and time left, and its winners in the end."""
+"""The progress of a running sweep on stderr: counts and time left."""
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from statistics import fmean
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from carft.core.errors import duration
-from carft.store.study_file import at_edge
 from sweeps.search.protocol import Protocol
-from sweeps.search.study import KINDS, Study
+from sweeps.search.study import KINDS
 
 LINE_EVERY_S = 15.0
 
@@ -70,37 +68,3 @@ class ProgressDisplay:
         left = self.seconds_left()
         notes.append("time left unknown yet" if left is None else f"about {duration(left)} left")
         return ", ".join(notes)
-
-
-def winner_rows(protocol: Protocol) -> list[dict[str, str | None]]:
-    """One row a study: its winner on validation, and means over its finished confirm cells in %, None where unmeasured.
-
-    ``(edge)`` marks a value at the edge of its search range.
-    """
-    rows = []
-    for study in protocol.studies:
-        cells = [cell for cell in protocol.progress(study).confirm_cells if cell.id in protocol.done]
-        method = study.method.name
-        if study.recipe.searches > 1:
-            method += f", search {study.search}"
-        row: dict[str, str | None] = {"task": study.task, "method": method, "winning setting": None}
-        if cells:
-            row["winning setting"] = _setting_words(study, cells[0].hyperparameters) or None
-        for metric in ("val/top1", "test/top1", "ood/mean/top1"):
-            values = [protocol.done[cell.id].get(metric) for cell in cells]
-            measured = [value for value in values if value is not None]
-            is_measured = bool(cells) and len(measured) == len(cells)
-            row[metric] = f"{100 * fmean(measured):.1f}" if is_measured else None
-        rows.append(row)
-    return rows
-
-
-def _setting_words(study: Study, setting: Mapping[str, float]) -> str:
-    words = []
-    for name, value in setting.items():
-        word = f"{name} {value:.2g}"
-        limits = study.space.get(name)
-        if limits and at_edge(value, limits.low, limits.high):
-            word += " (edge)"
-        words.append(word)
-    return ", ".join(words)

@@ -1,14 +1,15 @@
-"""Shows a sweep in experiment trackers: a process for each, which reads records.
+"""Shows a sweep in experiment trackers, by one process that reads records.
 
     events/tensorboard/<task>/<method>/<cell>/    event files of TensorBoard
     events/wandb/                                 runs of Weights & Biases
     events/mlflow.db                              runs of MLflow, unless MLFLOW_TRACKING_URI names another place
-    events/<tracker>.log, .lock                   what its process prints; held by the process
-    events/<tracker>*.sent                        cells that a tracker has, a file for each place that variables name
+    events/<tracker>.sent                         cells that a tracker has; without the file it gets all again
+    events/trackers.log, .lock                    what the process prints; held by it
+    events/finished                               what the sweep tells the process: id and kind of job of each cell
     optuna.journal                                see sweeps.status.optuna_journal
 
-All of it can be removed at any time. ``python -m sweeps.status.trackers FOLDER SWEEP TRACKER`` reads finished cells, a
-line with id and kind of job each, until its input is closed. SWEEP names the sweep; runs are grouped by it.
+All of it can be removed at any time. ``python -m sweeps.status.trackers FOLDER SWEEP TRACKER...`` shows the cells of
+``events/finished`` until the sweep that started it ends. SWEEP names the sweep; runs are grouped by it.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import json
 import math
 import os
 import re
-import select
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -29,14 +30,15 @@ from typing import Any
 from carft.config.cell import Cell
 from carft.core.errors import unknown
 from carft.core.files import locked, new_folder
-from carft.core.source import text_digest
 from carft.store.records import Store
 
-EVENTS = "events"
-#: seconds between two looks at studies, and those that a process waits for that of an earlier sweep
-POLL_S, PATIENCE_S = 0.5, 60.0
-#: what MLflow takes in one request, and what no name in it may hold
-MLFLOW_BATCH, MLFLOW_NAME = 1000, re.compile(r"[^\w./ :-]")
+EVENTS, FINISHED = "events", "finished"
+#: last line of the file of finished cells, and seconds between two looks at it
+END, POLL_S = "end", 0.5
+#: seconds that the process waits for that of an earlier sweep
+PATIENCE_S = 60.0
+#: what no name in MLflow may hold
+MLFLOW_NAME = re.compile(r"[^\w./ :-]")
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,6 @@ def to_wandb(run: Run, folder: Path) -> None:
         name=run.name,
         config=run.settings,
         dir=os.environ.get("WANDB_DIR", str(folder)),
-        reinit="create_new",
         settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
     )
     *rows, (_, finals) = run.rows
@@ -136,14 +137,13 @@ def to_mlflow(run: Run, folder: Path) -> None:
     experiment = client.get_experiment_by_name(name)
     number = experiment.experiment_id if experiment else client.create_experiment(name)
     shown = client.create_run(number, run_name=run.name, tags={"sweep": run.sweep, "cell": run.cell.id})
-    metrics: list[Metric] = []
-    for step, row in run.rows:
-        for metric, value in row.items():
-            metrics.append(Metric(MLFLOW_NAME.sub("-", metric), value, shown.info.start_time, step))
     params = [Param(MLFLOW_NAME.sub("-", setting), str(value)) for setting, value in run.settings.items()]
     client.log_batch(shown.info.run_id, params=params)
-    for start in range(0, len(metrics), MLFLOW_BATCH):
-        client.log_batch(shown.info.run_id, metrics=metrics[start : start + MLFLOW_BATCH])
+    for step, row in run.rows:
+        metrics = [
+            Metric(MLFLOW_NAME.sub("-", name), value, shown.info.start_time, step) for name, value in row.items()
+        ]
+        client.log_batch(shown.info.run_id, metrics=metrics)
     client.set_terminated(shown.info.run_id)
 
 
@@ -154,37 +154,21 @@ class Tracker:
     module: str
     """What it imports."""
     shown_by: str
-    """The command that shows its runs, with ``{results}`` for the folder."""
+    """What shows its runs, with ``{results}`` for the folder."""
     send: Callable[[Run, Path], None] | None = None
     """None for the journal of Optuna."""
-    place: tuple[str, ...] = ()
-    """Environment variables that say where the runs go."""
 
 
 TRACKERS: Mapping[str, Tracker] = {
     "tensorboard": Tracker("tensorboardX", "tensorboard --logdir {results}/events/tensorboard", to_tensorboard),
-    "wandb": Tracker(
-        "wandb",
-        "the page of your project, or wandb sync {results}/events/wandb/offline-run-*",
-        to_wandb,
-        ("WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_PROJECT"),
-    ),
+    "wandb": Tracker("wandb", "the page of your project, or wandb sync {results}/events/wandb/offline-run-*", to_wandb),
     "mlflow": Tracker(
         "mlflow",
-        "mlflow ui --backend-store-uri sqlite:///{results}/events/mlflow.db",
+        "the server of MLFLOW_TRACKING_URI, or mlflow ui --backend-store-uri sqlite:///{results}/events/mlflow.db",
         to_mlflow,
-        ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"),
     ),
     "optuna": Tracker("optuna", "optuna-dashboard {results}/optuna.journal"),
 }
-
-
-def shown_by(name: str, results: Path) -> str:
-    """What a person does to see the runs of a tracker."""
-    place = os.environ.get("MLFLOW_TRACKING_URI")
-    if name == "mlflow" and place:
-        return place if place.startswith("http") else f"mlflow ui --backend-store-uri {place}"
-    return TRACKERS[name].shown_by.format(results=results)
 
 
 def require_trackers(names: Iterable[str]) -> None:
@@ -198,49 +182,70 @@ def require_trackers(names: Iterable[str]) -> None:
             raise ModuleNotFoundError(f"No module named '{module}'", name=module)
 
 
-def sent_to(name: str, folder: Path) -> Path:
-    """The file of the cells that a tracker has at the place that its variables name."""
-    place = [f"{variable}={os.environ[variable]}" for variable in TRACKERS[name].place if os.environ.get(variable)]
-    mark = f"-{text_digest(' '.join(place))}" if place else ""  # a place may hold a password
-    return folder / f"{name}{mark}.sent"
+def show(store: Store, sweep: str, names: Iterable[str], lines: Iterable[str]) -> list[str]:
+    """Send finished cells to trackers as they come, each once. lines: id and kind of job.
 
-
-def show(name: str, store: Store, sweep: str, lines: Iterable[str]) -> None:
-    """Send finished cells to a tracker as they come, each once. lines: id and kind of job."""
-    send, folder = TRACKERS[name].send, store.root / EVENTS
-    assert send is not None
-    sent = sent_to(name, folder)
-    has = set(sent.read_text(encoding="utf-8").split()) if sent.is_file() else set()
-    for line in lines:
-        cell, stage = line.split()
-        if cell not in has:
-            send(run_of(store, cell, sweep, stage), folder)
-            with sent.open("a", encoding="utf-8") as file:
-                file.write(f"{cell}\n")
-
-
-def ticks(stream: int) -> Iterator[None]:
-    """Yield every :data:`POLL_S` seconds until the end of the input, and once after it."""
-    is_open = True
-    while is_open:
-        time.sleep(POLL_S)
-        readable, _, _ = select.select([stream], [], [], 0)
-        is_open = not readable or bool(os.read(stream, 2**16))
-        yield
-
-
-def main(folder: str, sweep: str, name: str) -> None:
-    """Show what finishes in one tracker, until the input is closed. What its client raises ends the process."""
-    store = Store(folder)
-    with locked(store.root / EVENTS / f"{name}.lock", PATIENCE_S):
-        if TRACKERS[name].send is not None:
-            show(name, store, sweep, sys.stdin)
-            return
+    Returns a sentence for each tracker whose client raised an error; it gets no further cells.
+    """
+    left, failed = list(names), []
+    folder = store.root / EVENTS
+    sent: dict[str, set[str]] = {}
+    for name in left:
+        file = folder / f"{name}.sent"
+        sent[name] = set(file.read_text(encoding="utf-8").split()) if file.is_file() else set()
+    journal = None
+    if "optuna" in left:
         from sweeps.status.optuna_journal import OptunaJournal
 
         journal = OptunaJournal(store)
-        for _ in ticks(sys.stdin.fileno()):
-            journal.update()
+    for line in lines:
+        cell, stage = line.split()
+        for name in [*left]:
+            try:
+                send = TRACKERS[name].send
+                if send is None:
+                    assert journal is not None
+                    journal.append(cell)
+                elif cell not in sent[name]:
+                    send(run_of(store, cell, sweep, stage), folder)
+                    with (folder / f"{name}.sent").open("a", encoding="utf-8") as known:
+                        known.write(f"{cell}\n")
+            except Exception as error:  # whatever a client raises
+                traceback.print_exc()
+                failed.append(f"{name}: {error}")
+                left.remove(name)
+        if not left:
+            return failed
+    if journal is not None and "optuna" in left:
+        journal.read_studies()
+    return failed
+
+
+def lines_of(path: Path) -> Iterator[str]:
+    """The lines of a growing file up to :data:`END`, or to its end once the process that started this one is gone."""
+    parent = os.getppid()
+    with path.open(encoding="utf-8") as file:
+        line = ""
+        while True:
+            line += file.readline()
+            if line.rstrip() == END:
+                return
+            if line.endswith("\n"):
+                yield line
+                line = ""
+            elif os.getppid() != parent:
+                return
+            else:
+                time.sleep(POLL_S)
+
+
+def main(folder: str, sweep: str, *names: str) -> None:
+    """Show what finishes until the sweep ends. The exit code is 1 if a tracker failed; the last line says why."""
+    store = Store(folder)
+    with locked(store.root / EVENTS / "trackers.lock", PATIENCE_S):
+        failed = show(store, sweep, names, lines_of(store.root / EVENTS / FINISHED))
+    if failed:
+        sys.exit("; ".join(failed))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
-from statistics import fmean, median
+from statistics import fmean
 
 import psutil
 
@@ -15,81 +15,44 @@ from carft.core.errors import UserError
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, RunningJob, SweepState, state_name, write_state
 from carft.training.device import busy_gpus
-from sweeps.faults.watchdog import gpu_of, log_path
 from sweeps.plan.planning import Plan
-from sweeps.plan.work import PendingWork, pending_work, simulate
-from sweeps.ray_backend.gpus import OtherNodes
+from sweeps.plan.work import pending_work, simulate
 from sweeps.search.protocol import Job, Protocol
 
 WRITE_EVERY_S = 3.0
 #: samples of the load of the last five minutes
 LATELY = int(300 / WRITE_EVERY_S)
-#: this machine among nodes
-HERE = ""
-#: time over that of the others from which on a GPU is slow, and jobs that must tell
-SLOW, LEAST_JOBS = 1.25, 3
 
 
 class JobTimes:
-    """Times the jobs of a sweep, those that train apart from those that do not.
-
-    Before one of these has ended, a pass takes as long as the records say on which the plan rests.
-    """
+    """What a pass takes, from the jobs of a sweep that have ended."""
 
     def __init__(self, protocol: Protocol, plan: Plan) -> None:
         self.protocol, self.plan, self.slots = protocol, plan, max(1, plan.slots)
         self._work = {(work.kind, work.task, work.method): work for work in plan.left}
-        self._ended = 0
-        self._seconds: dict[bool, float] = defaultdict(float)  # of the jobs that train, and of the others
-        self._passes: dict[bool, float] = defaultdict(float)
-        self._by_gpu: dict[PendingWork, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        self._ended, self._seconds, self._passes = 0, 0.0, 0.0
+        self._trained = False  # whether one of them trained
 
-    def add(self, job: Job, seconds: float, gpu: str) -> None:
-        """Note how long a job took. gpu: on which; empty where it is not known."""
+    def add(self, job: Job, seconds: float) -> None:
+        """Note how long a job took."""
         post_hoc = {"curve": "wise_ft", "soup": "soup"}  # as they are counted: they do not differ by method
         work = self._work.get((job.kind, job.cell.task, post_hoc.get(job.kind, job.cell.method)))
         if work is not None and work.passes:
             self._ended += 1
-            self._seconds[work.trains] += seconds
-            self._passes[work.trains] += work.passes
-            if gpu:
-                self._by_gpu[work][gpu].append(seconds)
+            self._seconds += seconds
+            self._passes += work.passes
+            self._trained = self._trained or work.trains
 
     def time_left(self) -> tuple[float | None, str]:
-        """(Seconds left if the running jobs had just begun, what this rests on); None where a rate is not known."""
+        """(Seconds left if the running jobs had just begun, what this rests on); None where that is not known."""
         if not self._ended:
             return None, "no job of this sweep has ended yet"
         left = pending_work(self.protocol, self.plan.size, self.plan.costs)
-        pass_s: dict[bool, float] = {}
-        for work in left:
-            trains = work.trains
-            if self._passes[trains]:
-                pass_s[trains] = self._seconds[trains] / self._passes[trains]
-            elif self.plan.rate.estimate:
-                missing = "training" if trains else "job without training"
-                return None, f"no {missing} of this sweep has ended yet"
-            else:
-                pass_s[trains] = self.plan.rate.seconds
-        length = simulate(left, self.slots, lambda work: work.passes * pass_s[work.trains])
+        if not self._trained and any(work.trains for work in left):
+            return None, "no training of this sweep has ended yet"
+        pass_s = self._seconds / self._passes
+        length = simulate(left, self.slots, lambda work: work.passes * pass_s)
         return length, f"{self._ended} jobs of this sweep, {self.slots} at a time"
-
-    def slow_gpus(self) -> dict[str, float]:
-        """GPU -> its time over that of the others for alike jobs, the median over its jobs, of GPUs that are slow."""
-        ratios: dict[str, list[float]] = defaultdict(list)
-        for by_gpu in self._by_gpu.values():
-            for gpu, own in by_gpu.items():
-                others: list[float] = []
-                for other, seconds in by_gpu.items():
-                    if other != gpu:
-                        others += seconds
-                if others:
-                    usual = median(others)
-                    ratios[gpu] += [seconds / usual for seconds in own]
-        slow = {}
-        for gpu, values in ratios.items():
-            if len(values) >= LEAST_JOBS and median(values) >= SLOW:
-                slow[gpu] = median(values)
-        return slow
 
 
 class StatusWriter:
@@ -128,8 +91,6 @@ class StatusWriter:
     def watch(self, protocol: Protocol, plan: Plan) -> Callable[[], None]:
         """Start the thread; returns the callback for every change. Ray must be connected."""
         self.protocol, self.times = protocol, JobTimes(protocol, plan)
-        if plan.request.address is not None and plan.request.gpus:
-            self._load = Load(OtherNodes())
         self._left = self.times.time_left()
         self._thread.start()
         self._sampler.start()
@@ -142,7 +103,7 @@ class StatusWriter:
             for key in set(self._since) - set(running):
                 since, job = self._since.pop(key)
                 if key not in self.protocol.failed and all(cell.id in self.protocol.done for cell in job.cells()):
-                    self.times.add(job, now - since, self._gpu_of(key))
+                    self.times.add(job, now - since)
             for key in set(running) - set(self._since):
                 self._since[key] = now, running[key]
             self.slots = max(self.slots, len(running))
@@ -150,12 +111,6 @@ class StatusWriter:
                 self._estimated = now
                 with contextlib.suppress(OSError, UserError):  # the folder may be back the next time
                     self._left = self.times.time_left()
-
-    def _gpu_of(self, key: str) -> str:
-        """The GPU of a job by its log; empty where the log names none or is not here."""
-        with contextlib.suppress(OSError):
-            return gpu_of(log_path(self.store.root, key))
-        return ""
 
     def seconds_left(self) -> float | None:
         """Estimated seconds until the end; None where there is no estimate."""
@@ -196,14 +151,9 @@ class StatusWriter:
         return state
 
     def _state(self, outcome: str) -> SweepState:
-        protocol, now = self.protocol, self.clock()
-        done, failed, pruned = dict(protocol.done), dict(protocol.failed), protocol.pruned
-        reused = protocol.reused & set(done)
-        self._read_durations(set(done) - reused - self._seen)
-        lost = sum(protocol.cells_of(key) for key in failed)
-        total, running = protocol.total(), len(self._since)
-        ended = {"done": len(done), "reused": len(reused), "failed": lost, "pruned": len(pruned)}
-        counts = Counts(total=total, running=running, **ended)
+        now, failed, tasks = self.clock(), dict(self.protocol.failed), self._by_task()
+        counts = Counts(total=self.protocol.total(), **sum(tasks.values(), Counter[str]()))
+        each = counts.total // len(tasks)  # every task has the same studies
         jobs = []
         for since, job in self._since.values():
             cell = job.cell
@@ -218,7 +168,7 @@ class StatusWriter:
             started=self.started,
             updated=now,
             counts=counts,
-            tasks=self._by_task(done, reused, failed, Counter(pruned.values())),
+            tasks={task: Counts(total=each, **numbers) for task, numbers in tasks.items()},
             running=tuple(jobs),
             failed=failed,
             ended=now if outcome else None,
@@ -230,13 +180,30 @@ class StatusWriter:
             slots=self.slots,
             busy=self._load.means(),
             busy_lately=self._load.means(LATELY),
-            busy_nodes=self._load.of_nodes(LATELY),
             data_wait=data_wait,
-            gpus_slow=self.times.slow_gpus(),
             gpus_set_aside=dict(self.aside),
-            searches=protocol.recipe.searches,
-            selection=protocol.recipe.selection,
+            searches=self.protocol.recipe.searches,
+            selection=self.protocol.recipe.selection,
         )
+
+    def _by_task(self) -> dict[str, Counter[str]]:
+        """Task -> how many of its cells are done, found done, failed, pruned or running."""
+        protocol, jobs = self.protocol, self.protocol.jobs
+        done = set(protocol.done)
+        reused = protocol.reused & done
+        self._read_durations(done - reused - self._seen)
+        tasks = {task: Counter[str]() for task in protocol.recipe.tasks}
+        for cell in done:
+            tasks[jobs[cell].cell.task]["done"] += 1
+        for cell in reused:
+            tasks[jobs[cell].cell.task]["reused"] += 1
+        for key in list(protocol.failed):
+            tasks[jobs[key].cell.task]["failed"] += protocol.cells_of(key)
+        for task in protocol.pruned.values():
+            tasks[task]["pruned"] += 1
+        for _, job in self._since.values():
+            tasks[job.cell.task]["running"] += 1
+        return tasks
 
     def _read_durations(self, cells: Collection[str]) -> None:
         """Note for how long devices waited for images."""
@@ -247,53 +214,21 @@ class StatusWriter:
                 self._waited_s += durations["data_wait"]
                 self._trained_s += durations["train"]
 
-    def _by_task(
-        self, done: Collection[str], reused: Collection[str], failed: Collection[str], pruned: Counter[str]
-    ) -> dict[str, Counts]:
-        tasks, protocol = self.protocol.recipe.tasks, self.protocol
-        total = protocol.total() // len(tasks)  # every task has the same studies
-        ended = Counter(protocol.jobs[cell].cell.task for cell in done)
-        before = Counter(protocol.jobs[cell].cell.task for cell in reused)
-        running = Counter(job.cell.task for _, job in self._since.values())
-        lost: Counter[str] = Counter()
-        for key in failed:
-            lost[protocol.jobs[key].cell.task] += protocol.cells_of(key)
-        by_task = {}
-        for task in tasks:
-            by_task[task] = Counts(
-                total=total,
-                done=ended[task],
-                reused=before[task],
-                failed=lost[task],
-                pruned=pruned[task],
-                running=running[task],
-            )
-        return by_task
-
 
 class Load:
-    """Mean load as shares in [0, 1]: of the CPU and the GPUs of this machine, and of the GPUs of other nodes."""
+    """Mean load of the CPU and the GPUs of this machine, as shares in [0, 1]."""
 
-    def __init__(self, others: OtherNodes | None = None) -> None:
-        self.others = others
-        self._samples: dict[str, dict[str, list[float]]] = {HERE: {}}  # node -> device -> shares
+    def __init__(self) -> None:
+        self._samples: list[dict[str, float]] = []
 
     def sample(self) -> None:
         """Take a sample; to be called regularly, from one thread."""
-        found = {HERE: {"CPU": psutil.cpu_percent() / 100, **busy_gpus()}}
-        if self.others is not None:
-            with contextlib.suppress(Exception):  # Ray may be gone, which its monitor reports
-                found |= self.others.busy()
-        for node, shares in found.items():
-            samples = self._samples.setdefault(node, {})
-            for name, share in shares.items():
-                samples.setdefault(name, []).append(share)
+        self._samples.append({"CPU": psutil.cpu_percent() / 100, **busy_gpus()})
 
-    def means(self, count: int = 0, node: str = HERE) -> dict[str, float]:
-        """Device of a node -> mean share; empty before the first sample. count: of so many last samples; 0 for all."""
-        samples = list(self._samples[node].items())  # another thread may add some
-        return {name: fmean(shares[-count:]) for name, shares in samples}
-
-    def of_nodes(self, count: int) -> dict[str, dict[str, float]]:
-        """Other node -> the same of its GPUs."""
-        return {node: self.means(count, node) for node in list(self._samples) if node != HERE}
+    def means(self, count: int = 0) -> dict[str, float]:
+        """Device -> mean share; empty before the first sample. count: of so many last samples; 0 for all."""
+        shares: dict[str, list[float]] = defaultdict(list)
+        for sample in self._samples[-count:]:
+            for device, share in sample.items():
+                shares[device].append(share)
+        return {device: fmean(of_device) for device, of_device in shares.items()}

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import ray.train
 import torch
 
-from carft.catalog.catalog import BUILT_IN
 from carft.core.errors import DeviceFailed, UserError
 from carft.store.records import Store
 from carft.training.device import CUBLAS_WORKSPACE, gpu_name, probe_gpu
@@ -24,14 +18,13 @@ from sweeps.faults import watchdog
 from sweeps.faults.process import StopSignal
 from sweeps.faults.storage import StorageRetry
 from sweeps.plan.resources import Resources
-from sweeps.ray_backend import jobs
 from sweeps.ray_backend.connect import require_resources
 from sweeps.ray_backend.gpus import GpuHealth
 from sweeps.ray_backend.jobs import Payload
 from sweeps.ray_backend.searcher import ProtocolSearcher
 from sweeps.recipes.loading import load_recipe
-from sweeps.search.protocol import Job, Protocol
-from tests.support.helpers import LR, TASK, environment, quick_cell
+from sweeps.search.protocol import Protocol
+from tests.support.helpers import TASK, environment
 
 A, B, C = "GPU-a", "GPU-b", "GPU-c"
 
@@ -79,30 +72,6 @@ def test_the_probe_does_nothing_on_a_cpu_and_names_a_gpu_that_is_not_there(monke
         probe_gpu("cuda", A)
 
 
-def test_a_worker_of_several_sets_the_workspace_of_cublas_before_its_first_product(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As on a cluster, whose processes do not inherit the environment of the sweep. Ray and the GPU are played."""
-    monkeypatch.delenv(CUBLAS_WORKSPACE, raising=False)
-    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
-    at_the_probe = []
-
-    @contextmanager
-    def probed(device: str) -> Iterator[None]:
-        at_the_probe.append((device, os.environ.get(CUBLAS_WORKSPACE), os.environ.get("NVIDIA_TF32_OVERRIDE")))
-        yield
-
-    monkeypatch.setattr(jobs, "using_worker_gpu", probed)
-    monkeypatch.setattr(jobs, "watchdog", lambda *given: nullcontext())
-    monkeypatch.setattr(jobs, "run_job", lambda *given: None)
-    monkeypatch.setattr(ray.train, "get_context", lambda: SimpleNamespace(get_world_rank=lambda: 1))
-    monkeypatch.setattr(ray.train, "report", lambda metrics: None)
-    cell = quick_cell("ft", lr=LR)
-    payload = jobs.payload_of(Job("search", cell), str(tmp_path), Execution("cuda", workers=2), BUILT_IN, hang_after=0)
-    jobs._worker({"message": payload})
-    assert at_the_probe == [("cuda", ":4096:8", None)]
-
-
 def test_a_gpu_is_named_by_its_uuid_where_the_driver_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     smi = tmp_path / "nvidia-smi"
     smi.write_text("#!/bin/sh\nprintf '0, GPU-zero\\n3, GPU-three\\n'\n")
@@ -117,7 +86,7 @@ def test_gpus_that_torch_does_not_see_are_told_from_gpus_that_are_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    with pytest.raises(UserError, match="this machine has 0 GPUs"):
+    with pytest.raises(UserError, match="lists 0 GPUs, and torch sees 0"):
         require_resources(Resources(gpus=4))
     smi = tmp_path / "nvidia-smi"
     smi.write_text("#!/bin/sh\nprintf '470.57.02\\n470.57.02\\n'\n")

@@ -124,16 +124,12 @@ def test_a_process_of_ray_that_listens_no_more_is_noticed(
     ("request_", "nodes", "room"),
     [
         (Resources(), [], False),
-        (Resources(), [{"memory": 1.0}], False),
         (Resources(), [{"CPU": 1.0}], True),
         (Resources(gpus=1), [{"CPU": 8.0}, {"GPU": 1.0}], False),
         (Resources(gpus=1), [{"CPU": 8.0, "GPU": 1.0}], True),
-        (Resources(gpus=1, execution=Execution("cuda", cells_per_gpu=4)), [{"CPU": 1.0, "GPU": 0.25}], True),
         (Resources(execution=Execution(workers=2)), [{"CPU": 1.0}, {"CPU": 1.0}], True),
-        (Resources(execution=Execution(workers=2)), [{"CPU": 1.0}], False),
         (Resources(gpus=2, execution=Execution("cuda", workers=2)), [{"CPU": 2.0, "GPU": 1.0}, {"GPU": 1.0}], False),
         (Resources(gpus=2, execution=Execution("cuda", workers=2)), [{"CPU": 1.0, "GPU": 1.0}] * 2, True),
-        (Resources(gpus=2, execution=Execution("cuda", workers=2)), [{"CPU": 2.0, "GPU": 1.0}], False),
     ],
 )
 def test_whether_a_cell_fits_on_the_nodes_that_are_alive(

@@ -87,14 +87,6 @@ def test_ray_is_asked_whether_it_sends_a_token(variables: dict[str, str], sends:
     assert said.stdout.split() == [str(sends)], said.stderr
 
 
-def test_a_ray_that_sends_tokens_by_default_is_not_told_to_send_one() -> None:
-    as_by_default = (
-        "import os; os.environ['RAY_AUTH_MODE'] = 'token'; import ray; del os.environ['RAY_AUTH_MODE'];"
-        "from sweeps.ray_backend.connect import sends_token; print(sends_token())"
-    )
-    assert python(as_by_default).stdout.split() == ["True"]
-
-
 def planned(nodes: Nodes, folder: Path) -> dict[str, Any]:
     asked = ("plan", "ood", "--gpus", 8, "--data", folder, "--results", folder / "results", "--json")
     return json.loads(run_cli(*asked, "--address", nodes.cluster.address).stdout)

@@ -127,10 +127,9 @@ def test_what_needs_a_search_is_refused_of_a_grid(change: dict, message: str) ->
         ("tea", {}, "line 3: sampler: it must be 'sobol', 'random' or 'tpe'; it is 'tea'"),
         ("{class: GPSamplr}", {}, "There is no sampler 'GPSamplr'. Did you mean GPSampler"),
         ("{n_startup_trials: 3}", {}, r"There is no sampler ''\. Known: .*sampler: {class: NAME, PARAMETER: VALUE}"),
-        ("{class: TPESampler, startup: 3}", {}, "There is no parameter of TPESampler 'startup'. Did you mean n_start"),
+        ("{class: TPESampler, startup: 3}", {}, "Optuna refuses the sampler TPESampler.* argument 'startup'"),
         ("{class: TPESampler, n_startup_trials: x}", {}, "n_startup_trials of TPESampler must be a whole number"),
         ("{class: TPESampler, n_startup_trials: 3, prior_weight: high}", {}, "Optuna refuses the sampler TPESampler"),
-        ("{class: NSGAIISampler, population_size: 1}", {}, "Optuna refuses the sampler NSGAIISampler"),
         ("{class: TPESampler, n_startup_trials: 9}", {}, r"\(n_startup_trials=9\) draws its first 9 trials without"),
     ],
 )
@@ -143,11 +142,7 @@ def test_a_sampler_that_cannot_be_is_refused(sampler: str, change: dict, message
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("miniature", {"training": {"epochs": 1}}, "there is one epoch"),
-        ("miniature", {"methods": ["zeroshot", "linear_probe"]}, "no method of this sweep validates after each epoch"),
         ("miniature", {"selection": "shared"}, "selects one setting over several tasks"),
-        ("miniature", {"trials": 1}, "compared with 1 others first, and there are 1 in all"),
-        ("miniature", {"trials": 4, "pruner": "median"}, "compared with 4 others first, and there are 4 in all"),
         ("dose", {}, "tries the values of its grid"),
     ],
 )
@@ -338,10 +333,9 @@ def test_a_recipe_that_extends_another_is_searched_as_the_other_with_its_model(m
 def test_readings_of_tasks_without_the_catalogs_templates_leave_those_out() -> None:
     readings = load_recipe("readings").readings
     assert readings is not None and readings.factors["context_templates"] == ["imagenet", "domains"]
-    fewer = readings.without_templates({"imagenet", "own"})
+    fewer = readings.with_templates(lambda bank: bank == "domains")
     assert fewer.factors["context_templates"] == ["domains"] and len(fewer.listed()) == len(readings.listed()) - 1
-    none = readings.without_templates({"imagenet", "domains"})
-    assert "context_templates" not in none.factors
+    assert "context_templates" not in readings.with_templates(lambda bank: False).factors
     assert load_recipe("readings").changed(["icons-3/all"]).readings == readings
 
 

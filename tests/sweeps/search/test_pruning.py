@@ -110,17 +110,6 @@ def test_a_killed_search_keeps_its_pruned_trials(store: Store, sampler: str) -> 
     assert again.finished() and after.winner and len(after.trials) == 12
 
 
-def test_a_pruned_trial_stays_pruned_though_another_search_ran_its_cell(store: Store) -> None:
-    Crew(store).work(first := Protocol(pruning(), store))
-    first.write_studies()
-    before = only_study(store)
-    Crew(store).work(Protocol(pruning(pruner="none"), store))
-    again = Protocol(pruning(), store)
-    assert again.finished() and not again.pruned and winners(again) == winners(first)
-    again.write_studies()
-    assert store.study(before.id) == before
-
-
 def test_a_search_without_a_whole_trial_has_no_winner_and_says_so(store: Store) -> None:
     def fails(job: Job) -> bool:
         write_failure(store, job.cell, FailureKind.DIVERGED, "the loss is not finite", job=job.kind)

@@ -3,41 +3,33 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
-import ray
 from rich.console import Console
 
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, SweepState, read_states, write_state
-from carft.training.execution import hardware_facts
-from sweeps.faults.watchdog import begin_job_log
 from sweeps.plan.planning import plan_of
 from sweeps.plan.resources import Resources
-from sweeps.ray_backend.gpus import OtherNodes
 from sweeps.recipes.loading import load_recipe
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol
 from sweeps.search.study import JobKind
 from sweeps.status import writer
-from sweeps.status.progress import ProgressDisplay, winner_rows
-from sweeps.status.writer import LATELY, WRITE_EVERY_S, Load, StatusWriter
-from tests.support import dry
+from sweeps.status.progress import ProgressDisplay
+from sweeps.status.writer import WRITE_EVERY_S, StatusWriter
 from tests.support.helpers import run_cli
-from tests.support.nodes import Nodes
 from tests.sweeps.search.test_protocol import TASKS, Crew
 
 
@@ -119,18 +111,18 @@ def test_a_running_sweep_is_seen_from_another_process(store: Store, monkeypatch:
     assert "It waits" not in run_cli("status", "--results", store.root).stdout
 
 
-#: seconds of a pass, of simulated jobs that train and of the others
-TRAINED_S, UNTRAINED_S = 2.0, 50.0
+#: seconds of a pass of simulated jobs
+PASS_S = 2.0
 
 
 def length(sweep: Watched, job: Job) -> float:
     """Seconds of a simulated job, without those of its process's start."""
     method = "wise_ft" if job.kind == "curve" else job.cell.method
     (work,) = (w for w in sweep.plan.left if (w.kind, w.task, w.method) == (job.kind, job.cell.task, method))
-    return work.passes * (TRAINED_S if work.trains else UNTRAINED_S)
+    return work.passes * PASS_S
 
 
-def test_time_left_measures_jobs_that_train_apart_from_those_that_do_not(store: Store) -> None:
+def test_time_left_is_that_of_the_jobs_that_are_left(store: Store) -> None:
     """One job at a time, so that the time left is the sum of all jobs that are left."""
     sweep = Watched(store, small(alphas=[0.0, 0.5, 1.0]))
     lengths: list[float] = []
@@ -165,18 +157,6 @@ def test_time_left_says_what_it_rests_on_and_falls_while_jobs_run(store: Store) 
     sweep.now += 2.0
     after = sweep.reporter.write()
     assert before.left_s is not None and after.left_s == pytest.approx(before.left_s - 2.0)
-
-
-def test_before_a_training_has_ended_the_records_of_earlier_sweeps_give_its_time(store: Store) -> None:
-    Crew(store).work(Protocol(small(tasks=TASKS[:1]), store))
-    for path in store.root.glob("cells/*/record.json"):
-        record = json.loads(path.read_text())
-        record["provenance"] |= {"machine": hardware_facts("cpu"), "execution": {"device": "cpu", "workers": 1}}
-        record["durations"] = {"train": 7.0}
-        path.write_text(json.dumps(record))
-    sweep = Watched(Store(store.root))
-    sweep.run(10.0)
-    assert sweep.reporter.write().left_s is not None
 
 
 def test_how_long_trainings_waited_for_images_is_in_the_status(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,29 +204,6 @@ def test_status_of_a_folder_without_a_sweep(finished: Store, tmp_path: Path) -> 
     assert run_cli("status", "--results", tmp_path).returncode == 2
 
 
-@pytest.mark.parametrize(("slow_s", "named"), [(30.0, {"GPU-b": 1.5}), (22.0, {})])
-def test_a_gpu_that_is_slower_than_the_others_is_named(store: Store, slow_s: float, named: dict[str, float]) -> None:
-    sweep, seconds = Watched(store, small(methods=["ft"], trials=6)), {"GPU-a": 20.0, "GPU-b": slow_s}
-    (store.root / "logs").mkdir(parents=True)
-    jobs: Counter[str] = Counter()
-    for _ in range(12):
-        job = sweep.start()
-        gpu = ("GPU-a", "GPU-b")[jobs[job.cell.task] % 2]
-        jobs[job.cell.task] += 1
-        begin_job_log(str(store.root), job.key, "now", gpu)
-        sweep.now += seconds[gpu]
-        sweep.end()
-    sweep.reporter.close("stopped")
-    assert read_states(store)[-1].gpus_slow == named
-    assert ("times that of the other GPUs" in run_cli("status", "--results", store.root).stdout) == bool(named)
-
-
-def test_the_load_of_the_last_minutes_stands_beside_that_of_the_sweep() -> None:
-    load = Load()
-    load._samples[""]["GPU 0"] = [1.0] * (3 * LATELY) + [0.0] * LATELY
-    assert load.means() == {"GPU 0": 0.75} and load.means(LATELY) == {"GPU 0": 0.0}
-
-
 def test_the_state_is_written_while_a_gpu_does_not_answer(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another machine takes a sweep whose state is old for one that is over."""
     asked, answers = threading.Event(), threading.Event()
@@ -267,57 +224,6 @@ def test_the_state_is_written_while_a_gpu_does_not_answer(store: Store, monkeypa
             time.sleep(0.01)
     answers.set()
     assert sweep.reporter.close("stopped") is not None
-
-
-@pytest.mark.full
-@pytest.mark.ray
-@pytest.mark.slow
-def test_gpus_of_every_node_are_seen_and_a_node_that_goes_is_no_error(
-    nodes: Nodes, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The head, where the driver is, has none. nvidia-smi is played on the node, by a file that it reads."""
-    smi, said = tmp_path / "nvidia-smi", tmp_path / "said"
-    smi.write_text(f"#!/bin/sh\ncat {said}\n")
-    smi.chmod(0o755)
-    path = os.environ["PATH"]
-    monkeypatch.setenv("PATH", f"{tmp_path}:{path}")
-    node = nodes.add(cpus=1, gpus=2)
-    monkeypatch.setenv("PATH", path)
-    ray.init(nodes.cluster.address, log_to_driver=False, logging_level="ERROR")
-    try:
-        load = Load(OtherNodes())
-        for percent in (100, 50):
-            said.write_text(f"0, {percent}\n1, [N/A]\n")
-            while list(load.of_nodes(1).values()) != [{"GPU 0": percent / 100}]:  # an answer may come later
-                load.sample()
-        assert "GPU 0" not in load.means()
-        nodes.kill(node)
-        load.sample()
-        assert list(load.of_nodes(1).values()) == [{"GPU 0": 0.5}]
-    finally:
-        ray.shutdown()
-    load.sample()
-    assert not ray.is_initialized()  # a sample after the sweep does not connect again
-    sweep = Watched(store)
-    sweep.reporter._load = load
-    sweep.run(1.0)
-    sweep.reporter.write()
-    assert read_states(store)[-1].busy_nodes == load.of_nodes(LATELY)
-    assert "busy share on other nodes" in run_cli("status", "--results", store.root).stdout
-
-
-#: a task of each kind: (its test set is measured, its suites are measured)
-MEASURED = {"icons-3/mix-7": (True, True), "cifar10": (True, False), "pacs/sketch": (False, True)}
-
-
-@pytest.mark.parametrize("task", MEASURED)
-def test_the_table_of_winners_is_empty_for_what_a_task_does_not_have(task: str, tmp_path: Path) -> None:
-    recipe = load_recipe("miniature").smoked().changed(tasks=[task], methods=["ft"])
-    dry.undisturbed(recipe, tmp_path / "results")
-    protocol = Protocol(recipe, Store(tmp_path / "results"))
-    (row,) = winner_rows(protocol)
-    assert tuple(row[name] is not None for name in ("test/top1", "ood/mean/top1")) == MEASURED[task], row
-    assert row["winning setting"] and row["val/top1"]
 
 
 def test_a_running_sweep_says_in_words_what_happens_and_how_long_it_takes() -> None:
