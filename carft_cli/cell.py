@@ -204,11 +204,11 @@ def check(settings: CheckSettings) -> Answer:
 
     from carft.posthoc.context_check import context_check
     from carft.training.run import run_cell
-    from reports.analysis.levels import ClassRecognition, ContextRecognition, unknown_classes, zero_shot_check
+    from reports.analysis.levels import Recognition, unknown_classes, zero_shot_check
 
     execution = execution_here(settings.data, settings.device)
     run_cell(cell, store, execution, unseal=True)
-    rows, recognition = zero_shot_check(store, cell), ContextRecognition.of_cell(store, cell)
+    rows, recognition = zero_shot_check(store, cell), Recognition.of_cell(store, cell, "context")
     divergence = context_check(cell, execution, catalog)
     context = {**asdict(divergence), "words": divergence.words}
     people: list[Shown] = [rows]
@@ -216,7 +216,7 @@ def check(settings: CheckSettings) -> Answer:
         above = "fine-tuning can lose it" if recognition.is_above_chance else "fine-tuning has none to lose"
         people.append(f"Context recognition: {recognition.words}: {above}.")
     people.append(f"Context distribution on validation: {divergence.words}")
-    people.append(bold(unknown_classes(ClassRecognition.of_cell(store, cell))))
+    people.append(bold(unknown_classes(Recognition.of_cell(store, cell, "top1"))))
     differs = any(row["answer"] == "differs" for row in rows)
     if differs:
         err.say("The zero-shot row differs from every reference: correct the pipeline before any training.")

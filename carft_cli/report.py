@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -34,10 +34,6 @@ if TYPE_CHECKING:
 ReportFolder = Annotated[
     Path, option(OUTPUT, "The report folder, on this machine.", "--out", parser=local_folder, metavar="PATH")
 ]
-Claims = Annotated[
-    str | None,
-    typer.Option(metavar="FILE", help="Claims of your own too: a YAML file, or the ledger wise-ft or flyp."),
-]
 #: differences that are printed of one check; --json has all
 FEW = 20
 
@@ -51,7 +47,6 @@ def build(
     context: typer.Context,
     results: ResultsPath = "results",
     out_dir: ReportFolder = Path("report"),
-    claims: Claims = None,
     data: Data = None,
     no_images: Annotated[bool, option(OUTPUT, "Leave pictures out of the report.", "--no-images")] = False,
     private: Annotated[
@@ -72,7 +67,7 @@ def build(
 
     store = existing(results)
     pictures = PictureOptions(not no_images, split(private) or (), data)
-    built = build_report(store, out_dir, pictures, claims or "")
+    built = build_report(store, out_dir, pictures)
     sources = built.sources
     tasks_file = tasks_file_of(sources.evidence.archive)
     verdicts = []
@@ -123,7 +118,7 @@ def _built_lines(built: Built, results: str, tasks_file: str) -> Iterator[Shown]
         yield f"! {words}"
     for words in built.missing_pictures:
         yield Group(Text(words, "dim"))  # goes on in the next line
-    yield from _claim_tables(verdicts)
+    yield claims_table(verdicts)
     untested = [verdict for verdict in verdicts if verdict.missing]
     if untested:
         yield bold("Not run:")
@@ -137,27 +132,14 @@ def _built_lines(built: Built, results: str, tasks_file: str) -> Iterator[Shown]
     yield f"Open: {built.page.resolve()}"
 
 
-def _claim_tables(verdicts: Iterable[Verdict]) -> Iterator[Shown]:
-    """The verdicts on claims of the ledger, then those on a reader's own claims, as tables of their own."""
-    shipped: list[Verdict] = []
-    own: list[Verdict] = []
-    for verdict in verdicts:
-        if not verdict.missing:
-            kind = own if verdict.asked.own else shipped
-            kind.append(verdict)
-    yield claims_table(shipped)
-    if own:
-        yield bold("Claims of the reader's own, not of the paper or this audit:")
-        yield claims_table(own)
-
-
-def claims_table(verdicts: Sequence[Verdict]) -> Table:
-    """One row a claim: title and contrast, verdict and numbers; what does not fit goes on in the next line."""
+def claims_table(asked: Sequence[Verdict]) -> Table:
+    """One row a claim that was run: title, contrast, verdict, numbers; what does not fit goes on in the next line."""
     from reports.render.formatting import amount, interval, mark_of
     from reports.words.page_words import rests_on
     from reports.words.verdict_words import first_sight
 
     table = new_table("claim", "verdict, points (95 %)")
+    verdicts = [verdict for verdict in asked if not verdict.missing]
     scopes = {v.scope for v in verdicts if v.scope}
     for v in verdicts:
         title = f"{v.claim} {v.asked.title}"
@@ -217,7 +199,7 @@ def _check_lines(verification: Verification) -> Iterator[Shown]:
     for note in verification.notes:
         yield Text(note, "dim")
     yield "The verdicts that these records give, made again here; read these, not those of the report:"
-    yield from _claim_tables(verification.verdicts)
+    yield claims_table(verification.verdicts)
     yield f"Fingerprint of the records: {verification.fingerprint}"
     yield f"sha256 of the journal: {verification.journal}"
     differing = [check.name for check in verification.checks if check.differences]
@@ -285,7 +267,6 @@ def _comparison_lines(comparison: FolderComparison) -> Iterator[Shown]:
 def why(
     address: Annotated[str, typer.Argument(help="A claim such as C3, or TABLE.ROW.COLUMN.")],
     results: ResultsPath = "results",
-    claims: Claims = None,
     cells: Annotated[bool, typer.Option("--cells", help="List every cell with its numbers and its command.")] = False,
 ) -> Answer:
     """Where a number comes from: its formula, the cells behind it, and the command that makes each again.
@@ -294,7 +275,7 @@ def why(
     """
     from reports.why import explain
 
-    chain = explain(existing(results), address, claims or "")
+    chain = explain(existing(results), address)
     return Answer(asdict(chain), _chain_lines(chain, str(results), cells))
 
 

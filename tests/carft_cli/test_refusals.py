@@ -128,7 +128,6 @@ FILES: dict[object, str] = {
     "own.yaml": "extends: downstream\nmethods: [ft, shop_l1]\n",
     "entry.yaml": "tasks: [a]\n",
     "entries.yaml": "tasks: {a: b}\n",
-    "claims.yaml": "claims: {a: b}\n",
     "words.yaml": "tasks: [{name: a, path: ., class_names: [cat]}]\n",
 }
 KEYS, LIST = "must be keys with values", "must be a list"
@@ -150,8 +149,6 @@ KEYS, LIST = "must be keys with values", "must be a list"
         ((*SWEEP, "--tasks-file", "words.yaml"), f"class_names: it {KEYS}; it is a list"),
         ((*SWEEP, "--tasks-file", "latin.yaml"), "latin.yaml' cannot be read: it is not UTF-8."),
         (("ls", "recipes", "missing/latin.yaml"), "latin.yaml' cannot be read: No such file or directory."),
-        (("report", "--claims", "list.yaml"), "the claims file is a list"),
-        (("report", "--claims", "claims.yaml"), f"{LIST}; it holds keys"),
         (("data", "check", "."), "'.' is a path, not the name of a data set or task. Write a tasks file"),
         (("init", "empty.yaml"), "is neither a folder nor a table"),
         (("plan", "miniature", "--results", "empty.yaml"), "is a file"),
