@@ -82,14 +82,6 @@ def confirm_other_settings(store: Store) -> None:
 # 3. both sides have equal ranges, trials, sampler and data; a side with another budget is kept apart
 
 
-def search_another_range(store: Store) -> None:
-    edit_study(store, "ft", space={"lr": [1e-5, 1e-3, 3e-4]})
-
-
-def search_with_another_sampler(store: Store) -> None:
-    edit_study(store, "ft", sampler="random")
-
-
 def search_fewer_trials(store: Store) -> None:
     edit_study(store, "ft", trials=[trial.content() for trial in study(store, "ft").trials[:-1]])
 
@@ -142,8 +134,6 @@ def change_the_margin(store: Store) -> None:
 MISTAKES: dict[Callable[[Store], None], str] = {
     choose_another_winner: r"the winner is \w+; validation selects \w+",
     confirm_other_settings: r"confirm cells \w+ are not the winner's",
-    search_another_range: r"the range of the learning rate of fine-tuning \(car_ft .* against ft 1e-05 to 0.001",
-    search_with_another_sampler: r"the sampler \(car_ft sobol against ft random\)",
     search_fewer_trials: r"the searches \(4 against 3 finished trials\)",
     train_on_other_data: r"the data \(car_ft .* against ft .*others",
     run_with_other_code: rf"the code \(car_ft {code_digest()} against ft a{{16}}\)",
