@@ -4,6 +4,7 @@ curves."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from unittest.mock import patch
 
 import numpy as np
@@ -11,7 +12,6 @@ import numpy as np
 from carft.data.icons.world import nine_tasks
 from carft.store.records import Store
 from carft.store.study_file import Trial
-from reports.evidence.protocol import trial_cell
 from tests.support.planted import HYPERPARAMETERS, Plan, plant, write
 
 PLAN = Plan(
@@ -38,7 +38,7 @@ def plant_many(store: Store, cells: int, plan: Plan = PLAN, tasks: Sequence[str]
             low, high, _ = study.space["lr"]
             for trial, lr in enumerate(np.geomspace(low, high, more), start=1):
                 parameters = {**HYPERPARAMETERS[study.method], "lr": float(lr)}
-                cell = trial_cell(winner, parameters)
+                cell = replace(winner, hyperparameters=parameters)
                 share = plan.top1[study.method] - 0.3  # so that the first trial wins
                 write(store, cell, share, plan.context[study.method], plan, unseal=False)
                 study.trials.append(Trial(number=trial, parameters=parameters, cell=cell.id, status="done"))

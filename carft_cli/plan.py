@@ -165,11 +165,11 @@ def _rows(made: Plan) -> list[dict[str, Any]]:
 
 def _unknown_classes(recipe: Recipe, store: Store) -> dict[str, str]:
     """Task -> that the model does not know its classes, in a sentence, where the zero-shot cell is on record."""
-    from reports.analysis.levels import ClassRecognition, unknown_classes
+    from reports.analysis.levels import Recognition, unknown_classes
 
     unknown = {}
     for task in recipe.tasks:
-        words = unknown_classes(ClassRecognition.of_cell(store, recipe.cell(task, "zeroshot", {})))
+        words = unknown_classes(Recognition.of_cell(store, recipe.cell(task, "zeroshot", {}), "top1"))
         if words:
             unknown[task] = words
     return unknown

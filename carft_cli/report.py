@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 ReportFolder = Annotated[
     Path, option(OUTPUT, "The report folder, on this machine.", "--out", parser=local_folder, metavar="PATH")
 ]
-Claims = Annotated[
-    str | None,
-    typer.Option(metavar="FILE", help="Claims of your own too: a YAML file, or the ledger wise-ft or flyp."),
-]
 #: differences that are printed of one check; --json has all
 FEW = 20
 
@@ -46,7 +42,6 @@ def build(
     context: typer.Context,
     results: ResultsPath = "results",
     out_dir: ReportFolder = Path("report"),
-    claims: Claims = None,
     data: Data = None,
     no_images: Annotated[bool, option(OUTPUT, "Leave pictures out of the report.", "--no-images")] = False,
     private: Annotated[
@@ -67,7 +62,7 @@ def build(
 
     store = existing(results)
     pictures = PictureOptions(not no_images, split(private) or (), data)
-    built = build_report(store, out_dir, pictures, claims or "")
+    built = build_report(store, out_dir, pictures)
     sources = built.sources
     tasks_file = tasks_file_of(sources.evidence.archive)
     verdicts = []
@@ -136,17 +131,15 @@ def claim_rows(verdicts: Iterable[Verdict]) -> Rows:
         rows.append(
             {
                 "claim": f"{v.claim} {v.asked.title}",
-                "of the reader": v.asked.own,
                 "scope": v.scope,
                 "verdict": f"{mark.icon} {mark.words}",
                 "points (95 %)": f"{words} ({bounds})" if bounds else words,
                 "rests on": "; ".join(filter(None, about)),
             }
         )
-    for name in ("scope", "of the reader"):
-        if len({row[name] for row in rows}) < 2:
-            for row in rows:
-                del row[name]
+    if len({row["scope"] for row in rows}) < 2:
+        for row in rows:
+            del row["scope"]
     return rows
 
 
@@ -230,7 +223,6 @@ def _opened(given: str) -> Iterator[Store]:
 def why(
     address: Annotated[str, typer.Argument(help="A claim such as C3, or TABLE.ROW.COLUMN.")],
     results: ResultsPath = "results",
-    claims: Claims = None,
     cells: Annotated[bool, typer.Option("--cells", help="List every cell with its numbers and its command.")] = False,
 ) -> Answer:
     """Where a number comes from: its formula, the cells behind it, and the command that makes each again.
@@ -239,7 +231,7 @@ def why(
     """
     from reports.why import explain
 
-    chain = explain(existing(results), address, claims or "")
+    chain = explain(existing(results), address)
     return Answer(asdict(chain), _chain_lines(chain, str(results), cells))
 
 

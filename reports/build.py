@@ -6,9 +6,8 @@ from pathlib import Path
 
 from carft.core.errors import UserError, typed
 from carft.store.records import Store
-from reports.claims.own import NAME, claims_text, read_claims
 from reports.evidence.protocol import DEPARTED
-from reports.evidence.results import Results, report_catalog
+from reports.evidence.results import Results
 from reports.evidence.views import read_evidence
 from reports.figures.figure import draw_figures
 from reports.render import manifest as manifests
@@ -41,15 +40,14 @@ class Built:
         return words
 
 
-def build_report(store: Store, folder: Path, pictures: PictureOptions | None = None, claims: str = "") -> Built:
+def build_report(store: Store, folder: Path, pictures: PictureOptions | None = None) -> Built:
     """Write pages, tables, figures and the manifest of a results folder; ``UserError`` when nothing can be reported.
 
-    pictures: by default all whose data are at hand. claims: as of :func:`sources_of`; the report keeps a copy.
+    pictures: by default all whose data are at hand.
     """
     _require_own(folder)
-    text = claims_text(claims)  # it may be the copy of an earlier report
     records = manifests.record_digests(store)
-    sources = sources_of(store, claims)
+    sources = sources_of(store)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -65,9 +63,6 @@ def build_report(store: Store, folder: Path, pictures: PictureOptions | None = N
     paths = [*pages, *tables, *pictures_made]
     for drawn in figures:
         paths += (drawn.png, drawn.svg)
-    if text:
-        (folder / NAME).write_text(text, encoding="utf-8")
-        paths.append(folder / NAME)
     made = manifests.Manifest(records, manifests.digests(folder, paths), manifests.made_with())
     return Built(pages[0], [*paths, made.write(folder)], sources, missing)
 
@@ -82,13 +77,9 @@ def tasks_file_of(archive: Results) -> str:
     return files.pop() if len(files) == 1 else ""
 
 
-def sources_of(store: Store, claims: str = "") -> Sources:
-    """What the tables of a results folder are made from; ``UserError`` when it holds no study.
-
-    claims: a file of claims of one's own, or a shipped ledger, asked after those of the ledger.
-    """
-    own = read_claims(claims_text(claims), claims, report_catalog(store).methods)
-    return Sources(read_evidence(store), own)
+def sources_of(store: Store) -> Sources:
+    """What the tables of a results folder are made from; ``UserError`` when it holds no study."""
+    return Sources(read_evidence(store))
 
 
 def write_tables(sources: Sources, folder: Path) -> list[Path]:

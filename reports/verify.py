@@ -15,11 +15,9 @@ from carft.store.journal import JOURNAL, journal_digest
 from carft.store.records import Store
 from reports.build import sources_of, write_tables
 from reports.claims.claim import Verdict
-from reports.claims.own import NAME
 from reports.claims.verdicts import changed_margins
 from reports.evidence.evidence import Evidence, which_search
-from reports.render.manifest import Manifest, digests, fingerprint, made_with, record_digests
-from reports.render.pictures import FOLDER
+from reports.render.manifest import Manifest, fingerprint, made_with, record_digests
 from reports.tables.table import table_cards
 
 #: recomputed numbers may differ in the last bits on another processor or another numpy, never more
@@ -66,15 +64,13 @@ def verify(store: Store, folder: Path) -> Verification:
     """Compare a report with its records; ``UserError`` where there is no report, no results folder or no study."""
     store.require_present()
     manifest = Manifest.read(folder, store.name)
-    own_claims = folder / NAME
-    sources = sources_of(store, str(own_claims) if own_claims.is_file() else "")
-    records, files = record_digests(store), digests(folder, _files_of(folder, manifest))
+    sources = sources_of(store)
+    records = record_digests(store)
     with tempfile.TemporaryDirectory() as scratch:
         paths = write_tables(sources, Path(scratch))
         tables = list(_other_tables(folder / "tables", paths))
     studies, broken = sources.evidence.archive.studies, broken_rules(sources.evidence)
     checks = (
-        VerifyCheck("files of the report against the manifest", len(files), list(_changed(manifest.report, files))),
         VerifyCheck("records against the manifest", len(records), list(_changed(manifest.records, records))),
         VerifyCheck("tables and verdicts against records", len(paths), tables),
         VerifyCheck("studies against the protocol", len(studies), broken),
@@ -86,19 +82,8 @@ def verify(store: Store, folder: Path) -> Verification:
     return Verification(checks, notes, fingerprint(records), journal, sources.verdicts)
 
 
-def _files_of(folder: Path, manifest: Manifest) -> set[Path]:
-    """The files that a manifest names, and tables, figures and pictures beside them."""
-    files = set()
-    for name in manifest.report:
-        if (folder / name).is_file():
-            files.add(folder / name)
-    for name in ("tables", "figures", FOLDER):
-        files.update(folder.glob(f"{name}/*"))
-    return files
-
-
 def _changed(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
-    """Files that are missing, that were added, or that have another digest than a manifest names."""
+    """Files of records that are missing, that were added, or that have another digest than a manifest names."""
     for name in sorted({*then, *now}):
         if name not in now:
             yield f"{name} is missing"

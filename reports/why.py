@@ -44,13 +44,12 @@ class Chain:
     """The cells that it rests on, each with its numbers and the command that makes it again."""
 
 
-def explain(store: Store, address: str, claims: str = "") -> Chain:
+def explain(store: Store, address: str) -> Chain:
     """The chain of a claim (``CLAIM``, or ``CLAIM@SCOPE``) or of a number (``TABLE.ROW.COLUMN``).
 
-    claims: a file of claims of one's own, or a shipped ledger, which are asked too. ``UserError`` with near misses for
-    a name that is not there.
+    ``UserError`` with near misses for a name that is not there.
     """
-    sources = sources_of(store, claims)
+    sources = sources_of(store)
     name, dot, rest = address.partition(".")
     if dot and name in table_cards():
         return _chain_of_number(sources, address, name, rest)

@@ -5,23 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from itertools import chain, product
 from typing import Any, Literal
 
 import numpy as np
 
-from carft.config.registry import hyperparameter_words
-from carft.protocol.seeds import first_search_seed
 from carft.store.study_file import StudyFile
-from reports.analysis.pairing import Mismatch, difference, paired, without_interval
+from reports.analysis.pairing import Mismatch, difference, paired
 from reports.evidence.evidence import CAR_FT, FT, VALIDATION, Entry, Evidence, which_search
 from reports.evidence.note import Note, few
 from reports.evidence.protocol import apart, unequal_runs, unequal_settings, unequal_trials
 from reports.evidence.results import finished_trials
 from reports.stats.intervals import Estimate, across, pooled, two_way
 
-ASSUMED = 0.02  # distance from the margin for the power of an effect that no source reports
 #: metric -> what a name adds
 METRIC_WORDS = {"top1": "", "mean_per_class": ", mean per class", "context": ", contexts"}
 Sets = Callable[[Evidence, str], Sequence[str]]
@@ -31,11 +27,8 @@ OF_CARD = "card"
 MEAN_OF_SUITES, MEAN_OF_TASKS = "mean of suites", "mean of tasks"
 
 
-class Pooling(Enum):
-    """How a mean over tasks treats them; the value is what it adds to a name."""
-
-    FIXED = ""
-    SAMPLE = "tasks as a sample"
+#: what the name of a mean says that takes tasks for a random sample
+SAMPLE = "tasks as a sample"
 
 
 @dataclass(frozen=True)
@@ -53,7 +46,8 @@ class Part:
     """Why the two sides cannot be compared: other searches, other images."""
     place: str = ""
     """Name of the sets, the mean or the task; empty where the sides say all."""
-    pooling: Pooling = Pooling.FIXED
+    pooling: str = ""
+    """``SAMPLE`` of a mean that takes tasks for a random sample; else empty, and they are fixed."""
     deciding: bool = True
     """Whether the part decides its claim; otherwise it is a supporting part."""
     margin: float = 0.0
@@ -61,37 +55,20 @@ class Part:
     side: Literal["above", "below", "around"] = "above"
     """The claim requires the whole interval above the margin, or below it, or the margin inside the interval."""
     selected_on: str = VALIDATION
-    reported: float | None = None
-    """The effect that other sources report for this scope, a share of 1; None without one."""
     metric: str = "top1"
     """``top1``, ``mean_per_class`` or ``context``; several are joined by a comma, in the order of the tasks."""
     by_task: tuple[tuple[str, Estimate], ...] = ()
     """What people are shown of each task, and its own estimate."""
-    left_out: str = ""
-    """A sentence on the further searches of one method that the other does not have; empty where all are compared."""
 
     @property
     def name(self) -> str:
         """What names it among the parts of a verdict."""
-        return ", ".join(filter(None, (self.sides, self.place, self.pooling.value)))
+        return ", ".join(filter(None, (self.sides, self.place, self.pooling)))
 
     @property
     def doubts(self) -> str:
         """All that is missing of it, and what its sides differ in, as half a sentence; mostly empty."""
         return "; ".join(note.words for note in (*self.flaws, *self.unequal))
-
-    @property
-    def assumed(self) -> float:
-        """The distance of the true effect from the margin that the computation of power assumes.
-
-        It is the distance of the reported effect, or ``ASSUMED`` without one. It is negative on the other side of the
-        margin, and NaN for ``around``, where a wide interval makes the claim easy.
-        """
-        if self.side == "around":
-            return math.nan
-        if self.reported is None:
-            return ASSUMED
-        return self.reported - self.margin if self.side == "above" else self.margin - self.reported
 
     @property
     def low(self) -> float:
@@ -142,8 +119,6 @@ class ContrastResult:
     """Why the two sides cannot be compared."""
     metrics: Mapping[str, str] = field(default_factory=dict)
     """Task -> the metric of its estimate."""
-    left_out: str = ""
-    """A sentence on the further searches of one method that the other does not have; empty where all are compared."""
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -171,7 +146,7 @@ class ContrastResult:
         """A part of what was found."""
         metric = ", ".join(dict.fromkeys(self.metrics.values())) or "top1"
         by_task = tuple(zip(self.estimates, self.of_tasks, strict=True))
-        facts = {"metric": metric, "by_task": by_task, "left_out": self.left_out, **settings}
+        facts = {"metric": metric, "by_task": by_task, **settings}
         return Part(sides, estimate, self.cells, tuple(self.estimates), self.flaws, self.unequal, place, **facts)
 
 
@@ -193,7 +168,6 @@ class Contrast:
     def estimate(self, evidence: Evidence) -> ContrastResult:
         """Estimates of the tasks that have the sets and both entries, with flaws and unequal sides."""
         searched = self._trained_methods(evidence)
-        searches = evidence.searches_of(searched)
         evidence = evidence.with_shared_searches(searched)
         estimates: dict[str, tuple[Estimate, tuple[str, ...]]] = {}
         metrics: dict[str, str] = {}
@@ -215,9 +189,11 @@ class Contrast:
             if pair is not None:
                 made, cells = pair
                 estimates[task] = (two_way(made), cells)
+                if math.isnan(estimates[task][0].se):
+                    flaws.append(Note("interval", f"{task} has no interval"))
                 metrics[task] = metric
-                flaws += without_interval(made, task, sets, evidence.card(task).group)
-                flaws += self._flaws_of_task(evidence, task)
+                for entry in self._trained_sides(evidence):
+                    flaws += _lost(evidence, task, entry)
         absent = []
         for task in asked:
             if task not in estimates:
@@ -232,7 +208,6 @@ class Contrast:
             tuple(dict.fromkeys(flaws)),
             (*self._unequal(evidence, estimates), *mismatches),
             metrics,
-            _left_out(searches),
         )
 
     def metric(self, evidence: Evidence, task: str) -> str:
@@ -242,17 +217,6 @@ class Contrast:
     def _has_sets(self, evidence: Evidence, task: str) -> bool:
         sets = self.sets(evidence, task)
         return bool(sets) and set(sets) <= set(evidence.set_names(task))
-
-    def _flaws_of_task(self, evidence: Evidence, task: str) -> Iterator[Note]:
-        """Seeds of one side alone, and lost cells."""
-        sides = self._trained_sides(evidence)
-        seeds = set()
-        for entry in sides:
-            seeds.add(frozenset(evidence.seed(cell) for cell in evidence.cells(task, entry)))
-        if len(seeds) > 1 and self.first.greedy is None:
-            yield Note("seeds", f"{task} has seeds that only one side was run with")
-        for entry in sides:
-            yield from _lost(evidence, task, entry)
 
     def _unequal(self, evidence: Evidence, tasks: Iterable[str]) -> list[Note]:
         """What the two sides differ in besides the method, each with its tasks."""
@@ -269,9 +233,8 @@ class Contrast:
         """What the two sides differ in on a task besides the method: trials, how they were run, code, precision."""
         methods = self._trained_methods(evidence)
         if len(methods) == 2:
-            ended, others_ended = evidence.ended_by_search(task, methods[0]), evidence.ended_by_search(task, methods[1])
-            yield from unequal_trials(ended, others_ended)
-            for first, second in product(evidence.searches(task, methods[0]), evidence.searches(task, methods[1])):
+            yield from unequal_trials(*(evidence.ended_by_search(task, method) for method in methods))
+            for first, second in product(*(evidence.searches(task, method) for method in methods)):
                 if first.search == second.search:
                     yield from unequal_settings(first, second, evidence.methods)
                     yield from unequal_runs(evidence.archive.protocol, self._labels, first, second)
@@ -294,15 +257,6 @@ class Contrast:
         return [_searched(entry) for entry in self._trained_sides(evidence)]
 
 
-def _left_out(searches: Mapping[str, int]) -> str:
-    """That further searches are left out. searches: method -> number of its searches."""
-    shared, longer = min(searches.values(), default=0), []
-    for name, count in searches.items():
-        if count > shared:
-            longer.append(f"{count} searches of {name}")
-    return f"It rests on the first {shared} of {' and '.join(longer)}." if longer else ""
-
-
 def _searched(entry: Entry) -> str:
     """The method whose searches gave an entry."""
     return entry.parent or entry.method
@@ -313,12 +267,8 @@ def _precisions(evidence: Evidence, task: str, entry: Entry) -> set[str]:
 
 
 def _lost(evidence: Evidence, task: str, entry: Entry) -> Iterator[Note]:
-    """Searches of an entry without a trial, and which of its confirm cells, interpolations or soups are missing."""
-    method = _searched(entry)
-    studies, cells = evidence.searches(task, method), evidence.cells(task, entry)
-    ended = evidence.ended_by_search(task, method)
-    if not ended or not all(ended):
-        yield Note("trials", f"{task}: no trial of {method} is left")
+    """Which confirm cells, interpolations or soups of an entry are missing."""
+    studies, cells = evidence.searches(task, _searched(entry)), evidence.cells(task, entry)
     gone = f"of {entry.label} not finished or not readable"
     if entry.greedy is not None:
         if len(cells) < len(studies):
@@ -336,39 +286,11 @@ def _lost(evidence: Evidence, task: str, entry: Entry) -> Iterator[Note]:
 
 
 def _flaws_of_method(evidence: Evidence, method: str, tasks: Sequence[str]) -> Iterator[Note]:
-    """Planned searches without a winner, departures from the protocol, and what differs between the tasks."""
+    """Planned searches without a winner, and departures from the protocol."""
     absent = sorted(f"{plan.task}{which_search(plan)}" for plan in evidence.absent(method))
     if absent:
         yield Note("searches", f"{len(absent)} planned searches of {method} are missing ({few(absent)})")
     yield from departures(evidence, tasks, method)
-    for what, stated in STATED.items():
-        tasks_of: dict[str, list[str]] = {}
-        for task in tasks:
-            tasks_of.setdefault(stated(evidence.searches(task, method)), []).append(task)
-        if len(tasks_of) > 1:
-            listed = ", ".join(f"{value} on {few(of)}" for value, of in sorted(tasks_of.items()))
-            yield Note("tasks", f"the tasks have different {what} of {method}: {listed}")
-
-
-def _ranges(study: StudyFile) -> str:
-    """The search ranges of a study: ``KL weight 0.1 to 90 and learning rate 1e-05 to 0.001``."""
-    words = []
-    for name, (low, high, _) in sorted(study.space.items()):
-        words.append(f"{hyperparameter_words(name)} {low:g} to {high:g}")
-    return " and ".join(words) or "none"
-
-
-def _each_once(values: Iterable[Any]) -> str:
-    return " or ".join(dict.fromkeys(map(str, values)))
-
-
-#: what the searches of one method must have alike on all tasks of a pooled number -> how those of a task state it
-STATED: Mapping[str, Callable[[Sequence[StudyFile]], str]] = {
-    "numbers of confirm seeds": lambda studies: " + ".join(str(len(study.confirm)) for study in studies) or "0",
-    "search ranges": lambda studies: _each_once(map(_ranges, studies)),
-    "search seeds": lambda studies: _each_once(first_search_seed(one.search_seed, one.search) for one in studies),
-    "versions": lambda studies: _each_once(study.plugin for study in studies),
-}
 
 
 def departures(evidence: Evidence, tasks: Sequence[str], method: str) -> Iterator[Note]:
@@ -414,7 +336,7 @@ def sampled(evidence: Evidence, contrast: Contrast, sides: str, place: str = "",
     if len(result.estimates) < 2:
         return []
     settings = {"deciding": False, **settings}
-    return [result.part(sides, across(result.of_tasks), place, pooling=Pooling.SAMPLE, **settings)]
+    return [result.part(sides, across(result.of_tasks), place, pooling=SAMPLE, **settings)]
 
 
 def parts_of_tasks(result: ContrastResult, sides: str) -> list[Part]:

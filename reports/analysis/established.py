@@ -14,8 +14,7 @@ import pandas as pd
 
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool
 from reports.analysis.forgetting import CONTROL_ALPHA, POSITIVE, forgotten
-from reports.analysis.levels import ContextRecognition
-from reports.analysis.null_checks import WEIGHT_0_IS_FT, NullCheck, NullCheckStatus
+from reports.analysis.levels import Recognition
 from reports.evidence.evidence import FT, ZERO_SHOT, Entry, Evidence
 from reports.evidence.references import NAMES, TEST, reported_gain
 from reports.stats.intervals import Component, Estimate
@@ -37,7 +36,6 @@ class Control:
     """Its difference in one scope; None where it was not run."""
     reported: float = math.nan
     """The size on ImageNet in the reference numbers, a share of 1; NaN where none is on record."""
-    expected: Literal["above 0", "0"] = "above 0"
     joint: bool = False
     """Whether it is one of those that Holm's correction adjusts together."""
 
@@ -56,7 +54,7 @@ def _remedy(name: str, title: str, entry: Entry, source: str, joint: bool = True
 
 def _recognition_above_chance(evidence: Evidence) -> Part | None:
     """Zero-shot's context recognition minus chance."""
-    recognition = ContextRecognition.of(evidence)
+    recognition = Recognition.of(evidence, "context")
     if recognition is None:
         return None
     above = replace(recognition.level, effect=recognition.level.effect - recognition.chance)
@@ -147,16 +145,6 @@ CONTROLS: Sequence[Control] = (
 )
 
 
-#: asked of the whole folder, by a null check
-UNCHANGED = Control(
-    "FT against FT shows nothing",
-    "CAR-FT with KL weight 0 predicts what FT predicts, bit for bit.",
-    "by construction",
-    lambda evidence: None,
-    expected="0",
-)
-
-
 @dataclass(frozen=True)
 class Asked:
     """A control in one scope."""
@@ -172,25 +160,12 @@ class Asked:
     """One-sided, after Holm over the remedies that were run; NaN for a control that stands alone."""
 
 
-def ask_controls(evidence: Evidence, checks: Sequence[NullCheck]) -> list[Asked]:
-    """Every control in every scope. A control holds where its interval lies above 0, of the remedies after Holm.
-
-    checks: the null checks of the folder; the one on FT against itself is a control too.
-    """
+def ask_controls(evidence: Evidence) -> list[Asked]:
+    """Every control in every scope. A control holds where its interval lies above 0, of the remedies after Holm."""
     asked: list[Asked] = []
     for view in evidence.views():
         asked += _measured_controls(view)
-        for check in checks:
-            if check.name == WEIGHT_0_IS_FT:
-                asked.append(Asked(view.name, view.scale, UNCHANGED, ANSWER_OF_CHECK[check.status], check.words))
     return asked
-
-
-ANSWER_OF_CHECK: Mapping[NullCheckStatus, ControlAnswer] = {
-    "passed": "holds",
-    "failed": "does not hold",
-    "not checkable": "not run",
-}
 
 
 def _measured_controls(view: Evidence) -> Iterator[Asked]:
@@ -200,7 +175,7 @@ def _measured_controls(view: Evidence) -> Iterator[Asked]:
     for control in CONTROLS:
         part, p = parts[control.name], adjusted.get(control.name, math.nan)
         words = part.doubts if part is not None else ""
-        recognition = ContextRecognition.of(view) if control.measure is _recognition_above_chance else None
+        recognition = Recognition.of(view, "context") if control.measure is _recognition_above_chance else None
         if recognition is not None:
             words = recognition.words
         yield Asked(view.name, view.scale, control, _answer(part, p), words, part, p)

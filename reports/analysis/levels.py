@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
 
 import numpy as np
 
@@ -43,29 +42,35 @@ def chance_of_classes(evidence: Evidence, tasks: Sequence[str]) -> float:
     return sum(1 / len(evidence.card(task).classes) for task in tasks) / len(tasks)
 
 
+#: metric of the zero-shot model -> what it does with a share of contexts or images, and what guessing would reach
+RECOGNISED: Mapping[str, tuple[str, Callable[[Evidence, Sequence[str]], float]]] = {
+    "context": ("recognises {} of contexts", chance_of_contexts),
+    "top1": ("names the class of {} of images", chance_of_classes),
+}
+
+
 @dataclass(frozen=True)
 class Recognition:
     """What the zero-shot model gets right, mean over tasks and held-out sets, beside what guessing would."""
 
-    metric: ClassVar[str]
-    said: ClassVar[str]
-    """What it does with a share of images or contexts, in words."""
-    chance_of: ClassVar[Callable[[Evidence, Sequence[str]], float]]
+    metric: str
+    """Of :data:`RECOGNISED`."""
     level: Estimate
     """Share of 1."""
     chance: float
     """Share of 1 that guessing would reach on the same tasks."""
 
-    @classmethod
-    def of(cls, evidence: Evidence, sets: Sets = every_set) -> Self | None:
-        """That of a scope; None where no zero-shot cell was evaluated on these sets, or with known contexts."""
-        by_task = levels_by_task(evidence, ZERO_SHOT, cls.metric, sets)
+    @staticmethod
+    def of(evidence: Evidence, metric: str) -> Recognition | None:
+        """That of a scope; None where no zero-shot cell was evaluated, or with known contexts."""
+        by_task = levels_by_task(evidence, ZERO_SHOT, metric, every_set)
         if not by_task:
             return None
-        return cls(pooled([level for level, _ in by_task.values()]), cls.chance_of(evidence, list(by_task)))
+        chance = RECOGNISED[metric][1](evidence, list(by_task))
+        return Recognition(metric, pooled([level for level, _ in by_task.values()]), chance)
 
-    @classmethod
-    def of_cell(cls, store: Store, cell: Cell) -> Self | None:
+    @staticmethod
+    def of_cell(store: Store, cell: Cell, metric: str) -> Recognition | None:
         """That of one zero-shot cell; None where it has no record, or a held-out set has no value."""
         if not store.is_done(cell.id):
             return None
@@ -73,8 +78,8 @@ class Recognition:
         sets = alone.set_names(cell.task)
         if not sets or not store.evaluated(cell.id).issuperset(sets):
             return None
-        level = level_of(alone, [cell.id], sets, cls.metric)
-        return None if level is None else cls(level, cls.chance_of(alone, [cell.task]))
+        level = level_of(alone, [cell.id], sets, metric)
+        return Recognition(metric, level, RECOGNISED[metric][1](alone, [cell.task])) if level else None
 
     @property
     def is_above_chance(self) -> bool:
@@ -86,28 +91,15 @@ class Recognition:
         """``zero-shot recognises 20.0 % of contexts (95 %: 12.1 to 30.2; chance 16.7)``."""
         low, high = self.level.level_interval()
         interval = "no interval" if math.isnan(low) else f"95 %: {100 * low:.1f} to {100 * high:.1f}"
-        share = self.said.format(f"{100 * self.level.effect:.1f} %")
+        share = RECOGNISED[self.metric][0].format(f"{100 * self.level.effect:.1f} %")
         return f"zero-shot {share} ({interval}; chance {100 * self.chance:.1f})"
 
 
-class ContextRecognition(Recognition):
-    """Of contexts."""
+def unknown_classes(recognition: Recognition | None) -> str:
+    """That a model does not know the classes of a task, and what to use; empty where it does, or nothing is known.
 
-    metric = "context"
-    said = "recognises {} of contexts"
-    chance_of = chance_of_contexts
-
-
-class ClassRecognition(Recognition):
-    """Of classes: top-1."""
-
-    metric = "top1"
-    said = "names the class of {} of images"
-    chance_of = chance_of_classes
-
-
-def unknown_classes(recognition: ClassRecognition | None) -> str:
-    """That a model does not know the classes of a task, and what to use; empty where it does, or nothing is known."""
+    recognition: of classes.
+    """
     if recognition is None or recognition.is_above_chance or math.isnan(recognition.level.level_interval()[0]):
         return ""
     return (

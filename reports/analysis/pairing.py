@@ -1,6 +1,6 @@
 """Contributions of seeds and groups to a metric, computed from predictions, and their paired differences."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
@@ -61,22 +61,6 @@ def _scoped(evidence: Evidence, cell: str, names: np.ndarray) -> np.ndarray | No
         return None
     images = spec.data_version.rpartition("-")[0]  # without the digest of domains and words
     return np.array([f"{images} {name}" for name in names.tolist()])
-
-
-def without_interval(made: Contributions, task: str, sets: Sequence[str], unit: str) -> Iterator[Note]:
-    """Why contributions averaged over these sets of a task give no interval; nothing where they give one.
-
-    unit: name of a group.
-    """
-    found = []
-    if len(made.values) == 1:
-        found.append("one seed")
-    kinds, counts = np.unique(made.strata, return_counts=True)
-    for stratum in kinds[counts == 1].tolist():
-        of_stratum = [name for place, name in enumerate(sets) if stratum >> place & 1]
-        found.append(f"one {unit} in {' and '.join(of_stratum)}{' alone' * (len(sets) > 1)}")
-    if found:
-        yield Note("interval", f"{task} has no interval: it has {', and '.join(found)}")
 
 
 @lru_cache(maxsize=64)

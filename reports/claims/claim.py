@@ -100,8 +100,6 @@ class Claim:
     gain: Gain | None = None
     """For a claim that CAR-FT gains over FT: on the ID test set, on each suite, or on each task. Claims about tuning
     and readings decide it again."""
-    own: bool = False
-    """Whether it is a reader's own claim, which stands apart from those of the ledger."""
     presumes: Literal["recognition", "forgetting"] | None = None
     """What an answer presumes: that zero-shot recognises contexts, without which the claim is open; or that fine-tuning
     forgets, whose size the reason names."""
@@ -114,19 +112,6 @@ class Claim:
     def margin(self) -> float:
         """The margin as a share of 1."""
         return self.margin_points / 100
-
-    def reference(self, name: str) -> float | None:
-        """The reference number of a set, as a share of 1."""
-        for reference in self.references:
-            if reference.set == name:
-                return reference.value / 100
-        return None
-
-    def reported(self, evidence: Evidence, name: str) -> float | None:
-        """The effect that others report on a set; None unless the scope is theirs: ImageNet with the table's model."""
-        if evidence.scope.is_of_references and evidence.tasks == ["imagenet"]:
-            return self.reference(name)
-        return None
 
 
 @dataclass(frozen=True)
@@ -174,30 +159,24 @@ class VerdictNumber:
 
 
 @dataclass(frozen=True)
-class Decision:
-    """What the intervals say, and why."""
-
-    direction: Direction = "open"
-    reasons: tuple[str, ...] = ()
-    """Sentences."""
-    equivalence: float | None = None
-    """The margin of equivalence that every deciding interval lies within; None where one does not."""
-    power: float | None = None
-    """The probability that an effect as large as others report, or 2 points beyond the margin, would show."""
-    p: float | None = None
-    """One-sided p value for or against the claim, the smaller where it is neither; None without an interval."""
-    p_adjusted: float | None = None
-    """Of a primary endpoint: p after Holm over the primary endpoints of the scope."""
-
-
-@dataclass(frozen=True)
 class Verdict:
     """The answer to a claim in one scope, with everything a reader needs to doubt it."""
 
     asked: Claim
     scope: str
     scale: str
-    decision: Decision = Decision()
+    direction: Direction = "open"
+    """What the intervals say; :attr:`verdict` is the word for it."""
+    reasons: tuple[str, ...] = ()
+    """Why, in sentences."""
+    equivalence: float | None = None
+    """The margin of equivalence that every deciding interval lies within; None where one does not."""
+    power: float | None = None
+    """The probability that an effect of 2 points beyond the margin would show."""
+    p: float | None = None
+    """One-sided p value for or against the claim, the smaller where it is neither; None without an interval."""
+    p_adjusted: float | None = None
+    """Of a primary endpoint: p after Holm over the primary endpoints of the scope."""
     number: VerdictNumber = VerdictNumber()
     parts: tuple[Part, ...] = ()
     shown: Part | None = None
@@ -243,11 +222,6 @@ class Verdict:
         return self.asked.id
 
     @property
-    def direction(self) -> Direction:
-        """What the intervals say; :attr:`verdict` is the word for it."""
-        return self.decision.direction
-
-    @property
     def basis(self) -> str:
         """``records``, or ``reference numbers`` where nothing was run."""
         return "records" if self.asked.asked_of else "reference numbers"
@@ -286,13 +260,8 @@ class Verdict:
 
     def with_reason(self, reason: str) -> Verdict:
         """The verdict with one more sentence."""
-        return self.decided(reasons=(*self.decision.reasons, reason))
+        return replace(self, reasons=(*self.reasons, reason))
 
     def opened(self, reason: str, **changes: Any) -> Verdict:
         """The verdict that decides nothing whatever its intervals say. reason: why, which comes first."""
-        reasons = (reason, *self.decision.reasons)
-        return self.decided(direction="open", equivalence=None, reasons=reasons, **changes)
-
-    def decided(self, **changes: Any) -> Verdict:
-        """The verdict with other fields of its decision."""
-        return replace(self, decision=replace(self.decision, **changes))
+        return replace(self, direction="open", equivalence=None, reasons=(reason, *self.reasons), **changes)

@@ -6,14 +6,17 @@ from dataclasses import dataclass, field, replace
 from itertools import compress
 from typing import Any, Literal
 
-from reports.analysis.contrasts import Contrast, Part, every_suite, pool, sampled
+import numpy as np
+
+from reports.analysis.contrasts import Contrast, Part, pool, sampled
 from reports.analysis.forgetting import equivalence_of
-from reports.analysis.levels import ClassRecognition
-from reports.claims.claim import NO_DIFFERENCE, Claim, Decision, Direction, Verdict
-from reports.claims.power import claim_power
-from reports.evidence.evidence import ZERO_SHOT, Evidence
+from reports.claims.claim import NO_DIFFERENCE, Claim, Direction, Verdict
+from reports.evidence.evidence import Evidence
 from reports.evidence.note import listed
 from reports.stats.ranks import ONE_SIDED, holm
+
+#: distance of true effects from the margin, a share of 1, of which the power is computed
+ASSUMED = 0.02
 
 
 def not_run(claim: Claim, evidence: Evidence, missing: str, command: str | None = None) -> Verdict:
@@ -46,7 +49,7 @@ def decide(
     deciding = [part for part in parts if part.deciding]
     if not deciding or None in wanted:
         return not_run(claim, evidence, missing, command)
-    equivalence, power = equivalence_of(evidence, claim.needs, deciding), claim_power(deciding)
+    equivalence = equivalence_of(evidence, claim.needs, deciding)
     direction, reason = direction_of(deciding, equivalence)
     shown = weakest_of(deciding)
     if direction == "against":  # by the part that contradicts most surely
@@ -55,24 +58,30 @@ def decide(
     if shown.estimate.n_seeds:
         searches = min(part.estimate.n_searches for part in deciding)
     verdict = Verdict.on(claim, evidence, parts, shown)
-    decision = Decision(
-        direction,
-        tuple(filter(None, (reason, _against_others(deciding)))),
+    power = claim_power(deciding)
+    return replace(
+        verdict,
+        direction=direction,
+        reasons=(reason,),
         equivalence=equivalence if direction in (NO_DIFFERENCE, "open") else None,
         power=None if math.isnan(power) else power,
         p=p_of(deciding, direction),
+        number=replace(verdict.number, n_searches=searches),
     )
-    return replace(verdict, decision=decision, number=replace(verdict.number, n_searches=searches))
 
 
-def _against_others(deciding: Sequence[Part]) -> str:
-    """The effects that others report beside the intervals, in a sentence; empty without any."""
-    gaps = []
+def claim_power(deciding: Sequence[Part]) -> float:
+    """The probability that true effects of ``ASSUMED`` beyond the margin show in all parts at once.
+
+    Powers of parts of different tasks multiply, since tasks share nothing. Of parts of the same tasks the smallest
+    counts, which is the most that their joint power can be. NaN without an interval, and for side ``around``, where a
+    wide interval makes the claim easy.
+    """
+    by_tasks: dict[tuple[str, ...], float] = {}
     for part in deciding:
-        if part.reported is not None:
-            place = "inside" if part.low <= part.reported <= part.high else "outside"
-            gaps.append(f"{part.place} {100 * part.reported:+.2f} {place}")
-    return f"Reference gaps (secondary) against these intervals: {', '.join(gaps)}." if gaps else ""
+        power = math.nan if part.side == "around" else part.estimate.power(ASSUMED)
+        by_tasks[part.tasks] = float(np.minimum(power, by_tasks.get(part.tasks, 1.0)))
+    return math.prod(by_tasks.values())
 
 
 def p_of(deciding: Sequence[Part], direction: Direction) -> float | None:
@@ -82,15 +91,6 @@ def p_of(deciding: Sequence[Part], direction: Direction) -> float | None:
     if math.isnan(p_for) or math.isnan(p_against):
         return None
     return {"for": p_for, "against": p_against}.get(direction, min(p_for, p_against))
-
-
-def open_below_chance(verdict: Verdict, evidence: Evidence) -> Verdict:
-    """A verdict on a comparison with zero-shot out of distribution; open where zero-shot is not above chance there."""
-    recognition = ClassRecognition.of(evidence, every_suite)
-    if verdict.missing or recognition is None or recognition.is_above_chance:
-        return verdict
-    words = f"{capitalised(recognition.words)}, which is not above chance: to be above it says nothing."
-    return verdict.opened(words)
 
 
 def capitalised(words: str) -> str:
@@ -105,11 +105,11 @@ def corrected_jointly(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """
     primary: dict[str, list[int]] = {}
     for place, verdict in enumerate(verdicts):
-        if verdict.asked.is_primary and verdict.decision.p is not None:
+        if verdict.asked.is_primary and verdict.p is not None:
             primary.setdefault(verdict.scope, []).append(place)
     corrected = list(verdicts)
     for places in primary.values():
-        adjusted = holm([float(verdicts[place].decision.p or 0) for place in places])
+        adjusted = holm([float(verdicts[place].p or 0) for place in places])
         for place, p in zip(places, adjusted, strict=True):
             corrected[place] = _adjusted(verdicts[place], p, len(places))
     return corrected
@@ -118,7 +118,7 @@ def corrected_jointly(verdicts: Sequence[Verdict]) -> list[Verdict]:
 def _adjusted(verdict: Verdict, p: float, count: int) -> Verdict:
     """A primary endpoint with its adjusted p value; open where that is not below 2.5 %."""
     if verdict.direction not in ("for", "against") or p < ONE_SIDED:
-        return verdict.decided(p_adjusted=p)
+        return replace(verdict, p_adjusted=p)
     words = f"After Holm over {count} primary endpoints p is {100 * p:.1f} %, not below 2.5 %."
     return verdict.opened(words, p_adjusted=p)
 
@@ -202,8 +202,6 @@ class MeanClaim(Claim):
     """On which side of the margin the whole interval must lie."""
     beside: Mapping[str, Contrast] = field(default_factory=dict)
     """Place -> contrast of the parts that stand beside it and decide nothing."""
-    reported_on: str = ""
-    """The set of the references whose number the effect is compared with."""
     missing: Sequence[str] = ("ft", "car_ft")
     """What to run where a side is absent."""
     run: Sequence[str] = ()
@@ -211,13 +209,10 @@ class MeanClaim(Claim):
 
     def decide(self, evidence: Evidence) -> Verdict:
         settings: dict[str, Any] = {"margin": self.margin, "side": self.side}
-        others = self.reported(evidence, self.reported_on)
-        mean = pool(evidence, self.contrast, self.sides, self.place, reported=others, **settings)
-        parts = [mean, *sampled(evidence, self.contrast, self.sides, self.place, reported=others, **settings)]
+        mean = pool(evidence, self.contrast, self.sides, self.place, **settings)
+        parts = [mean, *sampled(evidence, self.contrast, self.sides, self.place, **settings)]
         parts += beside(evidence, self.sides, self.beside, **settings)
         verdict = decide(self, evidence, parts, listed(self.missing), sweep_command(evidence, self.run))
-        if self.needs == "suites" and ZERO_SHOT in (self.contrast.first, self.contrast.second):
-            verdict = open_below_chance(verdict, evidence)
         if not (verdict.parts and self.needs == "suites" and evidence.left_out_suites()):
             return verdict
         return verdict.with_reason(f"It rests on {', '.join(evidence.suite_names())} alone.")

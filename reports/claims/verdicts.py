@@ -7,7 +7,7 @@ from dataclasses import replace
 from carft.data.card import Card
 from carft.store.study_file import too_narrow_ranges
 from reports.analysis.forgetting import forgotten
-from reports.analysis.levels import ContextRecognition
+from reports.analysis.levels import Recognition
 from reports.analysis.null_checks import NullCheck, failures, null_checks
 from reports.claims.claim import Claim, Verdict
 from reports.claims.ledger import ledger
@@ -28,15 +28,15 @@ LACKING = {
 }
 
 
-def verdicts(evidence: Evidence, checks: Sequence[NullCheck] | None = None, own: Sequence[Claim] = ()) -> list[Verdict]:
-    """Verdicts in the ledger's order, then on own claims; of each one per scope that it is asked of, or `not run`.
+def verdicts(evidence: Evidence, checks: Sequence[NullCheck] | None = None) -> list[Verdict]:
+    """Verdicts in the ledger's order, of each claim one per scope that it is asked of, or `not run`.
 
     checks: the null checks, if they were made already. With one of them failed nothing is decided about CAR-FT.
     """
     if checks is None:
         checks = null_checks(evidence)
     failed, decided = failures(checks), []
-    for claim in (*ledger().values(), *own):
+    for claim in ledger().values():
         decided += _decided(claim, evidence)
     return [_doubted(verdict, evidence, failed) for verdict in corrected_jointly(decided)]
 
@@ -108,7 +108,7 @@ def _decided_in(claim: Claim, view: Evidence) -> Verdict:
     if verdict.missing:
         return verdict
     if claim.presumes == "recognition":
-        recognition = ContextRecognition.of(view)
+        recognition = Recognition.of(view, "context")
         if recognition is not None and not recognition.is_above_chance:
             why = "not above chance: fine-tuning has no recognition to lose here"
             reason = f"{capitalised(recognition.words)}, {why}."
@@ -142,8 +142,6 @@ def what_to_run(claim: Claim, evidence: Evidence) -> tuple[str, str]:
         return "readings other than the default", readings_command(evidence)
     scope = evidence.scope
     if not scope.family.built_in and claim.scale in ("any", scope.scale):
-        if not evidence.archive.catalog.named(scope.family.tasks[0]):
-            return f"what the claim needs, which the package of {scope.family.name} lacks", ""
         if scope.family.kind in claim.asked_of:
             return LACKING[claim.needs], ""
         if "several" in claim.asked_of:

@@ -6,23 +6,22 @@ Tables and page print a caveat beside every row that rests on such a cell.
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 
 from carft.catalog.resolve import RANDOM
 from carft.config.cell import Cell
 from carft.core.errors import UserError
+from carft.data.checking import UNREADABLE
 from carft.store.journal import Line
-from carft.store.study_file import too_narrow_ranges
+from carft.store.record_files import Record
 from reports.evidence.evidence import Evidence
-from reports.evidence.origins import attestation
 from reports.evidence.protocol import DEPARTED
 
 #: the cautions that are no finding of a rule, most serious first
-TEST_SEEN = "test seen during search"
 EXTENDED = "extended after test was seen"
-ALLOWED_EDGES = "search range too narrow, which the recipe allows"
 RANDOM_WEIGHTS = "random weights"
 ONE_TEMPLATE = "one context template: the KL is 0, car_ft is ft"
+#: what a record says of its data against the published digests -> what a reader must know; else it begins with "no:"
+ATTESTED = {"yes": "", "unknown": "data not attested", "pixels differ": "pixels differ from the attested ones"}
 
 
 @dataclass(frozen=True)
@@ -55,34 +54,14 @@ class SealedAccess:
         return dict(by)
 
     @cached_property
-    def roles(self) -> dict[str, str]:
-        """Cell with a record -> its column ``role``."""
-        return dict(self.evidence.archive.cells["role"])
-
-    @cached_property
-    def seen(self) -> set[str]:
-        """Search cells that were opened, but not by a sweep for oracle selection, which chooses nothing of a report."""
-        seen = set()
-        for cell in self.openings:
-            if self.roles.get(cell) == "search":
-                seen.add(cell)
-        for study in self.evidence.archive.studies:
-            for cell in study.trial_cells:
-                if study.oracle and self.by.get(cell) == {"sweep"}:
-                    seen.discard(cell)
-        return seen
-
-    @cached_property
     def marked(self) -> dict[str, set[str]]:
         """Caution -> cells of the studies that it is of, and what was made of them; most serious first."""
         archive = self.evidence.archive
-        marked = {TEST_SEEN: set(self.seen), DEPARTED: set(), EXTENDED: set()}
-        for study in self.evidence.archive.studies:
-            if not self.seen.isdisjoint(study.trial_cells):
-                marked[TEST_SEEN].update(study.confirm)
+        marked: dict[str, set[str]] = {DEPARTED: set(), EXTENDED: set()}
+        for study in archive.studies:
             if study.id in archive.departures:
                 marked[DEPARTED].update(study.confirm)
-            if study.extended_from or study.id in archive.protocol.late:
+            if study.extended_from:
                 marked[EXTENDED].update(study.confirm)
         for cells in marked.values():
             made = set()
@@ -100,12 +79,6 @@ class SealedAccess:
         most = max(max(sets.values()) for sets in self.openings.values())
         often = "each set once" if most == 1 else f"a set up to {most} times"
         words = [f"{len(self.openings)} cells were unsealed, {often}."]
-        searched = [cell for cell in self.openings if self.roles.get(cell) == "search"]
-        oracle = len(searched) - len(self.seen)
-        if not searched:
-            words.append("No search cell was unsealed.")
-        elif oracle:
-            words.append(f"{oracle} search cells were opened by the sweep for oracle selection alone.")
         for mark, cells in self.marked.items():
             if cells:
                 words.append(f"{len(cells)} cells are marked '{mark}'.")
@@ -116,18 +89,13 @@ class SealedAccess:
 
 def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[str, ...]]:
     """Cell -> its cautions, most serious first; cells without any are left out."""
-    narrow: set[str] = set()
-    for view in evidence.views():
-        narrow |= _allowed_edges(view)
     cautions = {}
     for record in evidence.records.values():
-        cell, used = record.cell, {record.id, *record.cell.parents}
+        cell = record.cell
         found: list[str] = []
         for caution, cells in access.marked.items():
             if record.id in cells:
                 found.append(caution)
-        if narrow & used:
-            found.append(ALLOWED_EDGES)
         if cell.pretrained == RANDOM:
             found.append(RANDOM_WEIGHTS)
         if cell.method.startswith("car_ft") and has_one_template(evidence, cell):
@@ -140,15 +108,14 @@ def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[str, ..
     return cautions
 
 
-def _allowed_edges(view: Evidence) -> set[str]:
-    """Confirm cells of methods whose ranges are too narrow but for a recipe that allows it, of every reading."""
-    studies = list(chain.from_iterable(view.readings.values()))
-    narrow = {method for method, _ in too_narrow_ranges(studies, with_allowed=True)}
-    cells: set[str] = set()
-    for study in studies:
-        if study.allow_edges and study.method in narrow:
-            cells.update(study.confirm)
-    return cells
+def attestation(record: Record) -> str:
+    """What a reader must know of a record's data against the published digests; empty where they agree."""
+    text = (record.provenance.get("digests") or {}).get("attested", "unknown")
+    if text in ATTESTED:
+        return ATTESTED[text]
+    if text.startswith(f"no: {UNREADABLE}"):  # unreadable images are named last, so nothing stands before them
+        return "images that cannot be read are left out"
+    return "fixture: no real image" if "fixture" in text else "data fail attestation"
 
 
 def has_one_template(evidence: Evidence, cell: Cell) -> bool:

@@ -25,13 +25,14 @@ COLUMNS: Mapping[str, str] = {
     "parent": "Method of the cells that a post-hoc cell is made of; else empty.",
     "alpha": "Weight of the fine-tuned model in an interpolation.",
     "rule": "`uniform` or `greedy`: rule of a soup; else empty.",
-    "search": "Number of the independent search that the cell or its parents are of, from 1; 1 without a search.",
+    "search": "Number of the independent search that the cell or its parents are of, from 1; 1 without a search. Of "
+    "several studies, here and below, that of the first by id.",
     "seed": "Seed of the cell.",
     "role": "`search`, `confirm`, `grid`, `untrained`, `post-hoc`, or `single` for a cell of no study.",
     "reading": "Choices that differ from the default reading; `default` for none.",
     "trial": "Number of the trial, from 0.",
-    "won": "Whether validation selected the trial.",
-    "study": "Id of the study that names the cell; else empty.",
+    "won": "Whether validation selected the trial in any study.",
+    "study": "Id of the first study that names the cell; else empty.",
     "parents": "Ids of the cells that a post-hoc cell is made of, separated by blanks.",
     "data": "Version of the task's data.",
     "model": "Name of the model.",
@@ -73,17 +74,21 @@ def reading_choices(factors: Mapping[str, Any], crop: float | None) -> dict[str,
 
 
 def _places(results: Results) -> dict[str, dict[str, Any]]:
-    """Cell of a study -> the columns that its study gives it. A trial is one, whatever else it is."""
-    places: dict[str, dict[str, Any]] = {}
+    """Cell of a study -> the columns that its study gives it.
+
+    Of several studies, as of searches that try one setting, it is the first. A trial is one, whatever else it is.
+    """
+    trials: dict[str, dict[str, Any]] = {}
+    others: dict[str, dict[str, Any]] = {}
     for study in results.studies:
-        for role, cells in (("grid", study.grid), ("confirm", study.confirm)):
-            for cell in cells:
-                places[cell] = {"study": study.id, "search": study.search, "role": role}
-    for study in results.studies:
+        named = {"study": study.id, "search": study.search}
         for trial in study.trials:
-            of_trial = {"role": "search", "trial": trial.number, "won": trial.cell == study.winner}
-            places[trial.cell] = {"study": study.id, "search": study.search, **of_trial}
-    return places
+            place = trials.setdefault(trial.cell, {**named, "role": "search", "trial": trial.number, "won": False})
+            place["won"] |= trial.cell == study.winner
+        for role, cells in (("confirm", study.confirm), ("grid", study.grid)):
+            for cell in cells:
+                others.setdefault(cell, {**named, "role": role})
+    return others | trials
 
 
 def _row(results: Results, record: Record, places: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

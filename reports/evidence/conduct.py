@@ -2,12 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from carft import NUMERICS
 from carft.catalog.catalog import Catalog
-from carft.config.cell import Cell, Reading, id_form
+from carft.config.cell import Cell
 from carft.protocol.identity import identity, study_id
 from carft.protocol.selection import Candidate
 from carft.store.journal import Journal, Line, StudyPlan
@@ -25,21 +25,6 @@ class Conduct:
     catalog: Catalog
     """Knows the tasks, with the suites on which they are evaluated now."""
 
-    @cached_property
-    def late(self) -> set[str]:
-        """Studies that were first planned when a test set of their question had been opened. Tables mark them."""
-        opened: dict[tuple[str, str], list[str]] = defaultdict(list)
-        for name in self.openings:
-            cell = self.records[name].cell
-            opened[cell.task, cell.method].append(name)
-        late = set()
-        for study in self.studies:
-            lines = [line for line, _ in self.plans.get(study.id, ())]
-            for name in opened[study.task, study.method]:
-                if self._is_of_question(name, study) and self.is_before(self.openings[name], lines):
-                    late.add(study.id)
-        return late
-
     def absent(self, studies: Iterable[StudyFile], method: str) -> list[StudyPlan]:
         """Rule 6: studies of a method, each once, that were planned together with these and have no winner here."""
         there = set()
@@ -52,8 +37,6 @@ class Conduct:
                 ids.add(study.id)
         absent: dict[str, StudyPlan] = {}
         for line in self.journal.of("planned"):
-            if line.recipe.get("readings") and not any(plan.reading for plan in line.studies):
-                continue  # of an earlier version, whose plans do not say which reading they are of
             own = [plan.reading for plan in line.studies if plan.study in ids]
             for plan in line.studies:
                 if plan.method == method and plan.trials and plan.reading in own and plan.study not in there:
@@ -61,13 +44,9 @@ class Conduct:
         return list(absent.values())
 
     def winner(self, study: StudyFile) -> Cell | None:
-        """The winner's cell, from its record or from that of a confirm cell; None where all are gone."""
-        if study.winner in self.records:
-            return self.records[str(study.winner)].cell
-        for cell in study.confirm:
-            if cell in self.records:
-                return replace(self.records[cell].cell, seed=study.search_seed)
-        return None
+        """The winner's cell; None where its record cannot be read."""
+        record = self.records.get(study.winner or "")
+        return record.cell if record else None
 
     def candidates(self, study: StudyFile) -> list[Candidate]:
         """The finished trials of a study, as selection sees them; a pruned one cannot win."""
@@ -101,12 +80,12 @@ class Conduct:
         return dict(openings)
 
     @cached_property
-    def plans(self) -> Mapping[str, list[tuple[Line, StudyPlan]]]:
-        """Study -> what sweeps planned for it, in order, each with the line of the whole plan."""
-        plans: dict[str, list[tuple[Line, StudyPlan]]] = defaultdict(list)
+    def plans(self) -> Mapping[str, list[StudyPlan]]:
+        """Study -> what sweeps planned for it, in order."""
+        plans: dict[str, list[StudyPlan]] = defaultdict(list)
         for line in self.journal.of("planned"):
             for plan in line.studies:
-                plans[plan.study].append((line, plan))
+                plans[plan.study].append(plan)
         return dict(plans)
 
     @cached_property
@@ -150,26 +129,6 @@ class Conduct:
         return bool(later) and any(all(self.journal.follows(line, first) for line in later) for first in earlier)
 
     @cached_property
-    def _named_by(self) -> Mapping[str, list[StudyFile]]:
-        """Cell -> the studies that name it."""
-        named: dict[str, list[StudyFile]] = defaultdict(list)
-        for study in self.studies:
-            for cell in {*study.confirm, *study.grid, *study.trial_cells}:
-                named[cell].append(study)
-        return dict(named)
-
-    def _is_of_question(self, name: str, study: StudyFile) -> bool:
-        """Whether a cell of a study's task and method is of its data, model and reading."""
-        cell = self.records[name].cell
-        start = (cell.data_version, *id_form(cell.model, cell.pretrained))
-        if start != (study.data_version, *id_form(study.model, study.pretrained)):
-            return False
-        named_by = self._named_by.get(name)
-        if named_by:
-            return any(other.reading == study.reading for other in named_by)
-        return not study.reading and cell.reading == Reading()
-
-    @cached_property
     def planned_suites(self) -> Mapping[str, list[str]]:
         """Task -> the suites of its last plan that no opening of a cell of the task came before; else of its first."""
         opened: dict[str, list[Line]] = defaultdict(list)
@@ -177,13 +136,9 @@ class Conduct:
             opened[self.records[cell].cell.task] += lines
         planned: dict[str, list[str]] = {}
         for line in self.journal.of("planned"):
-            asked = line.recipe.get("suites")
-            chosen = list(line.suites)
-            if not chosen and isinstance(asked, list):
-                chosen = list(map(str, asked))
             for task in {plan.task for plan in line.studies}:
                 if line.recipe and (task not in planned or not self.is_before(opened[task], [line])):
-                    planned[task] = chosen
+                    planned[task] = list(line.suites)
         return planned
 
 

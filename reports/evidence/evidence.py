@@ -258,13 +258,12 @@ class Evidence:
             return False
         return True
 
-    def ended_by_search(self, task: str, method: str) -> tuple[tuple[int, ...], ...]:
-        """Numbers of the search trials that were pruned or ended with a record, of every search."""
+    def ended_by_search(self, task: str, method: str) -> list[int]:
+        """How many search trials were pruned or ended with a record, of every search."""
         ended = []
         for study in self.searches(task, method):
-            finished = {trial.number for trial in finished_trials(study, self.records)}
-            ended.append(tuple(sorted(finished | study.pruned.keys())))
-        return tuple(ended)
+            ended.append(len(finished_trials(study, self.records)) + len(study.pruned))
+        return ended
 
     def cells(self, task: str, entry: Entry) -> Source:
         """Finished, fully unsealed cells of an entry, by search and seed; empty when there are none."""
@@ -307,8 +306,10 @@ class Evidence:
         """The untrained cell that the scope's studies start from, if there is one, best in their precision."""
         precisions = {study.precision for study in self.studies if study.task == task}
         starts = []
-        for record in self.archive.untrained.get((task_key(task), method), ()):
-            if self._is_start(record.cell, task):
+        for record in self.records.values():
+            cell = record.cell
+            is_asked = cell.method == method and task_key(cell.task) == task_key(task)
+            if is_asked and self._is_start(cell, task):
                 starts.append(record)
         if starts:
             yield min(starts, key=lambda record: record.cell.precision not in precisions).id
@@ -336,10 +337,6 @@ class Evidence:
             alpha = best_alpha({of: self.records[cell].metrics for of, cell in curve.items()})
         if alpha in curve:
             yield curve[alpha]
-
-    def alphas(self) -> list[float]:
-        """All alphas of the curves, sorted."""
-        return self.archive.alphas
 
     def set_names(self, task: str) -> list[str]:
         """The sealed sets of a task: ``test`` where there is one, and ``ood/<suite>``."""

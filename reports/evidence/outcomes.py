@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +11,6 @@ from carft.core.metrics import Frame, Outcomes
 from carft.store.predictions import codes_in, frame_of
 from carft.store.records import Store
 
-THREADS = 4  # that decode predictions
-#: bytes of a file of predictions from which on threads are quicker; with smaller files they only take CPU time
-SIDE_BY_SIDE_FROM = 256 * 2**10
 #: bytes of outcomes that stay in memory; those that were used least recently are read again
 KEPT = 256 * 2**20
 
@@ -28,14 +23,14 @@ class OutcomeReader:
         self._frames: dict[tuple[str, str], list[Frame]] = {}
         self._outcomes: dict[str, dict[str, Outcomes]] = {}  # the cell that was used last comes last
         self._kept = 0  # bytes of them
-        self._threads = ThreadPoolExecutor(THREADS)
 
     def outcomes(self, cell: str, task: str, names: Sequence[str]) -> list[Outcomes]:
         """Outcomes of a cell on sets of its task; ``UserError`` when a file is corrupt."""
         known = self._outcomes.pop(cell, {})
         self._outcomes[cell] = known
         unread = [name for name in names if name not in known]
-        for name, table in zip(unread, self._tables(cell, unread), strict=True):
+        for name in unread:
+            table = self._store.prediction_table(cell, name)
             frame, order = self._frame(task, name, table)
             classes, contexts = codes_in(table, "pred"), codes_in(table, "context_pred")
             if order is not None:
@@ -46,17 +41,6 @@ class OutcomeReader:
             oldest = next(iter(self._outcomes))
             self._kept -= sum(one.nbytes for one in self._outcomes.pop(oldest).values())
         return [known[name] for name in names]
-
-    def _tables(self, cell: str, names: Sequence[str]) -> list[pa.Table]:
-        """Predictions of a cell on sets. Its large files are read side by side: Arrow decodes outside the interpreter.
-
-        A file that cells share is decoded once for all of them, so threads would only take time.
-        """
-        read = partial(self._store.prediction_table, cell)
-        own = self._store.predictions_path(cell, names[0]) if names else None
-        if own is not None and own.is_file() and own.stat().st_size >= SIDE_BY_SIDE_FROM:
-            return list(self._threads.map(read, names))
-        return list(map(read, names))
 
     def _frame(self, task: str, name: str, table: pa.Table) -> tuple[Frame, np.ndarray | None]:
         """The known frame of the same images, with the order that brings these rows into its own; else a new one."""

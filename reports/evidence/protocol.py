@@ -6,33 +6,30 @@
 4. Both sides ran with one code. Records of another ``NUMERICS`` are not read at all.
 5. No test set was opened before the winner was selected.
 6. Planned studies are there, and are evaluated on the planned suites.
-7. Planned trials and seeds are there, and trials tried what their search gives.
+7. Planned trials and seeds are there.
 8. The margin of a claim is that of the plan.
 
 They see mistakes, not forgery: whoever owns the folder can change records and journal alike.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
-from carft.config.cell import PROTOCOL, Cell, Training
-from carft.config.registry import METHODS, MethodCard, Range
+from carft.config.cell import PROTOCOL, Training
+from carft.config.registry import METHODS, MethodCard
 from carft.core.errors import UserError
-from carft.protocol.sampling import SOBOL, trial_parameters
 from carft.protocol.seeds import first_search_seed
 from carft.protocol.selection import Candidate, averaged, best, min_finished_trials
 from carft.store.journal import Journal
-from carft.store.study_file import StudyFile, Trial
+from carft.store.study_file import StudyFile
 from reports.evidence.conduct import Conduct
 from reports.evidence.note import Note
 
 #: what tables and page say of a row that rests on a study that broke a rule
 DEPARTED = "protocol not kept"
-#: relative difference of a hyperparameter from what its search gives
-ROUNDING = 1e-9
 #: what both sides must have alike -> how a study states it; further searches are compared by the seed of the first one
 SETTINGS: Mapping[str, Callable[[StudyFile], Any]] = {
     "search seed": lambda study: first_search_seed(study.search_seed, study.search),
@@ -101,13 +98,11 @@ def unequal_settings(
             yield apart(f"training recipe ({name.replace('_', ' ')})", sides, recipe.get(name), other.get(name))
 
 
-def unequal_trials(ours: Sequence[Sequence[int]], theirs: Sequence[Sequence[int]]) -> Iterator[Note]:
-    """Rule 3: numbers of the trials that ended, of each search of two sides."""
-    counts, others = _counts(ours), _counts(theirs)
-    if counts != others:
+def unequal_trials(ours: Sequence[int], theirs: Sequence[int]) -> Iterator[Note]:
+    """Rule 3: how many trials ended of each search of two sides."""
+    if list(ours) != list(theirs):
+        counts, others = (" + ".join(map(str, trials)) or "0" for trials in (ours, theirs))
         yield Note("trials", f"the searches ({counts} against {others} finished trials)")
-    elif list(ours) != list(theirs):
-        yield Note("trials", f"the searches (trials {_numbers(ours)} against {_numbers(theirs)} ended)")
 
 
 def unequal_runs(conduct: Conduct, sides: tuple[str, str], first: StudyFile, second: StudyFile) -> Iterator[Note]:
@@ -164,71 +159,16 @@ def planned_is_there(conduct: Conduct, study: StudyFile) -> Iterator[Note]:
             lost.append(str(trial.number))
     if lost:
         yield Note("trials", f"trials {', '.join(lost)} have neither a record nor a failure")
-    trials = 0
-    missing: dict[str, str] = {}  # cell -> seed
-    for _, plan in conduct.plans.get(study.id, ()):
-        trials = max(trials, plan.trials)
-        for seed in plan.seeds:
-            missing[replace(winner, seed=seed).id] = str(seed)
-    if not trials:
-        return
-    if len(study.trials) != trials:
+    plans = conduct.plans.get(study.id, ())
+    trials = max((plan.trials for plan in plans), default=0)
+    if trials and len(study.trials) != trials:
         yield Note("trials", f"it has {len(study.trials)} trials; the journal plans {trials}")
-    others = []
-    for cell in study.confirm:
-        if missing.pop(cell, None) is None:
-            others.append(cell)
+    missing = []
+    for seed in dict.fromkeys(chain.from_iterable(plan.seeds for plan in plans)):
+        if replace(winner, seed=seed).id not in study.confirm:
+            missing.append(str(seed))
     if missing:
-        yield Note("seeds", f"its confirm cells lack the planned seeds {', '.join(missing.values())}")
-    if others:
-        words = f"confirm cells {', '.join(others)} are not the winner with a planned seed"
-        yield Note("seeds", words, cells=tuple(others))
-
-
-def trials_are_of_search(conduct: Conduct, study: StudyFile) -> Iterator[Note]:
-    """Rule 7: trials are numbered from 0, and tried what their search gives."""
-    winner = conduct.winner(study)
-    numbers = [trial.number for trial in study.trials]
-    if numbers != list(range(len(numbers))):
-        yield Note("trials", f"its trials are numbered {', '.join(map(str, numbers))}")
-    elif not study.is_in_order:
-        yield Note("trials", "its sampler was asked for trials in another order than that of their numbers")
-    elif winner is not None:
-        for trial in study.trials:
-            words = _why_strange(study, trial, winner)
-            if words:
-                yield Note("trials", f"trial {trial.number} {words}", cells=(trial.cell,))
-                return  # one is enough: these words stand beside every number of the study
-
-
-def _why_strange(study: StudyFile, trial: Trial, winner: Cell) -> str:
-    """Why a trial is none of its search; empty if it is one. Of another sampler the ranges alone are known."""
-    given = trial_cell(winner, trial.parameters).id
-    if given != trial.cell:
-        return f"lists cell {trial.cell}, but its parameters give cell {given}"
-    if study.sampler == SOBOL:
-        ranges = {}
-        for name, (low, high, first) in study.space.items():
-            ranges[name] = Range(low, high, first)
-        for name, value in trial_parameters(study.search_seed, trial.number, ranges).items():
-            tried = trial.parameters.get(name, math.nan)
-            if not math.isclose(tried, value, rel_tol=ROUNDING):
-                return f"tried {name} {tried:g}; its search gives {value:g}"
-        return ""
-    for name, (low, high, _) in study.space.items():
-        tried = trial.parameters.get(name, math.nan)
-        if trial.number and not low * (1 - ROUNDING) <= tried <= high * (1 + ROUNDING):
-            return f"tried {name} {tried:g}, and its range is {low:g} to {high:g}"
-    return ""
-
-
-def trial_cell(winner: Cell, parameters: Mapping[str, float]) -> Cell:
-    """The search cell of a study that tries these parameters; some readings search the context temperature too."""
-    values = dict(parameters)
-    reading = winner.reading
-    if "context_temperature" in values:
-        reading = replace(reading, context_temperature=values.pop("context_temperature"))
-    return replace(winner, hyperparameters=values, reading=reading)
+        yield Note("seeds", f"its confirm cells lack the planned seeds {', '.join(missing)}")
 
 
 def other_margins(journal: Journal, margins: Mapping[str, float]) -> dict[str, Note]:
@@ -249,7 +189,6 @@ RULES: Sequence[Callable[[Conduct, StudyFile], Iterator[Note]]] = (
     opened_after_selection,
     on_planned_suites,
     planned_is_there,
-    trials_are_of_search,
 )
 
 
@@ -288,19 +227,3 @@ def _range_words(limits: Sequence[float]) -> str:
 def _recipe(study: StudyFile) -> dict[str, Any]:
     """The whole training recipe of a study."""
     return {**asdict(Training()), **study.training.content()}
-
-
-def _counts(searches: Sequence[Sequence[int]]) -> str:
-    """Numbers of trials of each search that ended: ``6``, or ``6 + 5``."""
-    counts = []
-    for trials in searches:
-        counts.append(str(len(trials)))
-    return " + ".join(counts) or "0"
-
-
-def _numbers(searches: Sequence[Sequence[int]]) -> str:
-    """Numbers of trials of each search: ``0, 1, 3``, or ``0, 1 + 0, 2``."""
-    words = []
-    for trials in searches:
-        words.append(", ".join(map(str, trials)))
-    return " + ".join(words)

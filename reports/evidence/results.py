@@ -13,7 +13,7 @@ import pandas as pd
 
 from carft import NUMERICS
 from carft.catalog.catalog import Catalog
-from carft.config.cell import Cell, task_key
+from carft.config.cell import Cell
 from carft.core.errors import UserError
 from carft.core.failure_kinds import REPEATED, FailureKind
 from carft.core.metrics import Outcomes, ood_means
@@ -53,7 +53,8 @@ class Results:
     @staticmethod
     def of(store: Store) -> Results:
         """Read a whole folder. A record that cannot be read is named and counts as missing."""
-        results = Results(store, report_catalog(store))
+        # the folder's own cards come before those of installed packages
+        results = Results(store, replace(stored_catalog(store, store.catalog), prefers_stored=True))
         results._read_cells(store.ids())
         for name in store.study_names():
             study = results._read("study", name, partial(store.study, name))
@@ -245,21 +246,6 @@ class Results:
     def alphas(self) -> list[float]:
         """All weights of interpolations, sorted."""
         return sorted({float(alpha or 0) for method, _, alpha in self.made if method == WISE_FT})
-
-    @cached_property
-    def untrained(self) -> dict[tuple[str, str], list[Record]]:
-        """(task, method) -> cells that were never trained."""
-        found: dict[tuple[str, str], list[Record]] = {}
-        for record in self.records.values():
-            card = self.catalog.methods.get(record.cell.method)
-            if card and card.kind == "untrained":
-                found.setdefault((task_key(record.cell.task), record.cell.method), []).append(record)
-        return found
-
-
-def report_catalog(store: Store) -> Catalog:
-    """The catalog of a results folder, in which its own cards come before those of installed packages."""
-    return replace(stored_catalog(store, store.catalog), prefers_stored=True)
 
 
 def finished_trials(study: StudyFile, records: Mapping[str, Record]) -> list[Trial]:

@@ -66,11 +66,6 @@ class Content:
     def __post_init__(self) -> None:
         self.evidence = self.sources.evidence
         self.verdicts = self.sources.verdicts
-        self.of_ledger: list[Verdict] = []
-        self.of_own: list[Verdict] = []
-        for verdict in self.verdicts:
-            of_kind = self.of_own if verdict.asked.own else self.of_ledger
-            of_kind.append(verdict)
         first: dict[str, Verdict] = {}
         for verdict in sorted(self.verdicts, key=lambda verdict: bool(verdict.missing)):
             if first.setdefault(verdict.claim, verdict) is not verdict:
@@ -136,7 +131,7 @@ class Content:
         """Each claim of the ledger with its verdict in every scope; with one alone where no scope can be asked."""
         by_claim: dict[str, dict[str, Verdict]] = {}
         claims: dict[str, Claim] = {}
-        for verdict in self.of_ledger:
+        for verdict in self.verdicts:
             claims.setdefault(verdict.claim, verdict.asked)
             by_claim.setdefault(verdict.claim, {})[verdict.scope] = verdict
         rows: list[tuple[Claim, list[Verdict | None]]] = []

@@ -64,7 +64,7 @@ def _facts(sources: Sources, record: Record, row: TableRow) -> tuple[str, ...]:
     if len(parent_methods) == 1:
         (parent_method,) = parent_methods
         method = f"{method}({parent_method})"
-    role = sources.unsealings.roles[record.id]
+    role = str(sources.evidence.archive.cells.at[record.id, "role"])
     return row["cell"], row["task"], label(method, evidence.methods), row["hyperparameters"], str(row["seed"]), role
 
 

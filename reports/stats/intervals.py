@@ -76,8 +76,6 @@ class Estimate:
     """Independent searches; with one, no component covers the variation between searches."""
     by_search: tuple[float, ...] = ()
     """The effect in each search; empty where there is one."""
-    independent: tuple[Component, ...] = ()
-    """Of a mean over tasks with several searches: those of its tasks, of which a mean of such means is made."""
     by_group: Mapping[str, float] = field(default_factory=dict, repr=False, compare=False)
     """Group -> what it adds to the effect beyond its share, where other tasks may hold the same group; else empty."""
 
@@ -177,8 +175,8 @@ class Estimate:
         """The true effect that a two-sided 5 % test detects in 80 % of repetitions."""
         return (self.quantile((1 + LEVEL) / 2) + self.quantile(POWER)) * self.se
 
-    def power(self, distance: float, alpha: float = (1 - LEVEL) / 2) -> float:
-        """The probability that a one-sided bound at level alpha lies beyond the margin.
+    def power(self, distance: float) -> float:
+        """The probability that the interval lies beyond the margin.
 
         distance: of the true effect from the margin, a share of 1. The distribution is a noncentral t at
         Satterthwaite's degrees of freedom with this standard error. NaN without a standard error.
@@ -187,7 +185,7 @@ class Estimate:
             return math.nan
         if self.se == 0:
             return float(distance > 0)
-        reached, wanted = distance / self.se, self.quantile(1 - alpha)
+        reached, wanted = distance / self.se, self.quantile((1 + LEVEL) / 2)
         if self.df > NORMAL_FROM:
             return float(stats.norm.sf(wanted - reached))
         return float(stats.nct.sf(wanted, self.df, reached))
@@ -349,8 +347,7 @@ def pooled(estimates: Sequence[Estimate]) -> Estimate:
     covariance is added, and a negative one counts as 0. Searches are not: the tasks of a search try the same
     settings. So the term of searches is the larger of two mean squares: that of searches that are independent between
     tasks, and that of the means over tasks within a search. It has R - 1 degrees of freedom for R searches, the fewest
-    of a task. Its ``interaction`` is the sum over tasks in either case, and ``independent`` keeps the components of
-    searches that are independent between tasks.
+    of a task. Its ``interaction`` is the sum over tasks in either case.
     """
     apart = _mean_of_independent(estimates)
     shared = min(len(estimate.by_search) for estimate in estimates)
@@ -368,7 +365,7 @@ def pooled(estimates: Sequence[Estimate]) -> Estimate:
     between_means = float(means.var(ddof=1)) / len(means)
     larger = max(within_tasks, between_means)
     term = Component(larger, len(means) - 1, "searches", interaction)
-    return replace(apart, components=(term, *others), by_search=tuple(means.tolist()), independent=apart.components)
+    return replace(apart, components=(term, *others), by_search=tuple(means.tolist()))
 
 
 def _mean_of_independent(estimates: Sequence[Estimate]) -> Estimate:
@@ -376,7 +373,7 @@ def _mean_of_independent(estimates: Sequence[Estimate]) -> Estimate:
     squared = len(estimates) ** 2
     components, dfs_of_groups = [], []
     for estimate in estimates:
-        for c in estimate.independent or estimate.components:
+        for c in estimate.components:
             components.append(Component(c.variance / squared, c.df, c.source, c.interaction / squared))
             if c.source == "groups":
                 dfs_of_groups.append(c.df)
@@ -386,11 +383,8 @@ def _mean_of_independent(estimates: Sequence[Estimate]) -> Estimate:
     counts = np.array([(estimate.n_seeds, estimate.n_searches, estimate.n_groups) for estimate in estimates])
     n_seeds, n_searches, _ = counts.min(0).tolist()
     n_groups = int(counts[:, 2].sum())
-    return Estimate(_mean_effect(estimates), tuple(components), n_seeds, n_groups, n_searches=n_searches)
-
-
-def _mean_effect(estimates: Sequence[Estimate]) -> float:
-    return float(np.mean([estimate.effect for estimate in estimates]))
+    effect = float(np.mean([estimate.effect for estimate in estimates]))
+    return Estimate(effect, tuple(components), n_seeds, n_groups, n_searches=n_searches)
 
 
 def _covariance_of_groups(estimates: Sequence[Estimate]) -> float:

@@ -176,7 +176,7 @@ CURVE_METRICS = dict.fromkeys(("val/top1", "test/top1", "ood/mean/top1", "test/c
 )
 def wise(view: Evidence) -> Iterator[TableRow]:
     """WiSE-FT curves: per task, parent and alpha, the means over seeds of val, ID and OOD top-1."""
-    for task, parent, alpha in product(view.tasks, view.trained_methods, view.alphas()):
+    for task, parent, alpha in product(view.tasks, view.trained_methods, view.archive.alphas):
         cells = view.cells(task, Entry("wise_ft", parent, alpha))
         if cells:
             yield {

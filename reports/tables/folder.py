@@ -9,7 +9,6 @@ from carft.catalog.catalog import Catalog
 from carft.catalog.resolve import command
 from carft.config.cell import Cell, Reading
 from carft.core.errors import UserError
-from reports.evidence.caveats import TEST_SEEN
 from reports.evidence.evidence import Entry
 from reports.evidence.note import Note
 from reports.tables.table import Sources, TableRow, table
@@ -85,15 +84,14 @@ def problems(sources: Sources) -> pd.DataFrame:
 )
 def unsealings(sources: Sources) -> pd.DataFrame:
     """One row per cell that was evaluated on sealed sets."""
-    access, columns = sources.unsealings, ("cell", "task", "method", "role", "sets", "most_often", "by", "caution")
+    access, roles = sources.unsealings, sources.evidence.archive.cells["role"]
     rows = []
     for cell, sets in sorted(access.openings.items()):
         record = sources.evidence.records.get(cell)
         task, method = (record.cell.task, record.cell.method) if record else ("", "")
-        role, by = access.roles.get(cell, "superseded"), " ".join(sorted(access.by.get(cell, ())))
-        caution = TEST_SEEN if cell in access.seen else ""
-        rows.append((cell, task, method, role, " ".join(sorted(sets)), max(sets.values()), by, caution))
-    return pd.DataFrame(rows, columns=list(columns))
+        role, by = roles.get(cell, "superseded"), " ".join(sorted(access.by.get(cell, ())))
+        rows.append((cell, task, method, role, " ".join(sorted(sets)), max(sets.values()), by))
+    return pd.DataFrame(rows, columns=["cell", "task", "method", "role", "sets", "most_often", "by"])
 
 
 @table(

@@ -129,7 +129,7 @@ def controls(sources: Sources) -> Iterator[TableRow]:
             "scope": asked.scope,
             "scale": asked.scale,
             "answer": asked.answer,
-            "expected": asked.control.expected,
+            "expected": "above 0",
             "reported": asked.control.reported,
             **numbers_of(part, "effect", "low", "high"),
             "p_adjusted": asked.p_adjusted,

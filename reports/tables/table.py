@@ -22,11 +22,10 @@ from carft.core.source import declared
 from reports.analysis.contrasts import Part
 from reports.analysis.established import Asked, ask_controls
 from reports.analysis.null_checks import NullCheck, null_checks
-from reports.claims.claim import Claim, Verdict, each_once
+from reports.claims.claim import Verdict, each_once
 from reports.claims.verdicts import verdicts
 from reports.evidence.caveats import SealedAccess, caveats
 from reports.evidence.evidence import Entry, Evidence
-from reports.evidence.origins import machines_of, unlike_machines
 from reports.stats.intervals import Estimate
 from reports.words.answer_words import PageAnswer
 
@@ -79,15 +78,13 @@ class Sources:
 
     evidence: Evidence
     """The records of the results folder."""
-    own: Sequence[Claim] = ()
-    """Claims that are asked after those of the ledger."""
     _tables: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     @cached_property
     def verdicts(self) -> list[Verdict]:
         """The verdicts, each with its cautions: page, tables, terminal and JSON all show these."""
         found = []
-        for verdict in verdicts(self.evidence, self.checks, self.own):
+        for verdict in verdicts(self.evidence, self.checks):
             found.append(replace(verdict, cautions=self.cautions(verdict.cells)))
         return found
 
@@ -99,7 +96,7 @@ class Sources:
     @cached_property
     def controls(self) -> list[Asked]:
         """The controls in every scope."""
-        return ask_controls(self.evidence, self.checks)
+        return ask_controls(self.evidence)
 
     @cached_property
     def answer(self) -> PageAnswer:
@@ -118,16 +115,10 @@ class Sources:
 
     def cautions(self, cells: Iterable[str]) -> tuple[str, ...]:
         """What a reader must know of a number that rests on these cells; mostly empty."""
-        used = list(cells)
         known: list[str] = []
-        for cell in used:
+        for cell in cells:
             known += self.caveats.get(cell, ())
-        known += unlike_machines(self._machines, used)
         return each_once(known)
-
-    @cached_property
-    def _machines(self) -> Mapping[str, tuple[str, str, str]]:
-        return machines_of(self.evidence.archive.cells)
 
     def table(self, name: str) -> pd.DataFrame:
         """A table by name, with a column ``caution`` where cells have caveats."""
@@ -144,7 +135,7 @@ class Sources:
         table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
         if not len(table.columns):  # an empty file could not be read as a table
             return pd.DataFrame(columns=list(card.keys))
-        if "caution" in table or not (self.caveats or self._machines):
+        if "caution" in table or not self.caveats:
             return table
         cautions = ["; ".join(self.cautions(card.cells(self, row))) for row in rows_of(table)]
         return table.assign(caution=cautions) if any(cautions) else table

@@ -11,7 +11,7 @@ from carft.store.study_file import edge_words
 from reports.analysis.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
 from reports.analysis.established import FORGETS, POSITIVE_CONTROL, Asked
 from reports.analysis.forgetting import equivalence_of
-from reports.analysis.levels import ClassRecognition, unknown_classes
+from reports.analysis.levels import Recognition, unknown_classes
 from reports.analysis.null_checks import NullCheck, failures
 from reports.claims.claim import Verdict, each_once
 from reports.claims.verdicts import can_be_asked, doubts
@@ -198,7 +198,7 @@ def _warnings(evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[
     failed = [check.name for check in failures(checks)]
     if failed:
         yield f"A null check FAILED ({'; '.join(failed)}): nothing is decided about CAR-FT."
-    yield unknown_classes(ClassRecognition.of(evidence))
+    yield unknown_classes(Recognition.of(evidence, "top1"))
     for task in evidence.archive.unreadable:
         yield f"{task}: an image cannot be read."
     cautions: list[str] = []

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from reports.analysis.contrasts import ASSUMED
+from reports.claims.rules import ASSUMED
 
 #: what the terms of a report mean; page and report.md list them, and the page shows one where it is used
 TERMS: Mapping[str, str] = {
@@ -25,8 +25,7 @@ TERMS: Mapping[str, str] = {
     "margin": "The size of a difference that a claim calls relevant. That of a shipped claim was fixed in advance.",
     "null check": "What must hold by construction, such as CAR-FT with weight 0 predicting what FT does.",
     "OOD": "Out of distribution: sets that differ from the training data, such as sketches.",
-    "power": "How often a claim would be decided if the truth were what others report, or "
-    f"{100 * ASSUMED:g} points beyond each margin where nothing is on record.",
+    "power": f"How often a claim would be decided if the truth were {100 * ASSUMED:g} points beyond each margin.",
     "points": "Percentage points of accuracy.",
     "reading": "One interpretation of what the paper's abstract leaves open, such as the direction of the KL term.",
     "scale": "What was run: miniature (drawings, a tiny CLIP), paper (the paper's data sets) or own (your images). "

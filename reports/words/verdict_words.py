@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from reports.analysis.contrasts import MEAN_OF_SUITES, MEAN_OF_TASKS, Part, Pooling
+from reports.analysis.contrasts import MEAN_OF_SUITES, MEAN_OF_TASKS, Part
 from reports.claims.claim import INCONCLUSIVE, NO_DIFFERENCE, Verdict
 from reports.evidence.note import Note
 from reports.stats.intervals import LEVEL, Estimate
@@ -20,7 +20,7 @@ def shown_word(verdict: Verdict) -> str:
     """The word as people are shown it, with its flag: ``no difference above 0.5`` names the margin in points."""
     if verdict.flag:
         return f"{verdict.verdict} ({verdict.flag})"
-    margin = verdict.decision.equivalence
+    margin = verdict.equivalence
     if margin is None or not verdict.verdict.endswith(NO_DIFFERENCE):
         return verdict.verdict
     return f"{verdict.verdict} above {100 * margin:.2g}"
@@ -42,7 +42,7 @@ def reason_words(verdict: Verdict, with_command: bool = True) -> str:
         sentences.append(f"The intervals alone would say: {verdict.of_intervals}.")
     if verdict.verdict == INCONCLUSIVE:
         sentences.append(_bounds(verdict))
-    return " ".join(filter(None, (*sentences, *verdict.decision.reasons)))
+    return " ".join(filter(None, (*sentences, *verdict.reasons)))
 
 
 def _joined(notes: Sequence[Note]) -> str:
@@ -90,15 +90,14 @@ def _points(value: float) -> str:
 
 
 def tuning_words(verdict: Verdict) -> str:
-    """Whether the interval covers the luck of the search, and which searches are left out; empty without one."""
+    """Whether the interval covers the luck of the search; empty without one."""
     searches = verdict.number.n_searches
     if searches == 0:
         return ""
     covers = f"{searches} searches a study: the interval covers tuning luck."
     if searches == 1:
         covers = "One search a study: the interval does not cover tuning luck, so the verdict is suggested at most."
-    sentences = [covers, *(part.left_out for part in verdict.deciding)]
-    return " ".join(dict.fromkeys(filter(None, sentences)))
+    return covers
 
 
 def doubt_words(unequal: Sequence[Note], damage: Sequence[Note]) -> str:
@@ -119,7 +118,7 @@ def first_sight(verdict: Verdict) -> str:
     if verdict.flag:
         return f"In doubt: {doubt_words(verdict.unequal, verdict.damage)}."
     if verdict.direction == "open":
-        return "" if shown.low <= 0 <= shown.high else next(iter(verdict.decision.reasons), "")
+        return "" if shown.low <= 0 <= shown.high else next(iter(verdict.reasons), "")
     if verdict.direction == NO_DIFFERENCE or not shown.margin:
         return ""
     own = ", this audit's own" * verdict.asked.has_own_margin
@@ -138,7 +137,7 @@ def beside_words(verdict: Verdict) -> str:
     if not worst_of(verdict) or verdict.shown is None:
         return ""
     for part in verdict.parts:
-        is_mean = part.place in (MEAN_OF_SUITES, MEAN_OF_TASKS) and part.pooling == Pooling.FIXED
+        is_mean = part.place in (MEAN_OF_SUITES, MEAN_OF_TASKS) and not part.pooling
         if is_mean and not part.deciding and part.sides == verdict.shown.sides and not math.isnan(part.estimate.effect):
             return f"{part.place} {100 * part.estimate.effect:+.1f} ({interval_words(part)})"
     return ""
@@ -235,12 +234,12 @@ COLUMNS: Mapping[str, Callable[[Verdict], Any]] = {
     "caution": lambda v: "; ".join(v.cautions),
     "n_searches": lambda v: v.number.n_searches,
     "covers_tuning_luck": lambda v: v.covers_tuning_luck,
-    "power_to_show": lambda v: v.decision.power,
+    "power_to_show": lambda v: v.power,
     "metric": lambda v: v.number.metric,
     "direction": lambda v: v.direction,
     "flag": lambda v: v.flag,
-    "equivalence": lambda v: v.decision.equivalence,
-    "p_adjusted": lambda v: v.decision.p_adjusted,
+    "equivalence": lambda v: v.equivalence,
+    "p_adjusted": lambda v: v.p_adjusted,
 }
 
 

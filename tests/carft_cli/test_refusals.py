@@ -114,7 +114,6 @@ FILES: dict[object, str] = {
     "number.yaml": "extends: downstream\ntrials: four\n",
     "entry.yaml": "tasks: [a]\n",
     "entries.yaml": "tasks: {a: b}\n",
-    "claims.yaml": "claims: {a: b}\n",
     "words.yaml": "tasks: [{name: a, path: ., class_names: [cat]}]\n",
 }
 KEYS, LIST = "must be keys with values", "must be a list"
@@ -133,7 +132,6 @@ KEYS, LIST = "must be keys with values", "must be a list"
         ((*SWEEP, "--tasks-file", "words.yaml"), f"class_names: it {KEYS}; it is a list"),
         ((*SWEEP, "--tasks-file", "latin.yaml"), "latin.yaml' cannot be read: it is not UTF-8."),
         (("ls", "recipes", "missing/latin.yaml"), "latin.yaml' cannot be read: No such file or directory."),
-        (("report", "--claims", "claims.yaml"), f"{LIST}; it holds keys"),
         (("init", "empty.yaml"), "is neither a folder nor a table"),
         (("plan", "miniature", "--results", "empty.yaml"), "is a file"),
         (("data", "check", "pets", "--data", "empty.yaml"), "is a file"),

@@ -6,23 +6,20 @@ import json
 import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from carft.catalog.resolve import specify
 from carft.config.cell import Training
 from carft.core.errors import UserError
 from carft.store.records import Store
-from reports.build import sources_of, write_tables
+from reports.build import sources_of
 from reports.claims.ledger import ledger
-from reports.tables.table import Sources, rows_of, table_cards
+from reports.tables.table import Sources, table_cards
 from reports.why import explain
 from tests.support.helpers import TASK, run_cli
 from tests.support.planted import QUICK, plant
-from tests.support.quotes import differences, quotes_of
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
@@ -45,7 +42,7 @@ def sources(store: Store) -> Sources:
 @pytest.fixture
 def once(sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every number of that folder is asked of the same tables."""
-    monkeypatch.setattr("reports.why.sources_of", lambda store, claims: sources)
+    monkeypatch.setattr("reports.why.sources_of", lambda store: sources)
 
 
 def test_a_mean_is_that_of_its_cells(store: Store) -> None:
@@ -144,52 +141,3 @@ def test_the_command_prints_the_chain_as_json_and_the_cells_on_request(store: St
     assert len(cells) == 8 and "8 cells; --cells lists each" in short and not any(cell in short for cell in cells)
     assert all(listed.count(cell) == 1 for cell in cells) and listed.count("python cli.py train") == 8
     assert run_cli("report", "--results", store.root, "why", "C3").stdout == short
-
-
-@pytest.fixture(scope="module")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder ``tables`` of a report on planted records."""
-    root = tmp_path_factory.mktemp("quotes")
-    plant(Store(root / "results"), ["icons-3/mix-6", "icons-3/mix-7"], QUICK)
-    write_tables(sources_of(Store(root / "results")), root / "report" / "tables")
-    return root / "report" / "tables"
-
-
-def wrong(tables: Path, text: str) -> list[str]:
-    """What is wrong with the quotes of a text that lies beside the report."""
-    source = tables.parents[1] / "text.md"
-    source.write_text(text, encoding="utf-8")
-    found = quotes_of(source)
-    assert found
-    return [words for one in found for words in differences(one)]
-
-
-def test_every_number_can_be_quoted_and_none_changed(tables: Path) -> None:
-    for name in ("claims", "levels", "tasks"):
-        card, table = table_cards()[name], pd.read_csv(tables / f"{name}.csv")
-        numeric = [c for c in table.select_dtypes("number") if c not in card.keys and table[c].notna().any()]
-        row = rows_of(table[table[numeric[0]].notna()])[0]
-        key = quote(card.key({k: "" if pd.isna(v) else v for k, v in row.items()}))
-        for column in (c for c in numeric if not pd.isna(row[c])):
-            scale = 100 if card.format(column) != "general" and row.get("unit", "points") == "points" else 1
-            address = f"report/tables/{name}.csv#{key}.{quote(column)}"
-            for shift, holds in ((0.0, True), (0.15, False), (-0.15, False)):
-                said = f"{scale * float(row[column]) + shift:.1f}".replace("-", "−")
-                assert (wrong(tables, f"It is [{said}]({address}).") == []) is holds, (address, said)
-
-
-def test_several_columns_words_and_links_to_nothing(tables: Path) -> None:
-    table = pd.read_csv(tables / "claims.csv").set_index("claim").loc["C3"]
-    numbers = [f"{100 * table[name]:+.1f}" for name in ("effect", "low", "high")]
-    link = "report/tables/claims.csv#C3.verdict,effect,low,high"
-    good = f"[{table['verdict'].capitalize()}: {numbers[0]} ({numbers[1]} to\n{numbers[2]})]({link})"
-    assert wrong(tables, good) == []
-    assert wrong(tables, good.replace(table["verdict"].capitalize(), "X")) == [f"verdict is '{table['verdict']}'"]
-    for text, words in (
-        (f"[{table['verdict']}: {numbers[0]}]({link})", "it has 1 numbers for 3 columns"),
-        ("[1](report/tables/claims.csv#C99.effect)", "no row 'C99'"),
-        ("[1](report/tables/claims.csv#C3.effects)", "no column 'effects'"),
-        ("[1](report/tables/nothing.csv#C3.effect)", "no table"),
-        ("[1](elsewhere/tables/claims.csv#C3.effect)", "no table"),
-    ):
-        assert [words in found for found in wrong(tables, text)] == [True]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import compress
 
 from reports.analysis.contrasts import OF_CARD, ContrastResult, Part, every_suite, id_test, oracle, suite_set
-from reports.claims.claim import Claim, Decision, Direction, Verdict
+from reports.claims.claim import Claim, Direction, Verdict
 from reports.claims.ledger import gain_claims
 from reports.claims.rules import are_against, not_run, sweep_command
 from reports.evidence.evidence import ORACLE, Evidence
@@ -82,7 +82,7 @@ class NoArtefact(Claim):
             smallest_visible=None,
             n_searches=searches,
         )
-        return replace(shown, decision=Decision(direction, (reason,)), number=number, shown=None)
+        return replace(shown, direction=direction, reasons=(reason,), number=number, shown=None)
 
 
 def _names(pairs: Sequence[BothWays]) -> str:

@@ -1,16 +1,12 @@
 """C11: the gain does not hang on a choice that the paper leaves open."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, compress
 
-import numpy as np
-
 from reports.analysis.contrasts import Part
-from reports.claims.claim import Claim, Decision, Direction, Verdict, each_once
+from reports.claims.claim import Claim, Direction, Verdict, each_once
 from reports.claims.ledger import gain_claims
-from reports.claims.power import claim_power
 from reports.claims.readings import DEFAULTS, ReadingResult, reading_results
 from reports.claims.rules import are_against, not_run, weakest_of
 from reports.claims.verdicts import can_be_asked, readings_command
@@ -38,8 +34,7 @@ class NoOpenChoice(Claim):
             missing = "readings with finished cells of ft and car_ft"
             return not_run(self, evidence, missing, readings_command(evidence))
         direction, reason = _under(readings, asked)
-        power, (weakest, of_weakest) = _power(groups), _weakest(readings)
-        decision = Decision(direction, (reason,), power=None if math.isnan(power) else power)
+        weakest, of_weakest = _weakest(readings)
         shown = Verdict.on(self, evidence, (), weakest)
         searches = min(part.estimate.n_searches for part in chain.from_iterable(groups))
         verdict = replace(
@@ -47,27 +42,14 @@ class NoOpenChoice(Claim):
             number=replace(
                 shown.number, part=f"{weakest.name}, under {of_weakest.label} (weakest)", n_searches=searches
             ),
-            decision=decision,
+            direction=direction,
+            reasons=(reason,),
             unequal=each_once(unequal),
             cells=each_once(cells),
         )
         if lost:
             verdict = replace(verdict, damage=(Note("readings", f"no estimate under {'; '.join(lost)}"),))
         return verdict
-
-
-def _power(groups: Sequence[Sequence[Part]]) -> float:
-    """The most that the power of all claims under all readings can be, that of the weakest.
-
-    groups: the deciding parts of each claim under each reading. NaN where a claim was not run under a reading, or with
-    part of the evidence alone.
-    """
-    powers = []
-    for parts in groups:
-        if any(part.flaws for part in parts):
-            return math.nan
-        powers.append(claim_power(parts))
-    return float(np.min(powers))
 
 
 def _under(readings: Sequence[ReadingResult], asked: Sequence[str]) -> tuple[Direction, str]:

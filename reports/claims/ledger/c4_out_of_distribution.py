@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from carft.config.registry import METHODS
 from reports.analysis.contrasts import MEAN_OF_SUITES, Contrast, every_suite, pool, sampled, suite_set
 from reports.claims.claim import Claim, Reference, Verdict
-from reports.claims.rules import MeanClaim, beside, decide, not_run, open_below_chance, sweep_command
+from reports.claims.rules import MeanClaim, beside, decide, not_run, sweep_command
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Entry, Evidence
 
 
@@ -25,14 +25,10 @@ class EveryShift(Claim):
         sides, parts = f"CAR-FT - {METHODS[self.rival.method].label}", []
         for suite in evidence.suite_names():
             contrast = Contrast(CAR_FT, self.rival, "top1", suite_set(suite))
-            reported = self.reported(evidence, f"ood/{suite}")
-            parts.append(pool(evidence, contrast, sides, suite, reported=reported))
+            parts.append(pool(evidence, contrast, sides, suite))
         every = Contrast(CAR_FT, self.rival, "top1", every_suite)
         parts += [*beside(evidence, sides, {MEAN_OF_SUITES: every}), *sampled(evidence, every, sides, MEAN_OF_SUITES)]
-        verdict = decide(self, evidence, parts, needed)
-        if self.rival == ZERO_SHOT:
-            return open_below_chance(verdict, evidence)
-        return verdict
+        return decide(self, evidence, parts, needed)
 
 
 EVERY_SHIFT = EveryShift(

@@ -57,7 +57,7 @@ class DomainBedAverage(Claim):
 
 def _part(claim: Claim, name: str, title: str, estimate: Estimate, result: ContrastResult) -> Part:
     """What CAR-FT reaches on a set, minus what is claimed of it. name: of the reference; title: of the set."""
-    claimed = claim.reference(name) or 0.0
+    (claimed,) = [one.value / 100 for one in claim.references if one.set == name]
     over = replace(estimate, effect=estimate.effect - claimed)
     return result.part("CAR-FT", over, f"{title}, minus {100 * claimed:.1f}", side="around", by_task=())
 

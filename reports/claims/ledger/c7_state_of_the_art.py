@@ -1,6 +1,6 @@
 """C7: state of the art on DomainBed in November 2022."""
 
-from reports.claims.claim import Claim, Decision, Verdict, VerdictNumber
+from reports.claims.claim import Claim, Direction, Verdict, VerdictNumber
 from reports.evidence.evidence import Evidence
 from reports.evidence.references import DOMAINBED, SHOWN_BACKBONE, reference_numbers
 
@@ -43,7 +43,8 @@ class StateOfTheArt(Claim):
         reasons.append(f"Plain fine-tuning has {averages}, depending on who ran it: CAR-FT is {gains} above it.")
         lead = ours["Avg5"] - average["value"]
         number = VerdictNumber(f"CAR-FT - {average['method']}, average of five sets", lead / 100)
-        return Verdict(self, "", self.scale, Decision("for" if lead > 0 else "against", tuple(reasons)), number)
+        direction: Direction = "for" if lead > 0 else "against"
+        return Verdict(self, "", self.scale, direction=direction, reasons=tuple(reasons), number=number)
 
 
 CLAIM = StateOfTheArt(

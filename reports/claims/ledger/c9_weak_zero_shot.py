@@ -1,14 +1,12 @@
 """C9: the gain shrinks where the zero-shot model is weak."""
 
 import math
-from collections.abc import Iterator, Sequence
 
-import numpy as np
 from scipy import optimize
 
 from reports.analysis.contrasts import Contrast
 from reports.analysis.levels import levels_by_task
-from reports.claims.claim import Claim, Decision, Direction, Verdict, VerdictNumber
+from reports.claims.claim import Claim, Direction, Verdict, VerdictNumber
 from reports.claims.rules import not_run
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
 from reports.stats.intervals import Estimate
@@ -26,14 +24,14 @@ class WeakZeroShot(Claim):
         levels = levels_by_task(evidence, ZERO_SHOT, "top1", lambda *_: ["val"])
         tasks: list[str] = []
         gains: list[Estimate] = []
-        starts: list[Estimate] = []
+        starts: list[float] = []
         cells = list(result.cells)
         for task, (gain, _) in result.estimates.items():
             if task in levels:
                 start, start_cells = levels[task]
                 tasks.append(task)
                 gains.append(gain)
-                starts.append(start)
+                starts.append(start.effect)
                 cells.append(start_cells[0])
         if len(tasks) < FEWEST_TASKS:
             missing = f"zeroshot, ft and car_ft on at least {FEWEST_TASKS} tasks"
@@ -42,7 +40,7 @@ class WeakZeroShot(Claim):
                 return not_run(self, evidence, missing)
             missing += f" of one family, and this one has {size}: first add tasks to it"
             return not_run(self, evidence, missing, command="")
-        correlation = rank_correlation([gain.effect for gain in gains], [start.effect for start in starts])
+        correlation = rank_correlation([gain.effect for gain in gains], starts)
         direction, place = _direction(correlation)
         reason = f"{place} Permutation p = {correlation.p:.2f} over {len(tasks)} tasks."
         if math.isnan(correlation.value):
@@ -65,8 +63,9 @@ class WeakZeroShot(Claim):
             self,
             evidence.name,
             evidence.scale,
-            Decision(direction, (reason, *_attenuation(reliability(gains), reliability(starts)))),
-            number,
+            direction=direction,
+            reasons=(reason,),
+            number=number,
             cells=tuple(cells),
             unequal=result.unequal,
             damage=result.flaws,
@@ -80,28 +79,6 @@ def _direction(correlation: RankCorrelation) -> tuple[Direction, str]:
     if correlation.high < 0:
         return "against", "The whole interval of the correlation lies below 0."
     return "open", "The interval of the correlation reaches 0."
-
-
-def _attenuation(of_gains: float, of_starts: float) -> Iterator[str]:
-    """How far sampling noise in both variables pulls the correlation towards 0; nothing where that is not known."""
-    if not math.isnan(of_gains * of_starts):
-        yield (
-            "Both are measured with error, which pulls the correlation towards 0: of the variance over tasks "
-            f"{100 * of_gains:.0f} % of the gain's and {100 * of_starts:.0f} % of zero-shot accuracy's is no "
-            "sampling noise, so a true correlation of 1 would be expected to show as "
-            f"{math.sqrt(of_gains * of_starts):.2f}."
-        )
-
-
-def reliability(estimates: Sequence[Estimate]) -> float:
-    """The share of the variance over tasks that is no sampling noise, at least 0; NaN where the noise is not known."""
-    noise = float(np.mean([estimate.se**2 for estimate in estimates]))
-    observed = float(np.var([estimate.effect for estimate in estimates], ddof=1))
-    if math.isnan(noise):
-        return math.nan
-    if not observed > 0:
-        return 0.0
-    return max(0.0, 1 - noise / observed)
 
 
 def smallest_visible_correlation(count: int) -> float:

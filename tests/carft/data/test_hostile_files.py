@@ -24,7 +24,6 @@ import pytest
 from PIL import Image
 
 from carft.catalog.catalog import BUILT_IN
-from carft.config.registry import METHODS
 from carft.core.errors import UserError
 from carft.data.decoding import MOST_PIXELS
 from carft.data.folder.named import tasks_in
@@ -32,7 +31,6 @@ from carft.data.image_files import decode
 from carft.data.indexing import unreadable
 from carft.data.sets import picture
 from carft.data.trees import IMAGES
-from reports.claims.own import read_claims
 from sweeps.recipes.loading import parse_recipe
 from tests.support.folder import draw_pets, write_tasks
 from tests.support.helpers import ROOT, TASK, run_cli
@@ -198,13 +196,6 @@ def spoiled(content: bytes, rng: np.random.Generator, tokens: list[bytes]) -> by
 # YAML files
 
 
-def claims_example() -> str:
-    """The claims file that the docs show."""
-    text = (ROOT / "docs" / "claims.md").read_text()
-    start = text.index("```yaml\n") + len("```yaml\n")
-    return text[start : text.index("```", start)]
-
-
 TASKS_TEXT = """
 tasks:
   - name: zoo/cats
@@ -234,14 +225,9 @@ def read_recipe(path: Path) -> None:
     parse_recipe(path.read_bytes().decode("utf-8", "replace"), str(path), catalog=BUILT_IN)
 
 
-def read_own_claims(path: Path) -> None:
-    read_claims(path.read_bytes().decode("utf-8", "replace"), str(path), METHODS)
-
-
 READERS: dict[str, tuple[Callable[[], str], Callable[[Path], None]]] = {
     "tasks file": (lambda: TASKS_TEXT, read_tasks),
     "recipe": (lambda: (ROOT / "sweeps" / "recipes" / "ood.yaml").read_text(), read_recipe),
-    "claims": (claims_example, read_own_claims),
 }
 
 

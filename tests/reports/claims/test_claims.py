@@ -274,14 +274,6 @@ def test_c8_compares_with_every_control(controls: None, store: Store, share: flo
     assert sum(p.deciding for p in found.parts) == len(CONTROLS) == 5
 
 
-def test_c8_names_the_controls_that_are_missing(controls: None, store: Store) -> None:
-    plan = with_controls(0.6)
-    plant(store, THREE[:1], replace(plan, top1={k: v for k, v in plan.top1.items() if k != "kd"}))
-    found = answer(store, "C8")
-    assert found.verdict == "not run" and "kd (the class distribution)" in reason_words(found)
-    assert "feature_kd" not in reason_words(found).split("Run:")[0]
-
-
 # C10
 
 
@@ -323,26 +315,14 @@ def second_trial(store: Store, method: str, top1: float, plan: Plan) -> None:
     planted.change_study(store, ALL, method, trials=[*study.trials, trial])
 
 
-@pytest.mark.parametrize(
-    ("groups", "ft", "direction"),
-    [
-        # the second trials are no points of their search's sequence, so the verdict is in doubt
-        (60, 0.95, "against"),
-        (24, 0.77, "open"),  # a little below its margin, with an interval that reaches far above
-    ],
-)
-def test_c10_is_contradicted_by_the_interval_of_a_gain_of_tuning_and_not_by_a_point(
-    store: Store, groups: int, ft: float, direction: str
-) -> None:
+def test_c10_is_contradicted_by_the_interval_of_a_gain_of_tuning(store: Store) -> None:
     """A second FT trial, never chosen by validation, beats CAR-FT on every sealed set."""
-    plan = replace(GOOD, oracle=True, groups=groups)
+    plan = replace(GOOD, oracle=True)
     plant(store, [ALL], plan)
-    second_trial(store, "ft", ft, plan)
+    second_trial(store, "ft", 0.95, plan)
     second_trial(store, "car_ft", 0.3, plan)
     found = answer(store, "C10")
-    assert (found.direction, found.flag) == (direction, "in doubt")
-    assert found.number.effect is not None and found.number.effect < 0
-    assert direction == "against" or "Oracle selection leaves the interval" in reason_words(found)
+    assert found.direction == "against" and found.number.effect is not None and found.number.effect < 0
 
 
 def test_one_trial_for_the_baseline_inflates_the_gain(store: Store) -> None:
@@ -389,15 +369,6 @@ def test_c11_holds_when_every_reading_agrees_all_choices_were_changed_and_none_w
     found = answer(store, "C11", ALL)
     assert found.verdict == "inconclusive" and "no estimate under class_head frozen" in reason_words(found)
     assert "6 of 7" in reason_words(found)
-
-
-def test_c11_is_open_where_every_reading_is_small(store: Store) -> None:
-    few = replace(GOOD, groups=6, top1={**GOOD.top1, "car_ft": GOOD.top1["ft"]})
-    for reading in (None, *READINGS):
-        plant(store, [ALL], few, reading=reading)
-    plant(store, [ALL], few, crop=0.5)
-    found = answer(store, "C11", ALL)
-    assert found.verdict == "inconclusive" and found.decision.power is not None
 
 
 def test_c11_is_contradicted_when_a_reading_turns_the_claim(store: Store) -> None:

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from carft.catalog.catalog import BUILT_IN
@@ -23,14 +21,12 @@ from carft.store.stored_catalog import adopt_catalog
 from carft.store.study_file import StudyFile
 from reports.analysis.contrasts import Part
 from reports.analysis.forgetting import EQUIVALENCE, equivalence_of
-from reports.analysis.null_checks import failures, null_checks
 from reports.analysis.pairing import contributions
 from reports.claims.claim import (
     ICONS,
     INCONCLUSIVE,
     WORDS,
     Answer,
-    Decision,
     Direction,
     Verdict,
     VerdictNumber,
@@ -82,21 +78,6 @@ def test_large_planted_effects_are_reproduced_and_their_opposite_contradicted(st
     swapped = Plan({"zeroshot": 0.8, "ft": 0.75, "car_ft": 0.6}, {"zeroshot": 0.9, "ft": 0.95, "car_ft": 0.5}, (1, 2))
     found = answers(Store(tmp_path / "swapped"), swapped, curves=True)
     assert {found[c].verdict for c in DECIDED} == {"suggested contradicted"}
-
-
-@pytest.mark.parametrize(
-    ("task", "commands"),
-    [
-        ("cifar10", {"C4": "sweep ood --data ROOT", "C12": "sweep ood --data ROOT"}),
-        ("pacs/sketch", {"C3": "sweep downstream --data ROOT", "C4b": "sweep ood --data ROOT"}),
-        (ALL, dict.fromkeys(("C5", "C9"), "sweep downstream")),
-    ],
-)
-def test_what_is_missing_is_missing_at_the_scale_of_the_folder(
-    store: Store, task: str, commands: dict[str, str]
-) -> None:
-    found = answers(store, replace(GOOD, seeds=(1, 2)), (task,))
-    assert {claim: found[claim].command.removeprefix("python cli.py ") for claim in commands} == commands
 
 
 def test_without_one_of_the_five_shifts_c4_is_not_run_and_c4m_names_those_that_it_rests_on(store: Store) -> None:
@@ -157,7 +138,7 @@ def test_a_planted_effect_has_the_word_of_its_direction_and_of_its_evidence(
         assert verdict.flag == ("", "", "in doubt")[state]
         assert (as_dict(verdict)["direction"], as_dict(verdict)["flag"]) == (PLANTED[car_ft], verdict.flag)
     if car_ft == 0.6:
-        assert found["C3"].decision.equivalence == found["C4m"].decision.equivalence == EQUIVALENCE == 0.005
+        assert found["C3"].equivalence == found["C4m"].equivalence == EQUIVALENCE == 0.005
         assert state == 2 or shown_word(found["C3"]).endswith("no difference above 0.5")
         assert found["C3b"].direction == "for"
         assert equivalence_of(read_evidence(store), "contexts", found["C3"].deciding) is None
@@ -169,7 +150,7 @@ def test_no_difference_needs_a_positive_control_out_of_distribution(store: Store
     plan = replace(plan, context=dict.fromkeys(plan.top1, 0.8))
     plant(store, [ALL], plan, curves=True)
     found = by_claim(store)
-    assert found["C4m"].decision.equivalence is None
+    assert found["C4m"].equivalence is None
     assert (found["C4m"].direction, found["C3"].verdict) == ("open", "suggested no difference")
 
 
@@ -178,8 +159,8 @@ DAMAGE = (Note("seeds", "icons-3/all has seeds that only one side was run with")
 
 
 def made(direction: Direction = "open", searches: int = 2, **facts: Any) -> Verdict:
-    decision = Decision(direction)
-    return Verdict(ledger()["C3"], "", "miniature", decision, VerdictNumber(n_searches=searches), **facts)
+    number = VerdictNumber(n_searches=searches)
+    return Verdict(ledger()["C3"], "", "miniature", direction=direction, number=number, **facts)
 
 
 #: what is set in a verdict -> its word
@@ -229,24 +210,16 @@ def test_several_searches_are_the_replicates_and_the_verdict_says_what_it_covers
     assert trials.groupby(["task", "method"])["search"].apply(list).tolist() == [[1, 2], [1, 2]]
 
 
-def test_a_search_that_only_one_side_has_is_left_out_and_named(store: Store, tmp_path: Path) -> None:
+def test_a_search_that_only_one_side_has_is_left_out(store: Store, tmp_path: Path) -> None:
     alone = answers(store, GOOD, [ALL])["C3"]
     better = Plan(top1={"car_ft": 0.9}, context={"car_ft": 0.9})
     found = answers(store, better, [ALL], search=2)
     assert found["C3"].number == alone.number and alone.number.n_searches == 1
     assert found["C3"].verdict == alone.verdict
-    assert "It rests on the first 1 of 2 searches of car_ft." in tuning_words(found["C3"])
-    assert tuning_words(found["C1"]) == tuning_words(alone)
     # if one side lacks search 1, its search 2 is not compared with search 1 of the other side
     lacking = Store(tmp_path / "lacking")
     answers(lacking, replace(GOOD, top1={"zeroshot": 0.5, "ft": 0.6}), [ALL])
     assert answers(lacking, better, [ALL], search=2)["C3"].verdict in ("inconclusive", "not run")
-
-
-def test_a_missing_method_is_not_run_and_says_what_to_type(store: Store) -> None:
-    found = answers(store, Plan({"zeroshot": 0.5, "ft": 0.6}, {"zeroshot": 0.9, "ft": 0.6}), [ALL])
-    assert (found["C1"].verdict, found["C3"].verdict) == ("suggested reproduced", "not run")
-    assert "python cli.py sweep" in reason_words(found["C3"])
 
 
 def test_contributions_sum_to_the_recorded_metrics_and_pairing_narrows_the_interval(store: Store) -> None:
@@ -273,14 +246,6 @@ def test_of_two_studies_of_one_question_the_larger_is_used_and_the_other_named(s
     assert {s.training.epochs for s in evidence.dropped} == {1}
 
 
-def test_unequal_search_budgets_are_not_comparable(store: Store) -> None:
-    plant(store, [ALL], GOOD)
-    found = answers(store, replace(GOOD, top1={"ft": GOOD.top1["ft"]}), [ALL], trials=2)
-    assert found["C3"].flag == "not comparable"
-    assert f"(1 against 2 finished trials) on {ALL}" in reason_words(found["C3"])
-    assert found["C1"].verdict == "suggested reproduced"  # zero-shot has no search
-
-
 TOOLS = "icons-3/mix-2"
 
 
@@ -302,13 +267,7 @@ def lose_confirm_cells(store: Store) -> str:
 
 def lose_a_seed(store: Store) -> str:
     change_study(store, TOOLS, "ft", confirm=tools_study(store, "ft").confirm[:2])
-    return "only one side"
-
-
-def lose_all_trials(store: Store) -> str:
-    for method in ("ft", "car_ft"):
-        change_study(store, TOOLS, method, trials=[])
-    return f"{TOOLS}: no trial of ft is left"
+    return "lack the planned seeds 3"
 
 
 def fail_a_null_check(store: Store) -> str:
@@ -320,13 +279,13 @@ def fail_a_null_check(store: Store) -> str:
 
 @pytest.mark.parametrize(
     "damage",
-    [lose_a_task, lose_confirm_cells, lose_a_seed, lose_all_trials, fail_a_null_check],
+    [lose_a_task, lose_confirm_cells, lose_a_seed, fail_a_null_check],
     ids=lambda damage: damage.__name__,
 )
 def test_damage_is_named_and_leaves_the_verdict_in_doubt(store: Store, damage: Callable[[Store], str]) -> None:
     plant(store, nine_tasks(), GOOD)
     reason, found = damage(store), by_claim(store)
-    for claim in ("C3",) if damage is lose_all_trials else ("C2", "C3", "C4", "C5"):
+    for claim in ("C2", "C3", "C4", "C5"):
         assert (found[claim].flag, found[claim].direction) == ("in doubt", "for") and reason in reason_words(
             found[claim]
         ), claim
@@ -341,25 +300,6 @@ def test_a_lost_interpolation_leaves_weight_averaging_in_doubt(store: Store) -> 
     found = by_claim(store)["C12"]
     assert (found.flag, found.direction) == ("in doubt", "for")
     assert "wise_ft(car_ft)" in reason_words(found) and parent in reason_words(found)
-
-
-def test_a_null_check_cannot_be_passed_by_removing_the_history_that_fails_it(store: Store) -> None:
-    plant(store, ["icons-3/all"], GOOD)
-    first, *others = next(s for s in store.studies() if s.method == "car_ft").confirm
-    for start, cell in [(0.5, first), *((0.0, cell) for cell in others)]:
-        history = pa.table({"epoch": [0.0, 1.0], "train/kl": [start, 0.5]})
-        pq.write_table(history, store.folder(cell) / "history.parquet")
-    checks = {check.name: check for check in null_checks(read_evidence(store))}
-    start = checks["the KL is 0 at the first step"]
-    assert (start.words, start.cells) == ("1 of 3 cells start above 0.", (first,))
-    path = store.folder(first) / "history.parquet"
-    for left in ({"epoch": [0.0], "train/kl": [0.5]}, {"epoch": [0.0, 1.0]}, None):
-        path.unlink()
-        if left is not None:
-            pq.write_table(pa.table(left), path)
-        found = null_checks(read_evidence(Store(store.root)))
-        assert [check.cells for check in failures(found)] == [(first,), (first,)], left
-        path.touch()
 
 
 def test_the_task_of_all_classes_is_never_pooled_with_the_nine(store: Store) -> None:

@@ -14,7 +14,7 @@ from reports import read_cells
 from reports.build import sources_of
 from reports.evidence.cells import COLUMNS
 from tests.support.helpers import TASK
-from tests.support.planted import GOOD, plant
+from tests.support.planted import GOOD, changed, plant
 
 NOTEBOOK = """
 import sys, reports
@@ -55,6 +55,14 @@ def test_means_of_the_frame_are_those_of_the_report(folder: Store) -> None:
     for method in ("ft", "car_ft"):
         assert means.loc[method, "ood/mean/top1"] == pytest.approx(table.loc[method, "ood/mean"])
         assert means.loc[method, "test/top1"] == pytest.approx(table.loc[method, "test_top1"])
+
+
+@pytest.mark.parametrize("name", ["00", "zz"])
+def test_a_trial_of_two_searches_is_of_the_first_and_won_where_one_selected_it(folder: Store, name: str) -> None:
+    study = next(study for study in folder.studies() if study.method == "ft")
+    folder.write_study(name, changed(study, id=name, search=2, winner=None, confirm=[]))
+    row = read_cells(folder.root).loc[study.winner]
+    assert (row["study"], row["search"], row["won"]) == ((name, 2, True) if name == "00" else (study.id, 1, True))
 
 
 def test_a_corrupt_record_is_a_note_and_a_missing_row(folder: Store) -> None:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 
-import carft.store.journal
 from carft.catalog.resolve import specify
 from carft.config.cell import Training
 from carft.core.source import code_digest
@@ -28,17 +25,16 @@ from carft.store.study_file import StudyFile, Trial
 from reports.build import build_report, sources_of
 from reports.claims.ledger import ledger
 from reports.evidence.caveats import EXTENDED
-from reports.evidence.protocol import DEPARTED, trial_cell
+from reports.evidence.protocol import DEPARTED
 from reports.verify import NO_JOURNAL, verify
 from reports.words.verdict_words import reason_words
-from sweeps.recipes.choices import Readings
 from sweeps.recipes.loading import load_recipe
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
 from tests.support.conduct import another_process, edit_json, edit_study, note_again, study, verdict, work, wrong
 from tests.support.dry import PREDICTIONS, made_up_metrics, parts
 from tests.support.helpers import run_cli
-from tests.support.planted import GOOD, HYPERPARAMETERS, change_study, changed, forget_journal, plant, write
+from tests.support.planted import GOOD, HYPERPARAMETERS, changed, forget_journal, plant, write
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
@@ -86,14 +82,6 @@ def confirm_other_settings(store: Store) -> None:
 # 3. both sides have equal ranges, trials, sampler and data; a side with another budget is kept apart
 
 
-def search_another_range(store: Store) -> None:
-    edit_study(store, "ft", space={"lr": [1e-5, 1e-3, 3e-4]})
-
-
-def search_with_another_sampler(store: Store) -> None:
-    edit_study(store, "ft", sampler="random")
-
-
 def search_fewer_trials(store: Store) -> None:
     edit_study(store, "ft", trials=[trial.content() for trial in study(store, "ft").trials[:-1]])
 
@@ -131,32 +119,8 @@ def drop_a_seed(store: Store) -> None:
         edit_study(store, method, confirm=study(store, method).confirm[:-1])
 
 
-def add_a_seed(store: Store) -> None:
-    more = specify(TASK, "ft", HYPERPARAMETERS["ft"], 9, Training(epochs=6))
-    write(store, more, 0.6, 0.6, GOOD)
-    edit_study(store, "ft", confirm=[*study(store, "ft").confirm, more.id])
-
-
 def lose_a_trial(store: Store) -> None:
     shutil.rmtree(store.folder(study(store, "ft").trials[1].cell))
-
-
-def leave_a_hole_in_the_trials(store: Store) -> None:
-    first, _, *rest = (trial.content() for trial in study(store, "ft").trials)
-    edit_study(store, "ft", trials=[first, *rest])
-
-
-def mix_up_parameters(store: Store) -> None:
-    first, second, *rest = (trial.content() for trial in study(store, "ft").trials)
-    edit_study(store, "ft", trials=[first, {**second, "parameters": first["parameters"]}, *rest])
-
-
-def ask_in_another_order(store: Store) -> None:
-    """As where trials of two searches that learn from results are put together."""
-    trials = [trial.content() for trial in study(store, "ft").trials]
-    for trial, finished in zip(trials, (0, 1, 0, 2), strict=True):
-        trial["finished"] = finished
-    edit_study(store, "ft", trials=trials)
 
 
 # 8. the margin is that of the plan
@@ -170,18 +134,12 @@ def change_the_margin(store: Store) -> None:
 MISTAKES: dict[Callable[[Store], None], str] = {
     choose_another_winner: r"the winner is \w+; validation selects \w+",
     confirm_other_settings: r"confirm cells \w+ are not the winner's",
-    search_another_range: r"the range of the learning rate of fine-tuning \(car_ft .* against ft 1e-05 to 0.001",
-    search_with_another_sampler: r"the sampler \(car_ft sobol against ft random\)",
     search_fewer_trials: r"the searches \(4 against 3 finished trials\)",
     train_on_other_data: r"the data \(car_ft .* against ft .*others",
     run_with_other_code: rf"the code \(car_ft {code_digest()} against ft a{{16}}\)",
     confirm_with_other_code: rf"the code \(car_ft {code_digest()} against ft a{{16}}\)",
     drop_a_seed: r"icons-3/all, car_ft: its confirm cells lack the planned seeds 3",
-    add_a_seed: r"confirm cells \w+ are not the winner with a planned seed",
     lose_a_trial: r"trials 1 have neither a record nor a failure",
-    leave_a_hole_in_the_trials: r"its trials are numbered 0, 2, 3",
-    ask_in_another_order: r"its sampler was asked for trials in another order than that of their numbers",
-    mix_up_parameters: r"trial 1 lists cell \w+, but its parameters give cell \w+",
     change_the_margin: r"the margin of C3 is 0 points, and was 2 when a sweep was planned",
 }
 
@@ -193,19 +151,6 @@ def test_a_mistake_is_seen_and_leaves_the_claim_undecided(case: Store, mistake: 
     answer = verdict(case)
     assert answer.flag in ("in doubt", "not comparable"), answer.verdict
     assert re.search(MISTAKES[mistake], reason_words(answer)), reason_words(answer)
-
-
-def test_a_trial_off_its_sequence_is_seen(case: Store) -> None:
-    """With a cell of its own, as a sweep with an edited sampler would leave it."""
-    first, second, *rest = (trial.content() for trial in study(case, "ft").trials)
-    cell = specify(TASK, "ft", {"lr": 2e-4}, 0, Training(epochs=6))
-    write(case, cell, 0.4, 0.6, GOOD, unseal=False)
-    edit_study(case, "ft", trials=[first, {**second, "parameters": {"lr": 2e-4}, "cell": cell.id}, *rest])
-    assert any("trial 1 tried lr 0.0002; its search gives" in line for line in wrong(case))
-    edit_study(case, "ft", sampler="another")  # of which the ranges alone are known
-    assert not any("tried lr" in line for line in wrong(case))
-    edit_study(case, "ft", space={"lr": [1e-3, 1e-2, 3e-3]})
-    assert any("tried lr 0.0002, and its range is 0.001 to 0.01" in line for line in wrong(case))
 
 
 @pytest.mark.parametrize("of_confirm", [False, True])
@@ -225,7 +170,7 @@ def test_a_test_set_that_is_opened_before_the_winner_is_selected_is_seen(store: 
 def look_at_test(store: Store, searched: StudyFile, trial: Trial, as_confirm: bool) -> None:
     """Open a trial, or the cell that confirms it if it wins, as `train --unseal` does."""
     made = store.read(next(cell for cell in searched.trial_cells if store.is_done(cell)))
-    cell = trial_cell(made.cell, trial.parameters)
+    cell = replace(made.cell, hyperparameters=trial.parameters)
     if as_confirm:
         cell = replace(cell, seed=1)
         store.write(replace(made, cell=cell), [], PREDICTIONS)
@@ -317,20 +262,6 @@ def test_a_sweep_that_is_stopped_and_goes_on_is_silent(store: Store) -> None:
     assert not wrong(store) and all(found.winner for found in store.studies())
 
 
-def test_code_that_computes_no_cell_may_change_between_two_sides(store: Store, tmp_path: Path) -> None:
-    """Docs, tests and reports are no part of the digest that stands with a cell."""
-    packages = tmp_path / "packages"
-    shutil.copytree(ROOT / "carft", packages / "carft", ignore=shutil.ignore_patterns("__pycache__"))
-    digests = []
-    for name in ("README.md", "docs/new.md", "tests/test_new.py", "reports/new.py"):
-        (packages / name).parent.mkdir(exist_ok=True)
-        (packages / name).write_text("new = 1\n")
-        digests.append(code_digest.__wrapped__(packages / "carft"))
-    with patch("carft.store.records.code_digest", side_effect=lambda: digests.pop(0) if digests else code_digest()):
-        work(small(), store)
-    assert not digests and not wrong(store) and not any(part.unequal for part in verdict(store).parts)
-
-
 @pytest.mark.parametrize("changes", [{"searches": 2}, {"trials": 4}, {"seeds": 2}], ids=str)
 def test_a_recipe_that_is_extended_is_marked_and_no_mistake(store: Store, changes: dict[str, int]) -> None:
     work(small(), store)
@@ -340,27 +271,6 @@ def test_a_recipe_that_is_extended_is_marked_and_no_mistake(store: Store, change
     assert found.unsealings.marked[EXTENDED] and not found.unsealings.marked[DEPARTED]
     work(small(), store)  # a smaller request afterwards
     assert not wrong(store)
-
-
-@contextmanager
-def clock(year: int) -> Iterator[None]:
-    """Within the block the journal's clock shows a year."""
-
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz: object = None) -> Clock:
-            return cls(year, 1, 1, tzinfo=UTC)
-
-    with patch.object(carft.store.journal, "datetime", Clock):
-        yield
-
-
-def test_two_machines_whose_clocks_differ_are_silent(store: Store) -> None:
-    with clock(2099):
-        work(small(), store, runs=lambda job: job.kind == "search", most=6)
-    work(small(), store)
-    found = sources_of(store)
-    assert not wrong(store) and not found.evidence.archive.protocol.late
 
 
 def test_two_machines_whose_folders_are_merged_or_packed_are_silent(store: Store, tmp_path: Path) -> None:
@@ -376,27 +286,6 @@ def test_two_machines_whose_folders_are_merged_or_packed_are_silent(store: Store
         pack(both, tmp_path / f"{compact}.zip", compact=compact)
         unpack(tmp_path / f"{compact}.zip", tmp_path / f"{compact}")
         assert not wrong(Store(tmp_path / f"{compact}"))
-
-
-def test_a_question_that_is_searched_again_after_its_test_is_marked(case: Store) -> None:
-    """The second search, which was planned after the first was tested; no mistake of the first."""
-    plant(case, [TASK], replace(GOOD, top1={name: GOOD.top1[name] for name in METHODS}), trials=TRIALS, search=2)
-    found = sources_of(case)
-    assert not wrong(case) and not found.unsealings.marked[DEPARTED]
-    assert found.evidence.archive.protocol.late == {study(case, method, 2).id for method in METHODS}
-    second = study(case, "ft", 2)
-    case.write_study(second.id, changed(second, confirm=second.confirm[:2]))
-    (of_search,) = [(other.search, note.text) for other, note in sources_of(case).evidence.departures(TASK, "ft")]
-    assert of_search == (2, "its confirm cells lack the planned seeds 1003")
-
-
-def test_a_reading_that_searches_the_temperature_is_not_late_for_the_default_reading(store: Store) -> None:
-    recipe = load_recipe("miniature").changed([OTHER], ["car_ft"], trials=2, seeds=1)
-    work(recipe, store)
-    readings = Readings(factors={"context_temperature": ["validated"]}, combinations=0, seed=0)
-    work(recipe.model_copy(update={"readings": readings}), store)
-    assert len(store.studies()) == 2 and not wrong(store)
-    assert not sources_of(store).evidence.archive.protocol.late
 
 
 def test_cells_of_a_grid_are_no_mistake_and_no_evidence_of_a_claim(case: Store) -> None:
@@ -436,33 +325,6 @@ def test_a_folder_of_an_earlier_version_has_numbers_and_says_that_it_has_no_jour
     build_report(case, case.root.with_name("report"))
     found = verify(case, case.root.with_name("report"))
     assert found.holds and NO_JOURNAL in found.notes
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"confirm": 2}, "different numbers of confirm seeds of car_ft: 2 on icons-3/mix-1, 3 on icons-3/mix-6"),
-        (
-            {"kl_weight": [0.1, 90.0, 1.0]},
-            "different search ranges of car_ft: .*, KL weight 0.1 to 90 and learning rate .* on icons-3/mix-1",
-        ),
-        ({"plugin": "22bb"}, "different versions of car_ft: 11aa on icons-3/mix-6, 22bb on icons-3/mix-1"),
-        ({"search_seed": 7}, "different search seeds of ft: 0 on icons-3/mix-6, 7 on icons-3/mix-1"),
-    ],
-)
-def test_tasks_whose_studies_differ_decide_nothing(store: Store, changes: dict[str, Any], reason: str) -> None:
-    plant(store, ["icons-3/mix-6", "icons-3/mix-1"], GOOD)
-    for task in ("icons-3/mix-6", "icons-3/mix-1"):
-        change_study(store, task, "car_ft", plugin="11aa")
-    known = next(s for s in store.studies() if (s.task, s.method) == ("icons-3/mix-1", "car_ft"))
-    if "confirm" in changes:
-        changes = {"confirm": known.confirm[: changes["confirm"]]}
-    elif "kl_weight" in changes:
-        changes = {"space": {**known.space, **changes}}
-    change_study(store, "icons-3/mix-1", "car_ft", **changes)
-    if "search_seed" in changes:
-        change_study(store, "icons-3/mix-1", "ft", **changes)
-    assert re.search(f"the tasks have {reason}", reason_words(verdict(store)))
 
 
 def test_of_two_sweeps_of_all_tasks_one_is_reported_and_not_a_mixture(store: Store) -> None:

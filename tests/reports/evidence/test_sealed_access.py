@@ -12,14 +12,13 @@ import pandas as pd
 import pytest
 
 from carft.catalog.catalog import BUILT_IN
-from carft.config.cell import Cell
 from carft.data.checking import UNREADABLE
 from carft.posthoc.wise_ft import run_curve
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from reports.build import build_report, sources_of
-from reports.evidence.caveats import EXTENDED, ONE_TEMPLATE, TEST_SEEN
+from reports.build import sources_of
+from reports.evidence.caveats import EXTENDED, ONE_TEMPLATE
 from sweeps.faults.storage import LOCK
 from sweeps.ray_backend.jobs import payload_of, run_payload
 from sweeps.search.protocol import Job
@@ -71,35 +70,10 @@ def orderly(store: Store) -> Store:
     return store
 
 
-def search_cell(store: Store, method: str) -> Cell:
-    return next(r.cell for r in store.records() if r.cell.method == method and r.cell.seed == 0)
-
-
-def test_an_orderly_folder_has_no_mark(orderly: Store, tmp_path: Path) -> None:
+def test_an_orderly_folder_has_no_mark(orderly: Store) -> None:
     sources = sources_of(orderly)
-    assert not sources.unsealings.seen
-    assert "No search cell was unsealed" in sources.unsealings.words
     assert "each set once" in sources.unsealings.words and "no log" not in sources.unsealings.words
     assert all("caution" not in table or not table["caution"].astype(bool).any() for table in sources.tables().values())
-    assert TEST_SEEN not in build_report(orderly, tmp_path).page.read_text()
-
-
-def test_an_unsealed_search_cell_marks_all_that_rests_on_its_study(orderly: Store, tmp_path: Path) -> None:
-    cell = search_cell(orderly, "car_ft")
-    orderly.add_evaluation(cell.id, "test", {"test/top1": 0.5}, made_up_predictions(), {"by": "train"})
-    sources = sources_of(orderly)
-    assert sources.unsealings.seen == {cell.id}
-    tasks = sources.table("tasks").set_index("method")["caution"]
-    assert tasks["car_ft"] == TEST_SEEN and tasks["wise_ft(car_ft)"] == TEST_SEEN
-    assert not tasks["ft"] and not tasks["zeroshot"]
-    differences = sources.table("differences")
-    marked = differences["caution"] == TEST_SEEN
-    assert marked.equals(differences["contrast"].str.contains("CAR-FT"))
-    claims = sources.table("claims").set_index("claim")["caution"]
-    assert TEST_SEEN in claims["C3"] and TEST_SEEN not in str(claims["C1"])
-    built = build_report(orderly, tmp_path)
-    for path in (built.page, built.page.with_name("report.md"), built.page.with_name("tables.tex")):
-        assert TEST_SEEN in path.read_text()
 
 
 def test_a_study_that_went_on_after_its_test_was_seen_is_marked(orderly: Store) -> None:
@@ -151,16 +125,6 @@ def test_what_a_record_says_of_its_data_marks_its_method_alone(store: Store, att
     say(store, "car_ft", attested)
     tasks = sources_of(store).table("tasks").set_index("method")["caution"]
     assert caution in tasks["car_ft"] and not tasks["ft"]
-
-
-def test_unattested_data_are_marked_in_every_table_and_on_every_page(store: Store, tmp_path: Path) -> None:
-    plant(store, [TASK], PLAN)
-    say(store, "car_ft", "unknown")
-    built = build_report(store, tmp_path / "report")
-    for name in ("claims", "verdicts", "differences", "trials", "cells", "confusion"):
-        assert "data not attested" in (tmp_path / "report" / "tables" / f"{name}.csv").read_text(encoding="utf-8"), name
-    for page in (built.page, built.page.with_name("report.md"), built.page.with_name("tables.tex")):
-        assert "data not attested" in page.read_text(encoding="utf-8")
 
 
 def test_a_constant_context_distribution_is_marked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

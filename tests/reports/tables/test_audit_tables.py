@@ -22,7 +22,7 @@ from carft.store.archive import pack, unpack
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from reports.analysis.null_checks import null_checks
+from reports.analysis.null_checks import DIVERGENCE, WEIGHT_0_IS_FT, null_checks
 from reports.build import sources_of
 from reports.evidence.evidence import Evidence
 from reports.evidence.views import read_evidence
@@ -128,12 +128,7 @@ def checks(store: Store) -> dict[str, str]:
     return {c.name: c.status for c in null_checks(read_evidence(store))}
 
 
-WEIGHT, START, LATER, ONE = (
-    "car_ft with kl_weight 0 is ft, bit for bit",
-    "the KL is 0 at the first step",
-    "the KL is above 0 later",
-    "one template gives a KL of 0",
-)
+WEIGHT, KL = WEIGHT_0_IS_FT, DIVERGENCE
 
 
 def study(store: Store, cells: list[Cell]) -> None:
@@ -153,7 +148,7 @@ def test_null_checks_pass_on_real_cells(
     run_cell(quick_cell("car_ft", lr=LR, kl_weight=0.0), store, execution, unseal=True)
     study(store, [cells["ft"]])
     study(store, [cells["car_ft"]])
-    assert checks(store) == {WEIGHT: "passed", START: "passed", LATER: "passed", ONE: "not checkable"}
+    assert checks(store) == {WEIGHT: "passed", KL: "passed"}
     pack(store, tmp_path / "compact.zip", compact=True)
     unpack(tmp_path / "compact.zip", tmp_path / "compact")
     assert checks(Store(tmp_path / "compact"))[WEIGHT] == "passed"
@@ -161,9 +156,9 @@ def test_null_checks_pass_on_real_cells(
     table = pq.read_table(history)
     place = table.column_names.index("train/kl")
     pq.write_table(table.set_column(place, "train/kl", pa.array(np.full(len(table), 0.5))), history)
-    assert checks(store)[START] == "failed"
+    assert checks(store)[KL] == "failed"
     pq.write_table(table.set_column(place, "train/kl", pa.array(np.zeros(len(table)))), history)
-    assert checks(store)[LATER] == "failed"
+    assert checks(store)[KL] == "failed"
 
 
 def test_a_weight_of_zero_that_changes_something_fails_and_without_cells_nothing_is_claimed(
@@ -176,7 +171,7 @@ def test_a_weight_of_zero_that_changes_something_fails_and_without_cells_nothing
     found = {c.name: c for c in null_checks(read_evidence(store))}[WEIGHT]
     assert found.status == "failed" and len(found.cells) == 2
     without = {c.name: c for c in null_checks(evidence)}
-    assert without[WEIGHT].status == without[START].status == "not checkable"
+    assert without[WEIGHT].status == without[KL].status == "not checkable"
 
 
 TOP1 = {"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65, "l2_sp": 0.62}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reports.claims.claim import Decision, Direction, Verdict, VerdictNumber
+from reports.claims.claim import Direction, Verdict, VerdictNumber
 from reports.claims.ledger import ledger
 from reports.words.page_words import count_words
 
 
 def verdict(claim: str, direction: Direction, scope: str) -> Verdict:
-    return Verdict(ledger()[claim], scope, "miniature", Decision(direction), VerdictNumber(n_searches=2))
+    return Verdict(ledger()[claim], scope, "miniature", direction=direction, number=VerdictNumber(n_searches=2))
 
 
 def test_counts_name_claims_of_one_scope_and_none_of_several() -> None:
