@@ -17,7 +17,6 @@ from rich.table import Table
 from rich.text import Text
 
 from carft.core.errors import UserError, recipe_beside, typed
-from carft.core.files import make_folders, write_text
 from carft_cli.answer import Answer, Shown, answering, bold, stacked
 from carft_cli.console import counted, new_table, split
 from carft_cli.declare import OUTPUT, option
@@ -229,29 +228,18 @@ def _check_lines(verification: Verification) -> Iterator[Shown]:
 def compare(
     first: Annotated[str, typer.Argument(metavar="A", help="A results folder, s3://BUCKET/..., or an archive (.zip).")],
     second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
-    page: Annotated[
-        Path | None, option(OUTPUT, "Write a page too, a file that ends in .html.", "--page", metavar="FILE")
-    ] = None,
 ) -> Answer:
     """Put two results folders side by side: B minus A with intervals, and the settings that differ.
 
-    Cells are paired by image, task, search and seed; others are left out. --json and --page have every task.
+    Cells are paired by image, task, search and seed; others are left out. --json has every task.
 
-    Example: `python cli.py report compare results other.zip --page comparison.html`
+    Example: `python cli.py report compare results other.zip`
     """
     from reports.compare import compare as compared
-    from reports.render.page import comparison_page
 
-    if page is not None and page.suffix != ".html":
-        raise UserError(f"--page '{page}' does not end in .html.", "Give a page a name such as comparison.html.")
     with _opened(first) as ours, _opened(second) as theirs:
         comparison = compared(ours, theirs)
-    people = list(_comparison_lines(comparison))
-    if page is not None:
-        make_folders(page.parent)
-        write_text(page, comparison_page(comparison, first, second))
-        people.append(f"Open: {page.resolve()}")
-    return Answer(asdict(comparison), people)
+    return Answer(asdict(comparison), _comparison_lines(comparison))
 
 
 @contextmanager

@@ -25,11 +25,10 @@ from reports.claims.ledger import ledger
 from reports.claims.ledger.c9_weak_zero_shot import reliability
 from reports.claims.power import claim_power
 from reports.claims.rules import not_run
-from reports.claims.verdicts import verdicts, what_to_run
+from reports.claims.verdicts import what_to_run
 from reports.evidence.scopes import BUILT_IN_POOLS, Scope
-from reports.evidence.views import read_evidence
 from reports.stats.intervals import Component, Estimate
-from reports.words.verdict_words import chance_words, reason_words
+from reports.words.verdict_words import reason_words
 from tests.support.planted import Plan, by_claim, forget_journal, plant
 
 
@@ -107,14 +106,6 @@ def test_reliability_is_the_share_of_the_spread_that_is_no_noise() -> None:
     assert reliability(made) == pytest.approx(0.75)
     assert reliability([replace(one, effect=0.0) for one in made]) == 0.0
     assert math.isnan(reliability([replace(one, components=()) for one in made]))
-
-
-def test_the_number_of_verdicts_that_chance_alone_would_bring_is_said(store: Store) -> None:
-    plant(store, ["icons-3/all"], SMALL)  # a scope of its own: nothing is missing
-    found = verdicts(read_evidence(store))
-    words = chance_words(found)
-    count = sum(v.verdict != "not run" and not v.flag and v.basis == "records" for v in found)
-    assert f"{count} verdicts here rest on an interval" in words and f"{0.05 * count:.1f} of them" in words
 
 
 TASK = NamedTask("animals", "v", ("clinic",), ("home",), ("cat", "dog"), ("a {}.", "a {}."))
