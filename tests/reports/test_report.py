@@ -137,20 +137,6 @@ def test_page_stands_alone_and_escapes_what_came_from_data(built: Built) -> None
     assert text.count("<figcaption>") == text.count("<figure")
 
 
-@pytest.mark.usefixtures("few_figures_here")
-def test_names_from_records_cannot_leave_the_block_of_data(small: Store, tmp_path: Path) -> None:
-    cell = next(r for r in small.records() if r.cell.method == "ft")
-    path = small.folder(cell.id) / "record.json"
-    content = json.loads(path.read_text())
-    content["provenance"]["carft"] = HOSTILE
-    path.write_text(json.dumps(content))
-    made = build_report(small, tmp_path / "report")
-    found = parsed(made.page)
-    assert found.scripts.count("code") == 1
-    assert any(HOSTILE in detail["maker"] for detail in cells_of(found)["details"])
-    assert HOSTILE not in made.page.with_name("report.md").read_text()
-
-
 def test_every_cell_can_be_opened_on_the_page(built: Built, store: Store) -> None:
     block = cells_of(parsed(built.page))
     assert {row[0] for row in block["rows"]} == set(store.ids())
