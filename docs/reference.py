@@ -280,8 +280,7 @@ def files() -> str:
         '## Cells frame\n\n`reports.read_cells("results")` returns a pandas frame, a row a cell, by id. `hp/NAME` is '
         "a hyperparameter; metrics have the names above, and `context_top1` is the mean over held-out sets.\n",
         "\n".join([*(f"- `{name}`: {meaning}" for name, meaning in COLUMNS.items()), ""]),
-        "## Tables of a report\n\nEach is a file `tables/NAME.csv`. An "
-        "apostrophe stands before a text that a spreadsheet would take for a formula. The page explains each table.\n",
+        "## Tables of a report\n\nEach is a file `tables/NAME.csv`. The page explains each table.\n",
         table(["table", "a row is named by", "content"], map(_table_row, table_cards().values())),
     ]
     return "\n".join(parts)

@@ -12,8 +12,8 @@ from reports.evidence.views import read_evidence
 from reports.figures.figure import draw_figures
 from reports.render import manifest as manifests
 from reports.render.page import FRONT, GENERATOR, PAGES, Content, rendered
-from reports.render.pictures import PictureOptions, read_pictures, write_pictures
-from reports.tables.table import Sources, spreadsheet_table
+from reports.render.pictures import PictureOptions, make_pictures
+from reports.tables.table import Sources, table_cards
 
 #: the characters of the page of a report that hold the mark of this package
 HEAD = 1000
@@ -45,7 +45,7 @@ def build_report(store: Store, folder: Path, pictures: PictureOptions | None = N
 
     pictures: by default all whose data are at hand.
     """
-    _require_own(folder)
+    former = _former(folder)
     records = manifests.record_digests(store)
     sources = sources_of(store)
     try:
@@ -54,17 +54,17 @@ def build_report(store: Store, folder: Path, pictures: PictureOptions | None = N
         raise UserError(
             f"The report folder '{folder}' cannot be written: {error.strerror}.", "Give another --out."
         ) from error
-    _remove_former(folder)
+    _remove(former, folder)
     tables = write_tables(sources, folder / "tables")
     figures = draw_figures(sources.tables(), sources.evidence.scale, folder / "figures")
-    pictures_made, missing = write_pictures(sources, pictures or PictureOptions(), folder)
-    content = Content(sources, figures, manifests.fingerprint(records), read_pictures(pictures_made))
+    shown = make_pictures(sources.evidence, pictures or PictureOptions(), folder)
+    content = Content(sources, figures, manifests.fingerprint(records), shown)
     pages = write_pages(content, folder)
-    paths = [*pages, *tables, *pictures_made]
+    paths = [*pages, *tables, *shown.paths]
     for drawn in figures:
         paths += (drawn.png, drawn.svg)
     made = manifests.Manifest(records, manifests.digests(folder, paths), manifests.made_with())
-    return Built(pages[0], [*paths, made.write(folder)], sources, missing)
+    return Built(pages[0], [*paths, made.write(folder)], sources, shown.missing)
 
 
 def tasks_file_of(archive: Results) -> str:
@@ -88,7 +88,8 @@ def write_tables(sources: Sources, folder: Path) -> list[Path]:
     paths = []
     for name, table in sources.tables().items():
         paths.append(folder / f"{name}.csv")
-        spreadsheet_table(table).to_csv(paths[-1], index=False)
+        written = table.drop(columns=[*table_cards()[name].unwritten], errors="ignore")
+        written.to_csv(paths[-1], index=False)
     return paths
 
 
@@ -101,34 +102,26 @@ def write_pages(content: Content, folder: Path) -> list[Path]:
     return paths
 
 
-def _require_own(folder: Path) -> None:
-    """Raise ``UserError`` for a folder with a page that no report wrote, and for a current folder with other files."""
-    page = folder / FRONT
-    marked = page.is_file() and GENERATOR in page.read_text(encoding="utf-8", errors="replace")[:HEAD]
-    if marked or FRONT in _former(folder):  # one that was stopped has a page and no manifest
-        return
-    hint = f"Give --out a folder of its own: {typed('report', out='FOLDER')}"
-    if page.exists():
-        raise UserError(f"'{page}' is not the page of a report, and would be replaced.", hint)
-    if folder.is_dir() and folder.samefile(Path()) and any(folder.iterdir()):
-        raise UserError("The report would be written among the files of the current folder.", hint)
-
-
 def _former(folder: Path) -> list[str]:
-    """The names of the files that an earlier report left in a folder; empty where none did."""
+    """The names of the files that an earlier report left in a folder; empty where none did.
+
+    Raises ``UserError`` for a folder with a page that no report wrote.
+    """
     try:
         return list(manifests.Manifest.read(folder).report)
     except UserError:
+        page = folder / FRONT
+        # a report that was stopped has a page and no manifest
+        if page.is_file() and GENERATOR not in page.read_text(encoding="utf-8", errors="replace")[:HEAD]:
+            hint = f"Give --out a folder of its own: {typed('report', out='FOLDER')}"
+            raise UserError(f"'{page}' is not the page of a report, and would be replaced.", hint) from None
         return []
 
 
-def _remove_former(folder: Path) -> None:
+def _remove(former: Sequence[str], folder: Path) -> None:
     """Remove what an earlier report left here: a table or figure that is no longer made would look like a new one."""
-    former = _former(folder)
-    if not former:
-        return
     root = folder.resolve()
-    for name in [*former, manifests.NAME]:
+    for name in former:
         old = (folder / name).resolve()
         if old.is_relative_to(root):  # a manifest is data: it must not reach outside its folder
             old.unlink(missing_ok=True)

@@ -12,8 +12,8 @@ from carft.store.records import Store
 from reports.build import sources_of
 from reports.claims.claim import Verdict
 from reports.render.formatting import amount, formatted
-from reports.tables.table import INTERVAL, Sources, rows_of, table_card, table_cards
-from reports.words.tables_words import mean_words, setting_words
+from reports.tables.table import INTERVAL, Sources, cells_of, rows_of, table_card, table_cards
+from reports.words.page_words import mean_words, setting_words
 from reports.words.verdict_words import (
     computed_words,
     power_words,
@@ -87,7 +87,7 @@ def _chain_of_number(sources: Sources, address: str, name: str, rest: str) -> Ch
     }
     if row.get("caution"):
         facts["caution"] = str(row["caution"])
-    cells = _cells(sources, card.cells(sources, row), [metric] if metric else [])
+    cells = _cells(sources, cells_of(row), [metric] if metric else [])
     if metric:
         values = [cell[metric] for cell in cells if metric in cell]
         facts["computed"] = f"nothing: no cell behind it has {metric}"  # a task without test set or suites

@@ -1,16 +1,12 @@
-"""Figures of context recognition: per context, and which contexts are taken for which."""
+"""The figure of context recognition."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from reports.evidence.evidence import COMPARED, label
 from reports.figures.figure import report_figure
-from reports.figures.style import Tables, look, shown
-from reports.words.figures_words import prompt_words
-
-#: contexts below which the label of a bar of colours takes two lines
-FEW_CONTEXTS = 8
+from reports.figures.style import Tables, look
+from reports.words.page_words import prompt_words
 
 
 @report_figure(
@@ -42,40 +38,4 @@ def contexts(tables: Tables) -> Figure | None:
     axis.set_yticks(rows, names, fontsize=7.5)
     axis.set_xlabel("images whose context is recognised (%)")
     figure.legend(loc="outside upper center", ncols=4)
-    return figure
-
-
-@report_figure(
-    title="Which contexts are taken for which",
-    caption="Rows are known contexts, columns what the model's context head names, in % of the row; all tasks, seeds "
-    "and sealed sets together. A bright diagonal is recognition. The shares carry no interval.",
-    section="contexts",
-    topic="confusion",
-    needs=("confusion",),
-)
-def confusion(tables: Tables) -> Figure | None:
-    table = tables["confusion"]
-    methods = shown((entry.label for entry in COMPARED), table["method"])
-    if not methods:
-        return None
-    contexts = list(dict.fromkeys(table["known"]))
-    columns = list(dict.fromkeys([*contexts, *table["named"]]))
-    gap = "\n" if len(contexts) < FEW_CONTEXTS else " "
-    words = [prompt_words(context) for context in columns]
-    longest = max(map(len, words))
-    width = max(7.4, (0.14 * len(columns) + 0.35) * len(methods) + 2.4)
-    height = max(0.14 * len(contexts) + 1.9, 0.045 * longest + 1.4)
-    figure, axes = plt.subplots(1, len(methods), figsize=(width, height), sharey=True, squeeze=False)
-    for axis, method in zip(axes[0], methods, strict=True):
-        part = table[table["method"] == method].groupby(["known", "named"])["images"].sum().unstack(fill_value=0)
-        shares = part.reindex(index=contexts, columns=columns, fill_value=0).to_numpy(dtype=float)
-        shares = 100 * shares / np.maximum(shares.sum(1, keepdims=True), 1)
-        axis.imshow(shares, cmap="cividis", vmin=0, vmax=100, aspect="auto")
-        axis.set_title(label(method), fontsize=9)
-        axis.set_xticks(range(len(columns)), words, rotation=90, fontsize=6)
-        axis.grid(False)
-    axes[0][0].set_yticks(range(len(contexts)), words[: len(contexts)], fontsize=6)
-    axes[0][0].set_ylabel("known context")
-    figure.supxlabel("context that p_ctx names", fontsize=9)
-    figure.colorbar(axes[0][-1].images[0], ax=axes[0].tolist(), label=f"images of the{gap}known context (%)")
     return figure

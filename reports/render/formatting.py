@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sys import intern
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -131,33 +132,18 @@ def _text(card: TableCard, column: str, value: Any, methods: Methods) -> str:
     return amount(value, sign=kind == "points")
 
 
-@dataclass(frozen=True)
-class Bar:
-    """An interval as x positions in % of the width, cut at the ends of the axis; zero is at 50."""
+def bar(low: float | None, high: float | None, span: float, **points: float | None) -> dict[str, float]:
+    """Ends of an interval and points on it by name, as x in % of the width of an axis; empty without an interval.
 
-    low: float
-    high: float
-    effect: float
-    margin: float | None
-    beyond: Sequence[str]
-    """The ends of the axis, ``left`` or ``right``, that the interval goes beyond."""
-
-
-def bar(effect: float, low: float, high: float, span: float, margin: float | None = None) -> Bar | None:
-    """The bar of an interval; None when there is no interval."""
-    if effect is None or low is None or not math.isfinite(effect + low + high):
-        return None
-
-    def place(value: float) -> float:
-        return round(50 + 50 * max(-1.0, min(1.0, value / span)), 2)
-
-    line = place(margin) if margin else None
-    beyond = []
-    if -low > span:
-        beyond.append("left")
-    if high > span:
-        beyond.append("right")
-    return Bar(place(low), place(high), place(effect), line, beyond)
+    Zero is at 50. What goes beyond the axis stands at its end.
+    """
+    if low is None or high is None or not math.isfinite(low + high):
+        return {}
+    places = {}
+    for name, value in {"low": low, "high": high, **points}.items():
+        if value is not None:
+            places[name] = round(50 + 50 * max(-1.0, min(1.0, value / span)), 2)
+    return places
 
 
 def axis(of: Iterable[Part | VerdictNumber]) -> float:
@@ -165,16 +151,12 @@ def axis(of: Iterable[Part | VerdictNumber]) -> float:
 
     What goes beyond it is cut at its end.
     """
-    reaches = []
+    reaches = [0.0]
     for one in of:
         if one.low is not None and one.high is not None and math.isfinite(one.low + one.high):
             reaches.append(100 * max(-one.low, one.high))
-    reaches.sort()
-    wanted = reaches[math.ceil(HELD * len(reaches)) - 1] if reaches else 0.0
-    for step in STEPS:
-        if step >= wanted:
-            return step / 100
-    return STEPS[-1] / 100
+    wanted = np.quantile(reaches[1:] or reaches, HELD, method="inverted_cdf")
+    return next((step for step in STEPS if step >= wanted), STEPS[-1]) / 100
 
 
 def kind_of(verdict: Verdict) -> str:

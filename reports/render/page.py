@@ -8,32 +8,25 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from reports.claims.claim import Claim, Verdict, VerdictNumber
+from reports.claims.claim import Verdict, VerdictNumber
 from reports.evidence.evidence import ORACLE
 from reports.figures.figure import DrawnFigure
 from reports.render import formatting
-from reports.render.formatting import FormattedTable, formatted, mark_of
-from reports.render.pictures import Gallery
+from reports.render.formatting import FormattedTable, formatted
+from reports.render.pictures import Pictures
 from reports.render.provenance import cell_block, provenance
 from reports.tables.table import Sources, rows_of, table_cards
+from reports.words import page_words
 from reports.words import verdict_words as of_verdicts
-from reports.words.figures_words import prompt_words
 from reports.words.glossary import TERMS
-from reports.words.page_words import count_words, notes_of, others_words, rests_on
-from reports.words.provenance_words import about_words, maker_words, rests_on_words
-
-if TYPE_CHECKING:
-    pass
 
 #: marks a page as one of this package, whose folder a report may write to again
 GENERATOR = Markup('<meta name="generator" content="carft">')
-#: signs of the notes below the table of claims, before numbers
-SIGNS = ("†", "‡", "§", "¶")
 
 
 @dataclass(frozen=True)
@@ -56,8 +49,7 @@ class Content:
     figures: Sequence[DrawnFigure]
     fingerprint: str
     """Of the records that the report was made from."""
-    pictures: Mapping[str, str] = field(default_factory=dict)
-    """Name -> ``data:`` address of the pictures that were made."""
+    pictures: Pictures = field(default_factory=Pictures)
     first: Sequence[Verdict] = field(init=False)
     """Of each claim the verdict in the first scope where it was run, then those that were run in none."""
     further: dict[str, list[Verdict]] = field(init=False, default_factory=dict)
@@ -93,10 +85,6 @@ class Content:
         return provenance(self.sources, self.tables, self.cells)
 
     @cached_property
-    def gallery(self) -> Gallery:
-        return Gallery.of(self.sources, self.pictures)
-
-    @cached_property
     def problems(self) -> list[dict[str, Any]]:
         """What could not be used."""
         return rows_of(self.sources.table("problems"))
@@ -105,20 +93,17 @@ class Content:
         """Versions and machines, each with the number of cells that it made."""
         cells = Counter[str]()
         for record in self.evidence.records.values():
-            cells[maker_words(record.made_with)] += 1
+            cells[page_words.maker_words(record.made_with)] += 1
         return sorted(cells.items())
 
     def section(self, name: str) -> list[DrawnFigure]:
         """The figures of a section of the page."""
         return [drawn for drawn in self.figures if drawn.figure.section == name]
 
-    @property
+    @cached_property
     def scopes(self) -> list[str]:
         """Those in which something was decided."""
-        decided = set[str]()
-        for verdict in self.verdicts:
-            if not verdict.missing:
-                decided.add(verdict.scope)
+        decided = {verdict.scope for verdict in self.verdicts if not verdict.missing}
         return [view.name for view in self.evidence.views() if view.name in decided]
 
     @property
@@ -127,20 +112,12 @@ class Content:
         return len({self.evidence.name, *self.scopes}) > 1
 
     @property
-    def matrix(self) -> list[tuple[Claim, list[Verdict | None]]]:
-        """Each claim of the ledger with its verdict in every scope; with one alone where no scope can be asked."""
+    def matrix(self) -> Mapping[str, Mapping[str, Verdict]]:
+        """Claim of the ledger -> scope -> verdict. What no scope decides stands in the first."""
         by_claim: dict[str, dict[str, Verdict]] = {}
-        claims: dict[str, Claim] = {}
         for verdict in self.verdicts:
-            claims.setdefault(verdict.claim, verdict.asked)
-            by_claim.setdefault(verdict.claim, {})[verdict.scope] = verdict
-        rows: list[tuple[Claim, list[Verdict | None]]] = []
-        for name, by_scope in by_claim.items():
-            if "" in by_scope:
-                rows.append((claims[name], [by_scope[""]]))
-            else:
-                rows.append((claims[name], [by_scope.get(scope) for scope in self.scopes]))
-        return rows
+            by_claim.setdefault(verdict.claim, {})[verdict.scope or self.evidence.name] = verdict
+        return by_claim
 
     @cached_property
     def axes(self) -> dict[str, float]:
@@ -151,24 +128,13 @@ class Content:
                 numbers[formatting.kind_of(verdict)].append(verdict.number)
         return {kind: formatting.axis(of_kind) for kind, of_kind in numbers.items()}
 
-    @property
-    def key(self) -> dict[str, str]:
-        """Icon of the verdicts -> its word."""
-        key = {}
-        for verdict in self.verdicts:
-            if verdict.basis == "records":
-                key[mark_of(verdict).icon] = verdict.verdict
-        return key
-
     @cached_property
     def notes(self) -> dict[str, str]:
         """What holds of several verdicts -> the sign that stands for it in the table of claims."""
-        shared: dict[str, None] = {}
+        signs: dict[str, str] = {}
         for verdict in self.verdicts:
-            shared |= dict.fromkeys(notes_of(verdict))
-        signs = {}
-        for place, note in enumerate(shared):
-            signs[note] = SIGNS[place] if place < len(SIGNS) else f"({place - len(SIGNS) + 1})"
+            for note in page_words.notes_of(verdict):
+                signs.setdefault(note, "†" * (1 + len(signs)))
         return signs
 
     @cached_property
@@ -187,10 +153,6 @@ class Content:
     def place(self, verdict: Verdict) -> Place:
         """Where the page tells of a verdict."""
         return self.places[verdict.claim, verdict.scope]
-
-    def anchor(self, verdict: Verdict) -> str:
-        """The address of a verdict on the page."""
-        return self.place(verdict).anchor
 
 
 def anchor_of(term: str) -> str:
@@ -213,13 +175,11 @@ def embedded_svg(drawn: DrawnFigure) -> str:
 
 #: what templates call by name, as functions and as filters
 CALLED: Sequence[Callable[..., Any]] = (
-    *(about_words, count_words, embedded_svg, mark_of, notes_of, prompt_words, rests_on_words),
-    *(formatting.amount, formatting.axis, formatting.bar, formatting.interval),
-    *(formatting.kind_of, formatting.minus, others_words, formatting.packed_json),
-    *(rests_on, anchor_of, term),
-    *(of_verdicts.worst_of, of_verdicts.beside_words, of_verdicts.chance_words),
-    *(of_verdicts.first_sight, of_verdicts.power_words, of_verdicts.reason_words),
-    of_verdicts.tuning_words,
+    *(formatting.amount, formatting.axis, formatting.bar, formatting.interval, formatting.mark_of),
+    *(formatting.kind_of, formatting.minus, formatting.packed_json, anchor_of, embedded_svg, term),
+    *(page_words.count_words, page_words.notes_of, page_words.others_words, page_words.prompt_words),
+    *(page_words.rests_on, page_words.size_words, of_verdicts.beside_words, of_verdicts.first_sight),
+    *(of_verdicts.power_words, of_verdicts.reason_words, of_verdicts.tuning_words, of_verdicts.worst_of),
 )
 #: page of a report, by file name -> how its environment escapes names
 FRONT = "index.html"

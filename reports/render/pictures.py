@@ -1,11 +1,10 @@
-"""Pictures of a report: files made from the data that are at hand and not private, and what the page says of them."""
+"""Pictures of a report: which images it shows, and files of those whose data are at hand and not private."""
 
 from __future__ import annotations
 
 import base64
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from posixpath import normpath
@@ -16,15 +15,16 @@ import pandas as pd
 from PIL import Image
 
 from carft.core.errors import UserError
-from reports.analysis.disagreements import stable_digest
-from reports.evidence.evidence import COMPARED, label
-from reports.evidence.scopes import model_words
-from reports.tables.table import Sources, TableRow, rows_of
-from reports.words.figures_words import picture_words, prompt_words
+from reports.analysis.disagreements import SIDES, answers_of, stable_digest
+from reports.evidence.evidence import COMPARED, Evidence, label
+from reports.tables.table import TableRow, rows_of
+from reports.words.page_words import prompt_words
 
 FOLDER = "pictures"
 #: longest side in pixels, and the quality of the JPEG files
 SIDE, QUALITY = 96, 85
+#: images of disagreement that are shown at most
+MOST = 48
 
 
 @dataclass(frozen=True)
@@ -47,110 +47,126 @@ class PictureOptions:
         return False
 
 
-def write_pictures(sources: Sources, options: PictureOptions, folder: Path) -> tuple[list[Path], list[str]]:
-    """Write the images of the tables ``gallery`` and ``context_images`` as JPEG files of at most 96 pixels.
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures that were made, for the section on them.
 
-    folder: of the report; the files go into ``pictures/``. Returns their paths, and why images have none.
+    A row has task, set, image, label and context (empty where it is not known), the ``data:`` address of its picture as
+    ``source`` and a text alternative as ``words``. That of an image on which methods disagree also has the question,
+    the method that is right, and ``answers``: (method, what it said, whether that is right).
     """
+
+    contexts: Sequence[Mapping[str, Any]] = ()
+    disagreements: Sequence[Mapping[str, Any]] = ()
+    paths: Sequence[Path] = ()
+    missing: Sequence[str] = ()
+    """Why images have no picture, a sentence each."""
+
+
+@dataclass
+class _Studio:
+    """Makes the pictures of one report."""
+
+    evidence: Evidence
+    options: PictureOptions
+    folder: Path
+    sources: dict[str, str] = field(default_factory=dict)
+    """Path of a picture -> its ``data:`` address."""
+    hidden: set[str] = field(default_factory=set)
+    unread: dict[str, str] = field(default_factory=dict)
+    """Task -> why its images cannot be read."""
+
+    def with_pictures(self, images: pd.DataFrame) -> list[dict[str, Any]]:
+        """The rows of images that have a picture, with their source and words."""
+        rows = []
+        for row in rows_of(images):
+            source = self._source(row)
+            if source:
+                words = [row["label"], prompt_words(row["context"]), f"from {row['task']}"]
+                rows.append({**row, "source": source, "words": ", ".join(filter(None, words))})
+        return rows
+
+    def _source(self, row: TableRow) -> str:
+        """The ``data:`` address of an image's picture, which is made where it is not there; empty for none."""
+        path = self.folder / FOLDER / f"{picture_name(row)}.jpg"
+        own = self.evidence.archive.catalog.own.named.get(row["task"])
+        if self.options.hides(row["task"], row["image"]) or (own is not None and own.private):
+            self.hidden.add(path.name)
+            return ""
+        if str(path) not in self.sources:
+            try:
+                picture = Image.fromarray(_pixels(self.evidence, row, self.options.root))
+            except UserError as error:
+                self.unread.setdefault(row["task"], f"{row['task']} has images without a picture. {error}")
+                return ""
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture.thumbnail((SIDE, SIDE))
+            picture.save(path, quality=QUALITY)
+            self.sources[str(path)] = "data:image/jpeg;base64," + base64.b64encode(path.read_bytes()).decode()
+        return self.sources[str(path)]
+
+
+def make_pictures(evidence: Evidence, options: PictureOptions, folder: Path) -> Pictures:
+    """Write JPEG files of at most 96 pixels into ``pictures/`` of a report's folder."""
     if not options.embedded:
-        return [], []
-    withheld = set()
-    for task in sources.evidence.archive.catalog.own.named.values():
-        if task.private:
-            withheld.add(task.name)
-    paths: list[Path] = []
-    private = 0
-    unread: dict[str, str] = {}
-    for name, row in _shown_images(sources).items():
-        if row["task"] in withheld or options.hides(row["task"], row["image"]):
-            private += 1
-            continue
-        try:
-            pixels = _pixels(sources, row, options.root)
-        except UserError as error:
-            unread.setdefault(row["task"], f"{row['task']} has images without a picture. {error}")
-            continue
-        paths.append(folder / FOLDER / f"{name}.jpg")
-        paths[-1].parent.mkdir(parents=True, exist_ok=True)
-        picture = Image.fromarray(pixels)
-        picture.thumbnail((SIDE, SIDE))
-        picture.save(paths[-1], quality=QUALITY)
-    told = [f"{private} private images have no picture."] if private or options.private else []
-    return paths, [*told, *unread.values()]
+        return Pictures()
+    studio = _Studio(evidence, options, folder)
+    contexts, disagreements = shown_images(evidence)
+    rows = studio.with_pictures(disagreements)
+    for row in rows:
+        row["answers"] = _answers(row)
+        row["right"] = label(row["right"])
+    examples = studio.with_pictures(contexts)
+    missing = list(studio.unread.values())
+    if studio.hidden or options.private:
+        missing.insert(0, f"{len(studio.hidden)} private images have no picture.")
+    return Pictures(examples, rows, list(map(Path, studio.sources)), missing)
 
 
-def _shown_images(sources: Sources) -> Mapping[str, TableRow]:
-    """Name of a picture -> row of the image that it shows, each image once."""
-    rows = {}
-    for table in ("gallery", "context_images"):
-        for row in rows_of(sources.table(table)):
-            rows[picture_name(row)] = row
-    return rows
+def shown_images(evidence: Evidence) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One held-out image of each known context, and at most ``MOST`` on which CAR-FT and FT disagree.
+
+    The first are of the class that occurs in most contexts of its task. Of the others every seed of one method is right
+    and every seed of the other wrong: questions, directions, tasks and sets in turn. The columns of the compared
+    methods hold what each said.
+    """
+    known, disputed = [pd.DataFrame()], [pd.DataFrame()]
+    for view in evidence.views():
+        for answers in answers_of(view):
+            if answers.question == "context":
+                known.append(answers.shuffled(answers.truth >= 0))
+            for right, wrong in (SIDES, SIDES[::-1]):
+                images = answers.shuffled(answers.only(right, wrong)).head(MOST).assign(right=right)
+                for entry in COMPARED:
+                    images[entry.label] = [answers.said(entry.label, row) for row in images.index]
+                disputed.append(images)
+    contexts, chosen = pd.concat(known), pd.concat(disputed, ignore_index=True)
+    if not contexts.empty:
+        contexts = contexts.drop_duplicates(["scope", "task", "context", "label"])
+        often = contexts.groupby(["scope", "task", "label"])["label"].transform("size")
+        contexts = contexts.assign(often=-often).sort_values(["often", "label"], kind="stable")
+        contexts = contexts.drop_duplicates("context", ignore_index=True)
+    if not chosen.empty:
+        for kinds in (["question", "right", "scope", "task", "set"], ["question", "right"]):
+            turn = chosen.groupby(kinds).cumcount()
+            chosen = chosen.assign(turn=turn).sort_values(["turn", "question", "right"], kind="stable")
+        chosen = chosen.drop_duplicates(["task", "set", "image"], ignore_index=True).head(MOST)
+    return contexts, chosen
 
 
-def _pixels(sources: Sources, row: TableRow, root: Path | None) -> np.ndarray:
+def _pixels(evidence: Evidence, row: TableRow, root: Path | None) -> np.ndarray:
     """(H, W, 3) uint8 of the image of a row; ``UserError`` where the data here are not those of its cells."""
-    archive = sources.evidence.archive
-    card = archive.catalog.card(row["task"])
+    archive = evidence.archive
     versions = {archive.records[cell].cell.data_version for cell in row["cells"].split()}
-    if versions != {card.version}:
+    if versions != {archive.catalog.card(row["task"]).version}:
         raise UserError("The data here are of another version than those of the cells.")
     family, installed = archive.catalog.opener(row["task"])  # no loader that the card of a results folder names
     return family.picture(installed, row["set"], row["image"], root)
 
 
-def picture_name(row: Mapping[str, Any]) -> str:
+def picture_name(row: TableRow) -> str:
     """Name of a picture's file without ending, of a row with task, set and image. It tells nothing of the image."""
     return stable_digest(row["task"], row["set"], row["image"])
-
-
-def read_pictures(paths: Iterable[Path]) -> Mapping[str, str]:
-    """Name -> ``data:`` address of pictures."""
-    addresses = {}
-    for path in paths:
-        addresses[path.stem] = "data:image/jpeg;base64," + base64.b64encode(path.read_bytes()).decode()
-    return addresses
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """The section on pictures: rows of the tables ``context_images`` and ``gallery`` whose pictures were made.
-
-    Each has the ``data:`` address of its picture as ``source``, and a text alternative as ``words``. Those on which
-    methods disagree have the method that is right by its display name, and ``answers``: (method, what it said, whether
-    that is right).
-    """
-
-    contexts: Sequence[Mapping[str, Any]]
-    disagreements: Sequence[Mapping[str, Any]]
-
-    @staticmethod
-    def of(sources: Sources, pictures: Mapping[str, str]) -> Gallery:
-        """The pictures that were made. pictures: name -> ``data:`` address."""
-        contexts = _with_pictures(sources.table("context_images"), pictures)
-        for row in contexts:
-            row["words"] = picture_words(row["label"], row["context"])
-        disagreements = _with_pictures(sources.table("gallery"), pictures)
-        scopes = Counter[str]()
-        for view in sources.evidence.views():
-            scopes.update(view.tasks)
-        for row in disagreements:
-            if scopes[row["task"]] > 1:  # the name has its model, but for that of the family's own
-                row["task"] += model_words(row["scope"])
-            row["words"] = picture_words(row["label"], row["context"], row["task"])
-            row["answers"] = _answers(row)
-            row["right"] = label(row["right"])
-        return Gallery(contexts, disagreements)
-
-
-def _with_pictures(table: pd.DataFrame, pictures: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The rows of a table whose pictures were made, with the address of each as ``source``."""
-    rows = []
-    for row in rows_of(table):
-        name = picture_name(row)
-        if name in pictures:
-            rows.append({**row, "source": pictures[name]})
-    return rows
 
 
 def _answers(row: TableRow) -> list[tuple[str, str, bool]]:

@@ -1,7 +1,7 @@
 """Accuracies: levels, task by task, along the curves of WiSE-FT, cell by cell; and recognition of contexts."""
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
@@ -19,7 +19,6 @@ from reports.tables.table import (
     TableRow,
     means_of,
     measured,
-    method_cells,
     numbers_of,
     scope_table,
 )
@@ -233,7 +232,7 @@ def confirmed(view: Evidence) -> Iterator[TableRow]:
     "Known against named contexts, summed over tasks and seeds.",
     ["scope", "method", "where", "known", "named"],
     shares=("share", "chance"),
-    cells=method_cells,
+    unwritten=("cells",),
 )
 def confusion(view: Evidence) -> Iterator[TableRow]:
     """Known against named context per entry, ID and OOD apart: images, and their share of the known context.
@@ -242,10 +241,12 @@ def confusion(view: Evidence) -> Iterator[TableRow]:
     chance: what guessing would recognise of the contexts of the scope, a share of 1.
     """
     counts, whole = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
+    used = defaultdict[str, list[str]](list)
     for task, entry, cells in measured(view):
         contexts = view.card(task).contexts
         if entry.parent is not None or not contexts:
             continue
+        used[entry.label] += cells
         for cell, name in product(cells, view.set_names(task)):
             where = "ID" if name == "test" else "OOD"
             for code, named_code, images in _confused(view.outcome(cell, name), len(contexts)):
@@ -255,7 +256,8 @@ def confusion(view: Evidence) -> Iterator[TableRow]:
     chance = chance_of_contexts(view, [task for task in view.tasks if view.card(task).contexts]) if counts else math.nan
     for (method, where, known, named), images in counts.items():
         numbers = {"images": images, "share": images / whole[method, where, known], "chance": chance}
-        yield {"method": method, "where": where, "known": known, "named": named, **numbers}
+        named_row = {"method": method, "where": where, "known": known, "named": named}
+        yield {**named_row, **numbers, "cells": " ".join(used[method])}
 
 
 def _confused(outcome: Outcomes, contexts: int) -> Iterator[tuple[int, int, int]]:

@@ -11,7 +11,6 @@ from reports.analysis.equal_settings import differences_by_setting, evaluated_ce
 from reports.analysis.levels import LEVELS
 from reports.evidence.evidence import CAR_FT, FIXED, FT, VALIDATION, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
 from reports.tables.table import DIFFERENCE_FORMULAS, Sources, TableRow, numbers_of, rows_of, scope_table, table
-from reports.words.tables_words import first_searches, range_words, registered_words
 
 DIFFERENCES = (
     ("CAR-FT - FT", CAR_FT, FT),
@@ -65,7 +64,11 @@ def _tuned(evidence: Evidence, task: str, entry: Entry) -> str:
     for cell in cells:
         for name, value in evidence.records[cell].cell.hyperparameters.items():
             values[name].append(value)
-    return range_words(values) or "-"
+    words = []
+    for name, each in values.items():
+        ends = dict.fromkeys((f"{min(each):.2g}", f"{max(each):.2g}"))  # one end where both are alike
+        words.append(f"{name.replace('_', ' ')} {' to '.join(ends)}")
+    return ", ".join(words) or "-"
 
 
 @table(
@@ -101,7 +104,8 @@ def comparisons(sources: Sources) -> Iterator[TableRow]:
     equal = sources.table("equal_settings")
     for row in rows_of(equal[equal["registered"].astype(bool)]):
         row |= {"contrast": f"{row['contrast']}, equal settings", "selected_on": FIXED, "floor": row["interval_over"]}
-        row |= {"n_groups": "", "flaws": registered_words(row["lr"], row["kl_weight"], row["interval_over"])}
+        setting = f"lr {row['lr']:g}, KL weight {row['kl_weight']:g}"
+        row |= {"n_groups": "", "flaws": f"{setting}; t interval over {row['interval_over']}; decides no claim"}
         kept = ("contrast", "where", "scope", "scale", "selected_on", *EFFECT, *COUNTS, "flaws", "cells")
         yield {name: row[name] for name in kept}
 
@@ -123,7 +127,8 @@ def _compared(view: Evidence) -> Iterator[tuple[str, Evidence, Entry, Entry]]:
     for count in sorted(set(counts.values())):
         if count < both:
             fewer = view.with_searches(range(1, count + 1), (CAR_FT.method, FT.method))
-            yield f"{labels[CAR_FT]} - {labels[FT]}, {first_searches(count)}", fewer, CAR_FT, FT
+            first = "first search" if count == 1 else f"first {count} searches"
+            yield f"{labels[CAR_FT]} - {labels[FT]}, {first}", fewer, CAR_FT, FT
 
 
 def _has(view: Evidence, entry: Entry) -> bool:

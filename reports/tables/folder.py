@@ -1,47 +1,37 @@
-"""What a results folder holds: its cells, which were unsealed, what must hold of them, and what cannot be used."""
+"""What a results folder holds: its cells, what must hold of them, and what cannot be used."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
 
 import pandas as pd
 
 from carft.catalog.catalog import Catalog
 from carft.catalog.resolve import command
-from carft.config.cell import Cell, Reading
+from carft.config.cell import Cell
 from carft.core.errors import UserError
 from reports.evidence.evidence import Entry
 from reports.evidence.note import Note
 from reports.tables.table import Sources, TableRow, table
-from reports.words.tables_words import setting_words
+
+#: the metrics of a cell
+METRICS = ("val/*", "test/*", "ood/*", "train/*")
 
 
 @table(
     "Cells",
     "Every cell with the command that makes it again.",
     ["cell"],
-    shares=("val_top1",),
-    metrics={"val_top1": "val/top1"},
+    shares=("*top1", "*per_class"),
+    metrics=dict.fromkeys(METRICS, "{}"),
     on_page=False,
 )
-def cells(sources: Sources) -> Iterator[TableRow]:
-    """One row per cell, with the command that runs it again. reading: its factors that differ from the default."""
-    archive, default = sources.evidence.archive, asdict(Reading())
-    for record in sorted(archive.records.values(), key=lambda r: (r.cell.task, r.cell.method, r.cell.seed, r.id)):
-        cell, made = record.cell, record.made_with
-        factors = {name: value for name, value in asdict(cell.reading).items() if value != default[name]}
-        yield {
-            "cell": record.id,
-            "task": cell.task,
-            "method": cell.method,
-            "hyperparameters": " ".join(f"{k}={v:.4g}" for k, v in cell.hyperparameters.items()),
-            "seed": cell.seed,
-            "reading": setting_words(factors),
-            "val_top1": record.metrics["val/top1"],
-            "carft": made.carft,
-            "numerics": made.numerics,
-            "torch": made.packages.get("torch", ""),
-            "command": _again(cell, archive.catalog, bool(archive.evaluated(record.id))),
-        }
+def cells(sources: Sources) -> pd.DataFrame:
+    """The frame of all cells, as of :func:`reports.read_cells`, with the command that runs each again."""
+    archive = sources.evidence.archive
+    commands = []
+    for record in archive.records.values():
+        commands.append(_again(record.cell, archive.catalog, bool(archive.evaluated(record.id))))
+    table = archive.cells.assign(command=commands).reset_index()
+    return table.sort_values(["task", "method", "seed", "cell"], ignore_index=True)
 
 
 def _again(cell: Cell, catalog: Catalog, is_open: bool) -> str:
@@ -73,25 +63,6 @@ def problems(sources: Sources) -> pd.DataFrame:
                 found.append(Note("missing seed", words, where=study.id))
     rows = [(note.kind, note.where, note.text) for note in found]
     return pd.DataFrame(rows, columns=["what", "where", "words"]).drop_duplicates(ignore_index=True)
-
-
-@table(
-    "Unsealings",
-    "Cells whose held-out sets were opened, how often, and by which command.",
-    ["cell"],
-    hidden=(),
-    on_page=False,
-)
-def unsealings(sources: Sources) -> pd.DataFrame:
-    """One row per cell that was evaluated on sealed sets."""
-    access, roles = sources.unsealings, sources.evidence.archive.cells["role"]
-    rows = []
-    for cell, sets in sorted(access.openings.items()):
-        record = sources.evidence.records.get(cell)
-        task, method = (record.cell.task, record.cell.method) if record else ("", "")
-        role, by = roles.get(cell, "superseded"), " ".join(sorted(access.by.get(cell, ())))
-        rows.append((cell, task, method, role, " ".join(sorted(sets)), max(sets.values()), by))
-    return pd.DataFrame(rows, columns=["cell", "task", "method", "role", "sets", "most_often", "by"])
 
 
 @table(

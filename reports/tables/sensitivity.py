@@ -1,7 +1,7 @@
 """Verdicts and what they rest on: readings of what the paper leaves open, controls, forgetting given back."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from reports.analysis.contrasts import Part
 from reports.analysis.established import remedies
@@ -38,23 +38,13 @@ def claims(sources: Sources) -> Iterator[TableRow]:
         yield {**as_dict(verdict), "floor": verdict.number.floor, "cells": " ".join(verdict.cells)}
 
 
-def _part_cells(sources: Sources, row: TableRow) -> Sequence[str]:
-    """The cells of the part of a verdict."""
-    for verdict in sources.verdicts:
-        if (verdict.claim, verdict.scope) == (row["claim"], row["scope"]):
-            for part in verdict.parts:
-                if part.name == row["part"]:
-                    return part.cells
-    return ()
-
-
 @table(
     "Verdicts",
     "One row per part of a claim, deciding or beside it, in points.",
     ["claim", "part"],
     points=("effect", "low*", "high*", "margin", "smallest_visible"),
     formulas=DIFFERENCE_FORMULAS,
-    cells=_part_cells,
+    unwritten=("cells",),
     on_page=False,
 )
 def verdicts(sources: Sources) -> Iterator[TableRow]:
@@ -73,6 +63,7 @@ def verdicts(sources: Sources) -> Iterator[TableRow]:
                 **numbers_of(part, "effect", "low", "high"),
                 **numbers_of(part, "df", "smallest_visible", "floor", "n_tasks", "n_seeds", "n_groups"),
                 "metric": part.metric,
+                "cells": " ".join(part.cells),
             }
 
 

@@ -4,7 +4,6 @@ To add a table, write a function that returns it below :func:`table` in a module
 files, ``report why`` and ``report verify`` find it by itself.
 """
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,27 +35,6 @@ Methods = Mapping[str, MethodCard]
 TableRow = Mapping[str, Any]
 #: what a table is made of: its rows, or a frame of them
 Rows = Iterable[TableRow] | pd.DataFrame
-
-#: how a text begins that a spreadsheet takes for a formula, and the texts of tables that only look like one
-_FORMULA = re.compile(r"[=@\t\r\n＝＠＋－]|[+-].")
-_NUMBER = re.compile(r"[+-][\d.,]+(e[+-]?\d+)?( % \([\w %,.-]*\))?")
-
-
-def spreadsheet_text(value: Any) -> Any:
-    """Return a value as a CSV file has it: an apostrophe stands before a text that a spreadsheet would run."""
-    if not isinstance(value, str) or not _FORMULA.match(value) or _NUMBER.fullmatch(value):
-        return value
-    return f"'{value}"
-
-
-def spreadsheet_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table whose names of columns and texts are :func:`spreadsheet_text`; numbers stay as they are."""
-    safe = {}
-    for name, column in table.items():
-        is_text = not pd.api.types.is_numeric_dtype(column)
-        values = [spreadsheet_text(value) for value in column] if is_text else column
-        safe[spreadsheet_text(name)] = pd.Series(values, index=table.index, dtype=column.dtype)
-    return pd.DataFrame(safe, index=table.index)
 
 
 def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -135,18 +113,10 @@ class Sources:
         table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
         if not len(table.columns):  # an empty file could not be read as a table
             return pd.DataFrame(columns=list(card.keys))
-        if "caution" in table or not self.caveats:
+        if not self.caveats:
             return table
-        cautions = ["; ".join(self.cautions(card.cells(self, row))) for row in rows_of(table)]
+        cautions = ["; ".join(self.cautions(cells_of(row))) for row in rows_of(table)]
         return table.assign(caution=cautions) if any(cautions) else table
-
-    @cached_property
-    def search_cells(self) -> Mapping[tuple[str, str], Sequence[str]]:
-        """(scope, method) -> the cells of its search trials."""
-        cells: dict[tuple[str, str], list[str]] = defaultdict(list)
-        for row in rows_of(self.table("trials")):
-            cells[row["scope"], row["method"]].append(row["cell"])
-        return cells
 
     def tables(self) -> Tables:
         """All tables."""
@@ -171,8 +141,8 @@ def means_of(evidence: Evidence, cells: Sequence[str], metrics: Mapping[str, str
     return {column: float(np.mean(of_cells)) for column, of_cells in values.items()}
 
 
-def named_cells(sources: Sources, row: TableRow) -> Sequence[str]:
-    """The cells in the row's column ``cells`` or ``cell``."""
+def cells_of(row: TableRow) -> list[str]:
+    """Ids of the cells that a row rests on: those in its column ``cells`` or ``cell``."""
     return str(row.get("cells", row.get("cell", ""))).split()
 
 
@@ -183,24 +153,10 @@ def numbers_of(of: Part | Estimate, *names: str) -> dict[str, Any]:
     """
     estimate = of.estimate if isinstance(of, Part) else of
     low, high = estimate.interval()
-    made: dict[str, Any] = {"low": low, "high": high}
-    made |= {"smallest_visible": estimate.smallest_visible(), "floor": estimate.floor()}
+    computed = {"low": low, "high": high, "smallest_visible": estimate.smallest_visible(), "floor": estimate.floor()}
     if isinstance(of, Part):
-        made["n_tasks"] = len(of.tasks)
-    numbers = {}
-    for name in names:
-        numbers[name] = made[name] if name in made else getattr(estimate, name)
-    return numbers
-
-
-def method_cells(sources: Sources, row: TableRow) -> Sequence[str]:
-    """Confirm cells of the method of a row, on every task of its scope: a table never pools over two scopes."""
-    cells: list[str] = []
-    for view in sources.evidence.views():
-        if view.name == row["scope"]:
-            for task in view.tasks:
-                cells += view.cells(task, Entry.parse(row["method"]))
-    return cells
+        computed["n_tasks"] = len(of.tasks)
+    return {name: computed[name] if name in computed else getattr(estimate, name) for name in names}
 
 
 #: of a column that has no formula of its own
@@ -254,8 +210,8 @@ class TableCard:
     """Column pattern -> how its numbers are computed."""
     metrics: Mapping[str, str] = field(default_factory=dict)
     """Column pattern -> the metric of the row's cells whose mean it is; ``{}`` stands for the column."""
-    cells: Callable[[Sources, TableRow], Sequence[str]] = named_cells
-    """Ids of the cells that a row rests on."""
+    unwritten: tuple[str, ...] = ()
+    """Columns that the CSV leaves out: cells that another table lists, for ``report why``."""
     on_page: bool = True
     """Whether the page has the table; every table has a CSV file."""
 
@@ -281,24 +237,25 @@ class TableCard:
         return COPIED if self.formulas or self.metrics else self.note
 
     def key(self, row: TableRow) -> str:
-        """What names a row: its key columns, joined by a slash; first the scope, where the table has several."""
-        return self._key(row, dict.fromkeys(("scope", *self.keys)), without_scope=row.get("scope") == "")
-
-    def _key(self, row: TableRow, names: Iterable[str], without_scope: bool) -> str:
-        parts = []
-        for name in names:
-            if name in row and not (name == "scope" and without_scope):
-                parts.append(str(row[name]))
-        return "/".join(parts)
+        """What names a row: its scope, where it has one, and its key columns, joined by a slash."""
+        return self._key(row, dict.fromkeys(("scope", *self.keys)))
 
     def short_keys(self, rows: Sequence[TableRow]) -> list[str]:
         """What names each row: its key without the scope, or with it where another scope has such a row too."""
-        short = [self._key(row, self.keys, without_scope=True) for row in rows]
+        without_scope = [name for name in self.keys if name != "scope"]
+        short = [self._key(row, without_scope) for row in rows]
         counts = Counter(short)
         for place, name in enumerate(short):
             if counts[name] > 1:
                 short[place] = self.key(rows[place])
         return short
+
+    def _key(self, row: TableRow, names: Iterable[str]) -> str:
+        parts = []
+        for name in names:
+            if name in row and not (name == "scope" and row[name] == ""):
+                parts.append(str(row[name]))
+        return "/".join(parts)
 
     def addressed(self, rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Row by its key, and by its short key where no other row has the same."""

@@ -1,19 +1,24 @@
 """Search trials, what their number is worth, how winners are selected, and training curves."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator
 
 import pandas as pd
 
 from carft.config.cell import PROTOCOL, display_form
 from carft.store.study_file import edges_of
-from reports.analysis.contrasts import PLACES, Contrast, ContrastResult, Sets, oracle
+from reports.analysis.contrasts import PLACES, Contrast, oracle
 from reports.analysis.levels import chance_of_contexts
 from reports.evidence.evidence import CAR_FT, FT, ORACLE, VALIDATION, Evidence
 from reports.evidence.results import finished_trials
 from reports.stats.ranks import expected_best
 from reports.tables.table import Sources, TableRow, numbers_of, rows_of, scope_table, table
-from reports.words.tables_words import CONFIRM_NOTE, ORACLE_NOTE, setting_words
+from reports.words.page_words import setting_words
+
+#: what varies in the intervals of a way to select
+CONFIRM_NOTE = "confirm cells, seeds and groups vary"
+ORACLE_NOTE = "search cells with one seed: groups vary only, and the maximum over trials flatters both sides"
 
 
 @scope_table(
@@ -95,37 +100,28 @@ def studies(view: Evidence) -> Iterator[TableRow]:
         }
 
 
-def _cells_of_curve(sources: Sources, row: TableRow) -> Sequence[str]:
-    """The confirm cells of the method of a row in its scope."""
-    cells = list[str]()
-    for view in sources.evidence.views():
-        if view.name == row["scope"]:
-            for study, cell in view.confirm_cells():
-                if study.method == row["method"]:
-                    cells.append(cell)
-    return cells
-
-
 @scope_table(
     "Training curves",
     "Means over tasks and confirm seeds per epoch.",
     ["scope", "method", "epoch"],
     formulas={"*": "Mean over the cells of the mean over the epoch's steps (history.parquet)."},
-    cells=_cells_of_curve,
+    unwritten=("cells",),
     on_page=False,
 )
 def history(view: Evidence) -> Iterator[TableRow]:
     """Training curves of the confirm cells, per scope, method and epoch: means over tasks and seeds."""
     frames = []
+    cells = defaultdict[str, list[str]](list)
     for study, cell in view.confirm_cells():
         history = view.archive.history(cell)
         if history:
+            cells[study.method].append(cell)
             steps = pd.DataFrame(dict(history)).groupby("epoch", as_index=False).mean()
             frames.append(steps.assign(method=study.method, context_chance=chance_of_contexts(view, [study.task])))
     if frames:
         joined = pd.concat(frames, ignore_index=True)
         means = joined.groupby(["method", "epoch"], as_index=False, sort=False).mean(numeric_only=True)
-        yield from rows_of(means)
+        yield from rows_of(means.assign(cells=means["method"].map(cells).map(" ".join)))
 
 
 @scope_table(
@@ -141,13 +137,14 @@ def selection(view: Evidence) -> Iterator[TableRow]:
     One row per scope, set and way of selecting; effects are shares of 1. Oracle rows carry ``test (oracle)``.
     """
     for where, sets in PLACES:
-        ways = _ways_to_select(view, sets)
-        chosen = ways[VALIDATION]
-        for way, result in ways.items():
-            if not result.estimates:
+        chosen = Contrast(CAR_FT, FT, "top1", sets).estimate(view)
+        if not chosen.estimates:
+            continue
+        for way, result in ((VALIDATION, chosen), (ORACLE, oracle(view, sets))):
+            if result is None or not result.estimates:
                 continue
             mean, gap = result.pooled(), math.nan
-            if way != VALIDATION:
+            if way == ORACLE:
                 gap = mean.effect - chosen.pooled().effect
             yield {
                 "where": where,
@@ -161,27 +158,12 @@ def selection(view: Evidence) -> Iterator[TableRow]:
             }
 
 
-def _ways_to_select(view: Evidence, sets: Sets) -> dict[str, ContrastResult]:
-    """Way to select -> CAR-FT minus FT, of those that were run; the reported one first."""
-    ways = {VALIDATION: Contrast(CAR_FT, FT, "top1", sets).estimate(view)}
-    if ways[VALIDATION].estimates:
-        best = oracle(view, sets)
-        if best is not None:
-            ways[ORACLE] = best
-    return ways
-
-
-def _trial_cells(sources: Sources, row: TableRow) -> Sequence[str]:
-    """Search cells of the method of a row, on every task of its scope."""
-    return sources.search_cells[row["scope"], row["method"]]
-
-
 @table(
     "Had the baseline had fewer trials",
     "Validation top-1 of a method's winner minus FT's expected best of n trials, mean over tasks, in points.",
     ["scope", "method", "ft_trials"],
     points=("gain", "inflation"),
-    cells=_trial_cells,
+    unwritten=("cells",),
 )
 def one_trial(sources: Sources) -> Iterator[TableRow]:
     """A method minus FT on validation when FT has fewer trials, mean over tasks.
@@ -204,12 +186,13 @@ def one_trial(sources: Sources) -> Iterator[TableRow]:
             if method == FT.method or both.empty:
                 continue
             ours, theirs = ours.loc[both].dropna(axis=1), of_ft.loc[both].dropna(axis=1)
+            cells = " ".join(of_scope.loc[of_scope["method"] == method, "cell"])
             most = min(ours.shape[1], theirs.shape[1])
             gains = ours[most].mean() - theirs.mean()
             for n in range(1, most + 1):
                 numbers = {"gain": gains[n], "inflation": gains[n] - gains[most], "n_tasks": len(both)}
                 named = {"scope": scope, "scale": scale, "method": method, "ft_trials": n}
-                yield {**named, **numbers, "selected_on": VALIDATION}
+                yield {**named, **numbers, "selected_on": VALIDATION, "cells": cells}
 
 
 def _expected_best(trials: pd.DataFrame) -> pd.DataFrame:

@@ -39,10 +39,6 @@ class Topic:
     lacking: str
     """Why there is no number where it does not have it."""
 
-    def difference(self, evidence: Evidence, method: str) -> Part | None:
-        """A method minus plain fine-tuning, the mean over tasks; None where a side was not evaluated."""
-        return pool(evidence, Contrast(Entry(method), FT, self.metric, self.sets), self.title)
-
 
 TOPICS = (
     Topic("Context recognition", "context", every_set, "contexts", "no image here has a known context"),
@@ -103,6 +99,11 @@ class PageAnswer:
         return PageAnswer(QUESTION, first, sentences, _trust(evidence, verdicts, checks, controls))
 
 
+def _difference(topic: Topic, evidence: Evidence, method: str) -> Part | None:
+    """A method minus plain fine-tuning, the mean over tasks; None where a side was not evaluated."""
+    return pool(evidence, Contrast(Entry(method), FT, topic.metric, topic.sets), topic.title)
+
+
 def sentence_on(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck]) -> Sentence:
     """The sentence of a topic on a scope. verdicts and checks: of the folder."""
     if not can_be_asked(topic.needs, evidence):
@@ -114,7 +115,7 @@ def sentence_on(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict], c
     told = []
     own = [study.method for study in evidence.studies if study.plugin]
     for method in dict.fromkeys((CAR_FT.method, *own)):
-        part = topic.difference(evidence, method)
+        part = _difference(topic, evidence, method)
         if part is not None:
             words = f"{evidence.methods[method].label} {_against_ft(topic, part, evidence)}"
             doubt = part.unequal or part.flaws or doubts(evidence, part.cells, failures(checks))
@@ -153,14 +154,18 @@ def _trust(
     """(what, words) of five lines."""
     compared = [study for study in evidence.studies if study.method in (FT.method, CAR_FT.method)]
     searches = min((len(evidence.searches(study.task, study.method)) for study in compared), default=0)
-    over, luck = "seeds", ", and the luck of the search"
+    trials = [len(finished_trials(study, evidence.records)) for study in compared] or [0]
+    searched = f"{min(trials)} trials"
+    if max(trials) > min(trials):
+        searched = f"{min(trials)} to {max(trials)} trials"
     if searches > 1:
+        searched += f" in each of {searches} searches"
         over, luck = "searches, seeds", ""
-    trials = sorted({len(finished_trials(study, evidence.records)) for study in compared})
-    spent = " to ".join(map(str, dict.fromkeys((*trials[:1], *trials[-1:])))) or "no"
-    searched = f"{spent} trials in each of {searches} searches" if searches > 1 else f"{spent} trials in one search"
+    else:
+        searched += " in one search"
+        over, luck = "seeds", ", and the luck of the search"
     warnings = list(_warnings(evidence, verdicts, checks))
-    if trials[-1:] == [1]:
+    if max(trials) == 1:
         warnings.append("One trial a study: nothing was tuned.")
     warnings.append(edge_words(compared, evidence.methods))
     return [
@@ -175,7 +180,7 @@ def _trust(
 def _size(evidence: Evidence) -> str:
     """What CAR-FT minus FT rests on, in distribution if that was measured."""
     for topic in (*TOPICS[1:], TOPICS[0]):
-        part = topic.difference(evidence, CAR_FT.method)
+        part = _difference(topic, evidence, CAR_FT.method)
         if part is not None and part.tasks:
             n_seeds, unit = part.estimate.n_seeds, evidence.card(part.tasks[0]).group
             tasks = f"{len(part.tasks)} of {len(evidence.wanted_tasks)} tasks"

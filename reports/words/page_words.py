@@ -1,12 +1,63 @@
-"""Sentences of the page that are about several verdicts or tables."""
+"""Sentences of the page, and texts in the cells of its tables."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from carft.config.cell import PROTOCOL, Cell, display_form
+from carft.store.record_files import Provenance
 from reports.claims.claim import ICONS, Claim, Reference, Verdict
+from reports.evidence.evidence import Evidence
 
 #: names that references have for a mean over sets
 OVER_SETS = ("ood/mean", "average")
+#: packages that may change what a cell reaches
+PACKAGES = ("torch", "open_clip_torch", "ray")
+
+
+def setting_words(values: Mapping[str, Any]) -> str:
+    """Names with their values: ``epochs 3, crop none``."""
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def mean_words(values: Sequence[float]) -> str:
+    """How a mean is computed: ``(0.5 + 0.25) / 2 = 0.375``."""
+    terms = " + ".join(f"{value:.6g}" for value in values)
+    return f"({terms}) / {len(values)} = {sum(values) / len(values):.6g}"
+
+
+def prompt_words(prompt: str) -> str:
+    """A prompt as a label: ``a sketch of a {}.`` is "a sketch of a [class]"."""
+    return prompt.replace("{}.", "{}").replace("{}", "[class]").strip()
+
+
+def setting_line(cell: Cell) -> str:
+    """What a cell is besides task, method, hyperparameters and seed, in one line."""
+    spec = cell.as_dict()
+    protocol = {name: spec[name] for name in PROTOCOL if name in spec}
+    settings = {**spec["training"], **spec["reading"], **protocol}
+    named = setting_words({name.replace("_", " "): value for name, value in settings.items()})
+    model, weights = display_form(cell.model, cell.pretrained)
+    return f"{model}, weights '{weights}', data {cell.data_version}, {cell.precision}; {named}"
+
+
+def maker_words(made: Provenance) -> str:
+    """Versions and machine of a record in one line."""
+    packages = setting_words({name: version for name, version in made.packages.items() if name in PACKAGES})
+    where = f"{made.execution.device}, {made.execution.workers} worker(s)"
+    if made.cpu:  # earlier versions did not record it
+        where += f" on {' with '.join(made.cpu.values())}"
+    attested = made.digests.get("attested", "unknown")
+    start = f"carft {made.carft} (NUMERICS {made.numerics}), Python {made.python}, {packages}"
+    return f"{start}; {where}; data attested: {attested}"
+
+
+def size_words(evidence: Evidence) -> str:
+    """How many cells there are, and the model and epochs of the first scope."""
+    study = evidence.studies[0]
+    model, weights = display_form(study.model, study.pretrained)
+    recipe = f"model {model} (weights '{weights}'), training epochs {study.training.epochs}"
+    return f"{len(evidence.records):,} cells; {evidence.name}: {recipe}."
 
 
 def on_record_words(verdict: Verdict) -> str:
@@ -16,31 +67,16 @@ def on_record_words(verdict: Verdict) -> str:
 
 
 def count_words(verdicts: Sequence[Verdict]) -> str:
-    """How many claims came out how: ``2 contradicted``, with the ids of the claims unless there are several scopes.
-
-    What was not run is counted at the end, and so is a claim that needs no run.
-    """
-    claims: dict[str, list[str]] = defaultdict(list)
-    scopes: set[str] = set()
-    ours, others = 0, ""
+    """How many verdicts there are of each kind, and claims that need no run."""
+    counts = Counter[str]()
+    others = ""
     for verdict in verdicts:
-        scopes.add(verdict.scope)
         if verdict.basis == "records":
-            ours += 1
-            claims[verdict.verdict].append(verdict.claim)
+            counts[verdict.verdict] += 1
         else:
             others += f" Without any run: {verdict.claim} {on_record_words(verdict)}."
-    several = len(scopes - {""}) > 1  # several things that must not be pooled
-    counted = []
-    for word in ICONS:
-        if word not in claims:
-            continue
-        count = f"{len(claims[word])} {word}"
-        if not several:
-            count += f" ({', '.join(dict.fromkeys(claims[word]))})"
-        counted.append(count)
-    asked = "questions" if several else "claims"
-    return f"Of {ours} {asked}: {'; '.join(counted)}.{others}"
+    counted = [f"{counts[word]} {word}" for word in ICONS if word in counts]
+    return f"Of {counts.total()} verdicts: {'; '.join(counted)}.{others}"
 
 
 def others_words(claim: Claim) -> str:

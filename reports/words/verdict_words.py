@@ -8,7 +8,6 @@ from reports.analysis.contrasts import MEAN_OF_SUITES, MEAN_OF_TASKS, Part
 from reports.claims.claim import INCONCLUSIVE, NO_DIFFERENCE, Verdict
 from reports.evidence.note import Note
 from reports.stats.intervals import LEVEL, Estimate
-from reports.stats.ranks import ONE_SIDED
 
 #: numbers of replicates, and times the groups, that a sentence on what would show more names
 MORE_REPLICATES, MORE_GROUPS = 10, 4
@@ -181,35 +180,11 @@ def variance_rows(part: Part) -> list[dict[str, Any]]:
 
 
 def variance_words(part: Part) -> str:
-    """The terms of the variance in a line: ``groups 0.52 (36.0 degrees of freedom), seeds 0.11 (2.0)``."""
-    words: list[str] = []
-    for row in variance_rows(part):
-        size, degrees = "unknown", ""
-        if row["variance"] is not None:
-            size = f"{row['variance']:.3g}"
-        if row["degrees of freedom"] is not None:
-            unit = "" if words else " degrees of freedom"
-            degrees = f" ({row['degrees of freedom']:.1f}{unit})"
-        words.append(f"{row['source']} {size}{degrees}")
+    """The terms of the variance, in points squared, in a line: ``groups 0.52 (36.0 degrees of freedom)``."""
+    words = []
+    for source, (variance, degrees) in part.estimate.terms.items():
+        words.append(f"{source} {1e4 * variance:.3g} ({degrees:.1f} degrees of freedom)")
     return ", ".join(words)
-
-
-def chance_words(verdicts: Sequence[Verdict]) -> str:
-    """That most claims are not corrected jointly, with the number of verdicts that chance alone would bring."""
-    count = 0
-    for verdict in verdicts:
-        low = verdict.number.low
-        if low is not None and math.isfinite(low) and not verdict.flag:
-            count += 1
-    if not count:
-        return ""
-    each = 100 * ONE_SIDED
-    return (
-        f"But for the primary endpoints, claims are not corrected jointly. {count} verdicts here rest on an interval. "
-        f"If every true effect lay exactly on its margin, chance alone would be expected to make "
-        f"{2 * ONE_SIDED * count:.1f} of them reproduced or contradicted ({each:g} % each way), and fewer where all "
-        "parts of a claim must hold at once."
-    )
 
 
 #: keys of a verdict for scripts -> what they hold

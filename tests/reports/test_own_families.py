@@ -22,7 +22,8 @@ from carft.store.records import Store
 from carft.store.stored_catalog import named_tasks
 from reports.build import build_report
 from reports.claims.ledger import ledger
-from reports.render.pictures import picture_name
+from reports.evidence.views import read_evidence
+from reports.render.pictures import picture_name, shown_images
 from tests.support.folder import keep_tasks, write_tasks
 from tests.support.helpers import run_cli
 from tests.support.serial import run_serially
@@ -113,8 +114,8 @@ def test_private_images_and_all_images_can_be_left_out(own: SimpleNamespace, tmp
     made = ("report", "--results", own.results, "--out", tmp_path)
     said = run_cli(*made, "--private", "emoji/people,*/openmoji/*")
     assert said.returncode == 0, said.stderr
-    gallery = pd.concat([pd.read_csv(tmp_path / "tables" / f"{name}.csv") for name in ("gallery", "context_images")])
-    hidden = gallery[(gallery["task"] == "emoji/people") | gallery["image"].str.startswith("openmoji/")]
+    images = pd.concat(shown_images(read_evidence(Store(own.results))))
+    hidden = images[(images["task"] == "emoji/people") | images["image"].str.startswith("openmoji/")]
     names = {f"{picture_name(row)}.jpg" for row in hidden.to_dict("records")}
     kept = {path.name for path in (tmp_path / "pictures").iterdir()}
     assert names and kept == whole - names
@@ -126,13 +127,12 @@ def test_private_images_and_all_images_can_be_left_out(own: SimpleNamespace, tmp
 
 
 def test_a_task_that_its_file_calls_private_has_no_picture(own: SimpleNamespace, tmp_path: Path) -> None:
-    tables = [pd.read_csv(own.report / "tables" / f"{name}.csv") for name in ("gallery", "context_images")]
-    gallery = pd.concat(tables)
-    secret = gallery["task"].iloc[0]
+    images = pd.concat(shown_images(read_evidence(Store(own.results))))
+    secret = images["task"].iloc[0]
     store = Store(shutil.copytree(own.results, tmp_path / "results"))
     keep_tasks(store, [replace(task, private=task.name == secret) for task in named_tasks(store)])
     built = build_report(store, tmp_path / "report")
-    hidden = {picture_name(row) for row in gallery.to_dict("records") if row["task"] == secret}
+    hidden = {picture_name(row) for row in images.to_dict("records") if row["task"] == secret}
     before, after = (
         {path.stem for path in (folder / "pictures").glob("*.jpg")} for folder in (own.report, tmp_path / "report")
     )
@@ -169,37 +169,6 @@ def test_an_archive_holds_everything_but_the_place(own: SimpleNamespace, tmp_pat
 def trained(store: Store, task: str = "emoji/food") -> str:
     """A confirm cell of CAR-FT."""
     return next(s.confirm[0] for s in store.studies() if (s.task, s.method) == (task, "car_ft"))
-
-
-def test_a_merged_folder_still_knows_its_tasks_and_interpolates_a_cell_by_its_name(
-    own: SimpleNamespace, tmp_path: Path
-) -> None:
-    both = tmp_path / "both"
-    merged = run_cli("results", "import", own.results, own.results, "--to", both)
-    assert merged.returncode == 0, merged.stderr
-    assert {path.name for path in (both / "tasks").iterdir()} == {
-        path.name for path in (own.results / "tasks").iterdir()
-    }
-    shutil.copytree(own.results, tmp_path / "results")
-    cell = trained(Store(tmp_path / "results"))
-    done = run_cli("combine", "wise_ft", "--cells", cell, "--results", tmp_path / "results", "--json")
-    assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)) == 5
-
-
-def test_a_plan_takes_the_tasks_of_a_file(own: SimpleNamespace, tmp_path: Path) -> None:
-    path = own.root / "tasks.yaml"
-    path.write_text(f"tasks:\n  - {{name: zoo/food, path: food}}\n  - {{name: zoo/people, path: {TASKS[2]}}}\n")
-    asked = ("plan", "downstream", "--model", "icons-resnet", "--pretrained", "icons-3", "--tasks-file", path, "--json")
-    planned = run_cli(*asked, "--results", tmp_path)
-    assert [row["task"] for row in json.loads(planned.stdout)["tasks"]] == ["zoo/food", "zoo/people"]
-    chosen = run_cli(*asked, "--results", tmp_path, "--tasks", "zoo/people")
-    assert [row["task"] for row in json.loads(chosen.stdout)["tasks"]] == ["zoo/people"]
-    refused = run_cli(*asked, "--tasks", "zoo/peple", "--results", tmp_path)
-    assert refused.returncode == 2 and "Did you mean zoo/people?" in " ".join(refused.stderr.split()), refused.stderr
-
-
-# which tasks are pooled
 
 
 def named(name: str, held_out: bool = False) -> NamedTask:

@@ -10,8 +10,3 @@ for (const link of document.querySelectorAll(".answers tbody th > a")) {
   });
   show();
 }
-
-/* On paper the table of claims stays whole, and what is known of each follows it. */
-const aboutClaims = [...document.querySelectorAll(".about details.claim")].map(about => [about, about.parentElement]);
-addEventListener("beforeprint", () => document.getElementById("claims-on-paper").append(...aboutClaims.map(([about]) => about)));
-addEventListener("afterprint", () => aboutClaims.forEach(([about, cell]) => cell.append(about)));

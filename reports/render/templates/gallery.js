@@ -14,7 +14,5 @@ if (gallery) {
   };
   filters.forEach(f => f.addEventListener("change", showPictures));
   more.addEventListener("click", () => { all = true; showPictures(); });
-  addEventListener("beforeprint", () => pictures.forEach(p => { p.hidden = false; }));
-  addEventListener("afterprint", showPictures);
   showPictures();
 }

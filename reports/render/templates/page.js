@@ -29,6 +29,4 @@ addEventListener("hashchange", follow);
 Promise.all(waiting).then(follow);
 
 /* Paper cannot be clicked: everything is open on it. */
-let closed = [];
-addEventListener("beforeprint", () => { closed = [...document.querySelectorAll("details:not([open]):not(.columns)")]; closed.forEach(d => { d.open = true; }); tables.forEach(table => table.print(true)); });
-addEventListener("afterprint", () => { closed.forEach(d => { d.open = false; }); tables.forEach(table => table.print(false)); });
+addEventListener("beforeprint", () => document.querySelectorAll("details").forEach(box => { box.open = true; }));

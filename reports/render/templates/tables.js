@@ -34,9 +34,6 @@ function finder(rows) {
   };
 }
 
-/* As in reports/tables/table.py: texts that a spreadsheet takes for a formula, and those that only look like one. */
-const FORMULA = /^([=@\t\r\n＝＠＋－]|[+-].)/, NUMBER = /^[+-][\d.,]+(e[+-]?\d+)?( % \([\w %,.-]*\))?$/;
-const PRINTED = 50;
 /* A table: sorting, filter, columns, CSV. `data` holds the rows of a long one, of which one leaf is in the page. */
 const LEAF = 10;
 class Table {
@@ -139,18 +136,14 @@ class Table {
     if (!this.data) this.count.textContent = `${found} of ${total} rows`;
     else if (!found) this.count.textContent = `none of ${text(total)}`;
     else this.count.textContent = `${text(this.start + 1)} to ${text(last)} of ${text(found)}` + (found < total ? ` found among ${text(total)}` : "");
-    const note = document.querySelector(`[data-left-out="${this.name}"]`);
-    note.textContent = last - this.start < total ? `Rows ${text(this.start + 1)} to ${text(last)} of ${text(total)}; all are in tables/${this.name}.csv.` : "";
     if (!this.data) return;
     this.tools.querySelector(".back").disabled = this.start === 0;
     this.tools.querySelector(".forth").disabled = last >= found;
   }
-  print(starts) { this.leaf = starts ? PRINTED : this.data ? LEAF : Infinity; this.draw(); }
   download() {
     const kept = this.columns.map((_, k) => k).filter(k => !this.hidden.has(k));
-    const safe = text => FORMULA.test(text) && !NUMBER.test(text) ? `'${text}` : text;
     const quoted = text => /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-    const lines = [this.columns, ...this.shown.map(k => this.rows[k])].map(row => kept.map(k => quoted(safe(row[k].replace(/−(?=\d)/g, "-")))).join(","));
+    const lines = [this.columns, ...this.shown.map(k => this.rows[k])].map(row => kept.map(k => quoted(row[k].replace(/−(?=\d)/g, "-"))).join(","));
     const link = element("a", "", { download: `${this.name}.csv`, href: URL.createObjectURL(new Blob([lines.join("\n") + "\n"], { type: "text/csv" })) });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);

@@ -23,11 +23,10 @@ from reports.analysis.contrasts import Part
 from reports.build import tasks_file_of
 from reports.claims.ledger import ledger
 from reports.claims.rules import claim_power, not_run
-from reports.claims.verdicts import verdicts, what_to_run
+from reports.claims.verdicts import what_to_run
 from reports.evidence.scopes import BUILT_IN_POOLS, Scope
-from reports.evidence.views import read_evidence
 from reports.stats.intervals import Component, Estimate
-from reports.words.verdict_words import chance_words, reason_words
+from reports.words.verdict_words import reason_words
 from tests.support.planted import Plan, by_claim, forget_journal, plant
 
 
@@ -82,14 +81,6 @@ def test_c9_does_not_read_zero_shot_accuracy_off_the_test_images(store: Store) -
         store.add_evaluation(cell.id, "test", {"test/top1": 0.5}, replace(given, logits=given.logits[:, ::-1]), {})
     after = by_claim(store)["C9"]
     assert (before.number, before.verdict) == (after.number, after.verdict) and before.verdict == "suggested reproduced"
-
-
-def test_the_number_of_verdicts_that_chance_alone_would_bring_is_said(store: Store) -> None:
-    plant(store, ["icons-3/all"], SMALL)  # a scope of its own: nothing is missing
-    found = verdicts(read_evidence(store))
-    words = chance_words(found)
-    count = sum(v.verdict != "not run" and not v.flag and v.basis == "records" for v in found)
-    assert f"{count} verdicts here rest on an interval" in words and f"{0.05 * count:.1f} of them" in words
 
 
 TASK = NamedTask("animals", "v", ("clinic",), ("home",), ("cat", "dog"), ("a {}.", "a {}."))

@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
+import numpy as np
 import pytest
 
 from carft.data.sets import picture
@@ -19,8 +22,8 @@ from carft.store.records import Store
 from reports.build import sources_of
 from reports.figures.figure import draw_figures
 from reports.render.page import Content, rendered
-from reports.render.pictures import picture_name, read_pictures
-from reports.tables.table import Sources, rows_of
+from reports.render.pictures import PictureOptions, make_pictures
+from reports.tables.table import Sources
 from tests.support.browsing import PATIENCE_MS, Open
 from tests.support.helpers import TASK
 from tests.support.planted import QUICK, plant
@@ -40,10 +43,9 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
 @pytest.fixture(scope="session")
 def content(sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> Content:
     root = tmp_path_factory.mktemp("page")
-    rows = [row for name in ("gallery", "context_images") for row in rows_of(sources.table(name))]
-    for k, row in enumerate(rows):  # planted images exist as predictions only
-        picture(k).save(root / f"{picture_name(row)}.jpg")
-    pictures = read_pictures(root.glob("*.jpg"))
+    numbers = count()
+    with patch("reports.render.pictures._pixels", lambda *of_image: np.asarray(picture(next(numbers)))):
+        pictures = make_pictures(sources.evidence, PictureOptions(), root)  # planted images exist as predictions only
     drawn = draw_figures(sources.tables(), sources.evidence.scale, root / "figures")
     return Content(sources, drawn, "fingerprint", pictures)
 

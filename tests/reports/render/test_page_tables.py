@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from reports.render.page import Content
-from reports.tables.table import INTERVAL, PAIRED, Sources, rows_of, table_cards
+from reports.tables.table import INTERVAL, PAIRED, Sources, cells_of, rows_of, table_cards
 from reports.why import explain
 from reports.words.verdict_words import computed_words
 from tests.support.browsing import IN_A_BROWSER, Open, column, values
@@ -51,15 +51,6 @@ def test_the_words_of_a_filter_must_all_match_and_whole_cells_go_first(content: 
     assert "5 of 10" in page.locator(".tools[data-for=tasks] output").inner_text()
 
 
-def test_tables_have_captions_and_row_headers_and_images_say_what_they_show(content: Content, open_page: Open) -> None:
-    page = open_page(content)
-    assert page.locator("table:not(:has(caption))").count() == 0
-    assert page.locator("tbody > tr:not(.about):not(:has(> th[scope^=row]))").count() == 0
-    for image in page.locator("img").all():
-        words = image.get_attribute("alt")
-        assert words and words not in [text for each in content.figures for text in (each.title, each.figure.caption)]
-
-
 def test_columns_can_be_left_out_and_the_csv_holds_what_is_shown(
     content: Content, open_page: Open, tmp_path: Path
 ) -> None:
@@ -77,48 +68,6 @@ def test_columns_can_be_left_out_and_the_csv_holds_what_is_shown(
     saved = pd.read_csv(tmp_path / "tasks.csv")
     assert list(saved.columns) == [head.strip() for head in heads]
     assert list(saved["method"]) == ["CAR-FT", "CAR-FT"] and saved["ID test"].between(0, 100).all()
-
-
-def test_the_csv_of_the_page_has_text_in_place_of_formulas_and_the_same_numbers(
-    content: Content, open_page: Open, tmp_path: Path
-) -> None:
-    page = open_page(content, "#table-tasks")
-    texts = ["=HYPERLINK(1)", "@SUM(1)", "+1+cmd|'x'!A0", "−5.25", "+0.5", "-", "-5 % (-72 to 41 %)", "plain"]
-    made = page.evaluate(
-        """texts => {
-          const table = element("table", undefined, { "data-table": "made" }), body = element("tbody");
-          const cells = (kind, words) => words.map(text => element(kind, text));
-          const row = element("tr"), heads = element("tr");
-          const tools = document.querySelector(".tools[data-for=tasks]").cloneNode(true), head = element("thead");
-          heads.append(...cells("th", texts.map((_, k) => k ? `c${k}` : "=head")));
-          row.append(...cells("td", texts));
-          head.append(heads);
-          body.append(row);
-          table.append(head, body);
-          document.body.append(table, tools, element("p", "", { "data-left-out": "made" }));
-          window.made = new Table(table, tools, undefined, () => {});
-        }""",
-        texts,
-    )
-    assert made is None
-    with page.expect_download() as download:
-        page.evaluate("window.made.download()")
-    download.value.save_as(tmp_path / "made.csv")
-    saved = pd.read_csv(tmp_path / "made.csv", dtype=str, keep_default_na=False)
-    assert saved.columns[0] == "'=head"
-    assert list(saved.iloc[0]) == [f"'{text}" for text in texts[:3]] + ["-5.25", *texts[4:]]
-
-
-def test_a_table_keeps_its_first_column_in_sight(content: Content, open_page: Open) -> None:
-    page = open_page(content, "#table-tasks")
-    page.set_viewport_size({"width": 500, "height": 900})
-    box = page.locator(".scroll:has(table[data-table=tasks])")
-    left = "document.querySelector('table[data-table=tasks] tbody th').getBoundingClientRect().left"
-    before = page.evaluate(left)
-    box.evaluate("box => { box.scrollLeft = 200; }")
-    assert box.evaluate("box => box.scrollLeft") == 200 and page.evaluate(left) == before
-    page.set_viewport_size({"width": 1280, "height": 900})
-    assert max(box.locator("tbody tr").evaluate_all("rows => rows.map(row => row.offsetHeight)")) < 40
 
 
 def told_of(page: Any) -> tuple[str, str, list[str], list[str]]:
@@ -162,7 +111,7 @@ def test_every_row_of_every_table_opens_the_cells_that_report_why_lists(
         title, facts, ids, _ = told_of(page)
         rows, card = rows_of(sources.table(table.name)), table_cards()[table.name]
         row = rows[buttons.count() - 1]
-        wanted = [cell for cell in card.cells(sources, row) if cell in known]
+        wanted = [cell for cell in cells_of(row) if cell in known]
         assert card.addressed(rows)[title.partition(": ")[2]] is row and facts
         assert set(ids) <= set(wanted) and len(ids) == min(25, len(wanted))
         assert f"{len(wanted)} cell" in page.locator("#why .told").inner_text() or not wanted

@@ -91,9 +91,3 @@ def test_a_second_model_changes_no_name() -> None:
         assert names[VIT] == "icons-3-full with icons-vit"
         assert names[RANDOM] == "icons-3-full with icons-resnet random"
         assert names[OTHER] == "icons-3/domains"
-
-
-def test_the_model_of_the_family_comes_first_and_a_command_names_another() -> None:
-    assert min(VIT, RANDOM, RESNET, key=lambda scope: scope.sort_key) == RESNET
-    assert "--model" not in RESNET.command
-    assert VIT.command == f"{RESNET.command} --model icons-vit --pretrained icons-3"

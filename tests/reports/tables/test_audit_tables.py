@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +15,6 @@ import pytest
 
 from carft.catalog.resolve import specify
 from carft.config.cell import Cell, Reading
-from carft.config.registry import METHODS
 from carft.store.archive import pack, unpack
 from carft.store.records import Store
 from carft.training.execution import Execution
@@ -27,13 +24,10 @@ from reports.build import sources_of
 from reports.evidence.evidence import Evidence
 from reports.evidence.views import read_evidence
 from reports.figures.figure import draw_figures, figures
-from reports.render.pictures import Gallery, picture_name
-from reports.stats.intervals import Component, Estimate
-from reports.tables.gallery import MOST
+from reports.render.pictures import MOST, shown_images
 from reports.tables.table import Sources, rows_of, table_cards
-from reports.words.verdict_words import visible_words
 from tests.support.helpers import LR, TASK, made_up_study, quick_cell
-from tests.support.planted import HYPERPARAMETERS, QUICK, Plan, begun_study, changed, plant, write, write_hits
+from tests.support.planted import HYPERPARAMETERS, QUICK, Plan, plant, write
 
 AUDIT = ("nulls", "selection", "one_trial", "readings", "confusion", "problems", "tasks")
 TASKS = ("icons-3/mix-1", "icons-3/mix-3", "icons-3/mix-6")
@@ -68,10 +62,8 @@ def test_every_table_names_scope_scale_n_and_what_selected_and_no_row_mixes_scop
             assert any(c.startswith("n_") or c in ("images", "readings", "points") for c in table), name
         assert set(table.get("selected_on", ())) <= {"validation", "test (oracle)", "nothing"}, name
     assert "test (oracle)" in set(made["selection"]["selected_on"])
-    tasks = made["tasks"]
-    assert set(tasks.loc[tasks["method"] == "zeroshot", "selected_on"]) == {"nothing"}
     assert set(made["confusion"]["scope"]) == {"icons-3", "icons-3/all"}
-    for scope, part in tasks.groupby("scope"):
+    for scope, part in made["tasks"].groupby("scope"):
         assert set(part["task"]) == (set(TASKS) if scope == "icons-3" else {"icons-3/all"})
 
 
@@ -88,7 +80,7 @@ def test_the_means_of_tasks_are_those_of_their_confirm_cells(evidence: Evidence)
 
 
 def test_figures_are_drawn_per_scope(evidence: Evidence, tmp_path: Path) -> None:
-    drawn = ("confusion", "readings")
+    drawn = ("contexts", "readings")
     tables = Sources(evidence).tables()  # a sweep writes of a temperature that is searched that it is validated
     tables["readings"] = tables["readings"].replace({"context_temperature": {10.0: "validated"}})
     with patch.dict(figures(), {name: figures()[name] for name in drawn}, clear=True):
@@ -98,9 +90,6 @@ def test_figures_are_drawn_per_scope(evidence: Evidence, tmp_path: Path) -> None
     assert all(each.figure.caption and each.title and each.png.stat().st_size > 1000 for each in figures_drawn)
 
 
-# contexts
-
-
 def test_confusion_rows_sum_to_one_and_agree_with_recognition(made: dict[str, pd.DataFrame]) -> None:
     table = made["confusion"]
     sums = table.groupby(["scope", "method", "where", "known"])["share"].sum()
@@ -108,20 +97,6 @@ def test_confusion_rows_sum_to_one_and_agree_with_recognition(made: dict[str, pd
     right = table[table["known"] == table["named"]]
     share = right.groupby("method")["images"].sum() / table.groupby("method")["images"].sum()
     assert share["ft"] < share["car_ft"] < share["zeroshot"]
-
-
-# power
-
-
-def test_power_says_what_more_seeds_and_more_images_would_see() -> None:
-    parts = (Component(1e-8, 2, "seeds"), Component(4e-4, 40, "groups"))
-    words = visible_words(Estimate(0.01, parts, 3, 41), "drawing")
-    start = r"With 3 seeds and 41 drawings it sees (\S+) points; 10 seeds would see "
-    assert re.fullmatch(start + r"\1, 4 times the drawings \S+", words)  # the groups have all variance
-    assert visible_words(Estimate(0.01, (Component(math.nan, 0, "seeds"),), 1, 41), "drawing") == ""
-
-
-# null checks
 
 
 def checks(store: Store) -> dict[str, str]:
@@ -212,62 +187,20 @@ def test_where_a_method_has_one_search_car_ft_is_also_compared_with_ft_in_that_s
     assert first["effect"] == pytest.approx(other + led) and first["effect"] > both["effect"]
 
 
-#: method -> hits of each seed on six images of each set, one image a group
-HITS = {
-    "zeroshot": [[1, 1, 1, 0, 0, 1]],
-    "ft": [[1, 0, 1, 0, 1, 0], [1, 0, 0, 0, 1, 0]],
-    "car_ft": [[1, 1, 1, 1, 0, 0], [1, 1, 1, 0, 0, 0]],
-}
-SETS = ("test", "ood/hands", "ood/renditions", "ood/sketches", "ood/adversarial", "ood/viewpoint")
-
-
-@pytest.fixture(scope="module")
-def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
-    store = Store(tmp_path_factory.mktemp("hand"))
-    for method, seeds in HITS.items():
-        cells = [specify(TASK, method, HYPERPARAMETERS[method], seed) for seed in range(1, len(seeds) + 1)]
-        if METHODS[method].kind == "untrained":
-            cells = [specify(TASK, method, {}, 0)]
-        for cell, hits in zip(cells, seeds, strict=True):
-            write_hits(store, cell, dict.fromkeys(SETS, hits), [f"g{k}" for k in range(6)])
-        if method != "zeroshot":
-            base = specify(TASK, method, HYPERPARAMETERS[method], 0)
-            write_hits(store, base, {"test": seeds[0]}, [f"g{k}" for k in range(6)])
-            begun = begun_study(base, {"epochs": base.training.epochs}, {})
-            line = {"trial": 0, "parameters": dict(base.hyperparameters), "cell": base.id, "status": "done"}
-            ended = changed(begun, trials=[line], winner=base.id, confirm=[cell.id for cell in cells])
-            store.write_study(begun.id, ended)
-    return read_evidence(store)
-
-
-def test_the_gallery_names_truth_and_answers(by_hand: Evidence) -> None:
-    table = Sources(by_hand).table("gallery")
-    row = table[(table["image"] == "g1") & (table["set"] == "test") & (table["right"] == "car_ft")].iloc[0]
-    classes = by_hand.card(TASK).classes
-    if row["question"] == "class":
-        assert (row["car_ft"], row["ft"]) == (classes[0], classes[1])
-    assert row["label"] == classes[0] and row["wrong"] == "ft"
-    assert not table.duplicated(["task", "set", "image"]).any()
-    assert {*table["right"]} >= {"car_ft", "ft"}
-
-
-def test_a_gallery_of_much_disagreement_is_full_and_the_same_each_time(tmp_path) -> None:
+def test_pictures_show_disagreement_in_both_directions_and_every_context_and_are_the_same_each_time(
+    tmp_path: Path,
+) -> None:
     store = Store(tmp_path)
     top1, context = {"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.7}, {"zeroshot": 0.9, "ft": 0.5, "car_ft": 0.8}
     plant(store, [TASK, "icons-3/mix-6"], Plan(top1, context, seeds=(1, 2), groups=40, spread=0.2))
-    sources = Sources(read_evidence(store))
-    found = sources.table("gallery")
-    assert MOST / 2 <= len(found) <= MOST and set(found["question"]) == {"class", "context"}
+    evidence = read_evidence(store)
+    examples, found = shown_images(evidence)
+    assert MOST / 2 <= len(found) <= MOST and not found.duplicated(["task", "set", "image"]).any()
+    assert set(found["question"]) == {"class", "context"} and set(found["right"]) == {"car_ft", "ft"}
     assert set(found["task"]) == {TASK, "icons-3/mix-6"}
-    assert found.equals(Sources(read_evidence(store)).table("gallery"))
-    pictures = {picture_name(row): "data:" for row in rows_of(found)}
-    for row in Gallery.of(sources, pictures).disagreements:
-        right = [method for method, _, is_right in row["answers"] if is_right]
-        assert row["right"] in right
-    examples = sources.table("context_images")
-    assert list(examples["context"]) and not examples["context"].duplicated().any()
-    assert set(examples["context"]) == set(sources.evidence.card(TASK).contexts)
-
-
-def test_a_suite_whose_name_ends_like_a_bound_has_the_formula_of_a_suite() -> None:
-    assert table_cards()["tasks"].formula("ood/yellow") == "ood/yellow/top1 of the cell; of several cells the mean."
+    for row in rows_of(found):
+        truth = row["label"] if row["question"] == "class" else row["context"]
+        wrong = {"car_ft": "ft", "ft": "car_ft"}[row["right"]]
+        assert row[row["right"]] == truth and truth not in row[wrong].split(", ")
+    assert found.equals(shown_images(read_evidence(store))[1])
+    assert sorted(examples["context"]) == sorted(evidence.card(TASK).contexts)

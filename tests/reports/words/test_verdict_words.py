@@ -10,7 +10,7 @@ from reports.claims.ledger import ledger
 from reports.claims.rules import direction_of
 from reports.evidence.note import Note
 from reports.stats.intervals import Component, Estimate
-from reports.words.verdict_words import doubt_words, reason_words, shown_word
+from reports.words.verdict_words import reason_words, shown_word
 
 HIGH = Part("CAR-FT - FT", Estimate(0.1, (Component(1e-4, 10_000, "groups"),), 3, 60), (), ("hands",), place="hands")
 
@@ -35,10 +35,3 @@ def test_the_margin_stands_in_the_shown_word_alone() -> None:
     verdict = replace(verdict, number=VerdictNumber(n_searches=1))
     assert verdict.verdict == "suggested no difference"
     assert shown_word(verdict) == "suggested no difference above 0.5"
-
-
-def test_a_doubt_is_the_first_flaw_and_the_number_of_others() -> None:
-    failed = Note("null checks", "a null check failed")
-    assert doubt_words((), ()) == ""
-    assert doubt_words((), (failed, failed)) == "a null check failed, and 1 more"
-    assert doubt_words((Note("data", "the data"),), (failed,)) == "the two sides differ in more than the method"
