@@ -74,7 +74,6 @@ class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
         if twice:
             raise UserError(f"{', '.join(sorted(twice))} is given twice, as an option and by --set.", "Give it once.")
         card = catalog.method(self.method)
-        card.require_kept()
         for name in card.own_training:
             if name in self.training:
                 raise UserError(f"'{self.method}' has no --{name}: it never uses one.", "Leave the option out.")

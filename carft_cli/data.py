@@ -246,13 +246,7 @@ def _some(name: str, catalog: Catalog) -> list[DataSet]:
         raise
     if data_sets:
         return data_sets
-    entry = catalog.package_card(name)
-    if entry is None:
-        raise UserError(f"The task {name} needs no data set on disk.", f"Known data sets: {typed('ls', 'data')}")
-    raise UserError(
-        f"The images of '{name}' are read by the package '{entry.package}', which names no data set to look at.",
-        f"Its first cell reads them: {typed('model', 'check', '--task', name)}",
-    )
+    raise UserError(f"The task {name} names no data set on disk.", f"Known data sets: {typed('ls', 'data')}")
 
 
 #: groups of a held-out set below which a person is warned

@@ -85,11 +85,10 @@ class ResultsOptions:
         return open_store(self.results, BUILT_IN)
 
     def catalog(self) -> Catalog:
-        """The catalog with the tasks of packages and the choice of suites that the results folder holds."""
+        """The catalog with the choice of suites that the results folder holds."""
         from carft.catalog.catalog import BUILT_IN
 
-        held = self.store.catalog
-        return BUILT_IN.with_stored(held.stored.values()).with_suites(held.suites)
+        return BUILT_IN.with_suites(self.store.catalog.suites)
 
 
 @dataclass(frozen=True, kw_only=True)

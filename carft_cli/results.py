@@ -8,9 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from carft.core.errors import UserError, first_of, typed, typed_report
+from carft.core.errors import UserError, typed, typed_report
 from carft_cli.answer import Answer, Rows, answering, first_rows, told
-from carft_cli.console import counted, err
 from carft_cli.options import ResultsPath, existing, results_path
 
 results_group = typer.Typer(
@@ -54,30 +53,18 @@ def export(
         bool,
         typer.Option("--compact", help="Predictions without logits, no histories of search trials: a small archive."),
     ] = False,
-    failures: Annotated[
-        bool, typer.Option("--failures", help="Also reasons, tracebacks and logs of failed cells; they name files.")
-    ] = False,
     results: ResultsPath = "results",
 ) -> Answer:
     """One archive to publish: records, predictions, studies, a manifest of digests, the licences of the data.
 
     Example: `python cli.py results export results.zip`
     """
-    from carft.store.archive import pack, private_paths
+    from carft.store.archive import pack
 
-    store = existing(results, weights=weights)
-    paths = private_paths(store)
-    if paths:
-        err.say(f"Note: the archive will hold {counted(len(paths), 'path')} of this machine:")
-    for path, files in paths.items():
-        err.say(f"  {path} in {first_of(files, 1)}")
-    failed = len(store.failed())
-    if failed and failures:
-        err.say(f"Note: the archive will hold reason, traceback and log of {counted(failed, 'failed cell')}.")
-    packed = pack(store, archive, weights, compact, failures)
+    packed = pack(existing(results, weights=weights), archive, weights, compact)
     elsewhere = f"Elsewhere: {typed('results', 'import', archive.name, '--to', archive.stem)}"
-    packed = {"archive": str(archive), **packed}
-    return Answer({"private": paths, **packed}, [*told(packed), elsewhere])
+    facts = {"archive": str(archive), **packed}
+    return Answer(facts, [*told(facts), elsewhere])
 
 
 @results_group.command("import")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from carft.core.errors import UserError, typed
 from carft.store.records import Store
+from carft.store.stored_catalog import stored_catalog
 from reports.claims.own import NAME, claims_text, read_claims
 from reports.evidence.protocol import DEPARTED
-from reports.evidence.results import Results, report_catalog
+from reports.evidence.results import Results
 from reports.evidence.views import read_evidence
 from reports.figures.figure import draw_figures
 from reports.render import manifest as manifests
@@ -87,7 +88,7 @@ def sources_of(store: Store, claims: str = "") -> Sources:
 
     claims: a file of claims of one's own, or a shipped ledger, asked after those of the ledger.
     """
-    own = read_claims(claims_text(claims), claims, report_catalog(store).methods)
+    own = read_claims(claims_text(claims), claims, stored_catalog(store, store.catalog).methods)
     return Sources(read_evidence(store), own)
 
 

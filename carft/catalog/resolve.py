@@ -10,10 +10,9 @@ from typing import Any
 from carft.catalog.catalog import BUILT_IN, Catalog
 from carft.config.cell import DIGEST_MARK, LOCAL_DIR, Cell, Reading, Training, id_form, located, stable_hash
 from carft.config.registry import COMBINED, OWN_OPTIONS, SoupRule
-from carft.core.errors import UserError, retired, typed
+from carft.core.errors import UserError, typed
 from carft.core.files import file_digest
 from carft.data.card import Card
-from carft.data.facts import facts
 from carft.data.icons.world import BUILT_IN_WEIGHTS
 
 HUB = "hf-hub:"
@@ -80,10 +79,8 @@ def specify(
 def _model_and_weights(chosen: Card, model: str | None, pretrained: str | None) -> tuple[str, str]:
     """Return model and weights, by default the card's. An address names both, a built-in model has its own weights.
 
-    Raises ``UserError`` for another model without weights, and for one that has left this package.
+    Raises ``UserError`` for another model without weights.
     """
-    if model or pretrained:
-        require_kept(model or chosen.model, pretrained or "")
     addressed = next((name for name in (model, pretrained) if name and name.startswith(ADDRESSES)), None)
     if addressed:
         if {model, pretrained} - {None, addressed}:
@@ -97,14 +94,6 @@ def _model_and_weights(chosen: Card, model: str | None, pretrained: str | None) 
     if model and not pretrained and model != chosen.model:
         raise UserError(f"Which weights of '{model}'?", "Give --pretrained a tag or the path of a weights file.")
     return model or chosen.model, pretrained or chosen.pretrained
-
-
-def require_kept(model: str, pretrained: str = "") -> None:
-    """Raise ``UserError`` for a model, or a tag of its weights, that has left this package."""
-    entry = facts("retired", "carft.config")["models"].get(model)
-    is_here = any(model == name for name, _ in BUILT_IN_WEIGHTS)
-    if entry and (not is_here or pretrained in entry["weights"]):
-        raise retired("model", f"{model} {pretrained}".rstrip(), entry["commit"])
 
 
 def named_weights(pretrained: str) -> str:

@@ -80,14 +80,6 @@ def unknown(kind: str, name: str, known: Iterable[str], cutoff: float = 0.5, mor
     return UserError(f"There is no {kind} '{name}'.", hint + more)
 
 
-def retired(kind: str, name: str, commit: str) -> UserError:
-    """Return the error for what was removed. kind: task, model or method; commit: one that has it."""
-    return UserError(
-        f"The {kind} '{name}' was removed. Its records can still be read and reported.",
-        f"To run cells with it, use commit {commit}, which has it.",
-    )
-
-
 def first_of(names: Sequence[str], most: int) -> str:
     """The first names; beyond ``most`` the rest are counted: ``a, b and 4 more``."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

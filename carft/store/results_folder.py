@@ -121,13 +121,10 @@ class ResultsFolder:
         with self.changing(f"{JOURNAL}/{chain.name}"):
             return append_line(chain, kind, facts)
 
-    def readable(self, path: Path, model: type[Model], largest: int | None = None) -> Model | None:
-        """The content of a JSON file; None where it cannot be read, which :attr:`left_out` then tells.
-
-        Arguments as of :func:`carft.store.document.read_document`.
-        """
+    def readable(self, path: Path, model: type[Model]) -> Model | None:
+        """The content of a JSON file; None where it cannot be read, which :attr:`left_out` then tells."""
         try:
-            return read_document(path, model, largest)
+            return read_document(path, model)
         except UserError as error:
             self.left_out[path] = str(error)
             return None

@@ -3,13 +3,12 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from carft.config.registry import MethodCard, hyperparameter_words
 from carft.config.settings import ProtocolSettings, Selection
-from carft.store import limits
 from carft.store.document import Document, Number, Shared, empty_list
 
 TrialStatus = Literal["open", "running", "done", "pruned", "failed"]
@@ -63,8 +62,6 @@ class Extension(Document):
 
 class StudyFile(Document, ProtocolSettings):
     """``studies/<id>/study.json``: a study, replaced as it changes."""
-
-    largest: ClassVar[int] = limits.LIST
 
     id: str
     """Hash of all that decides which trial tries what."""

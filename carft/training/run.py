@@ -170,7 +170,6 @@ def run_cell(
 def require_runnable(cell: Cell, execution: Execution, catalog: Catalog) -> None:
     """``UserError`` for a cell that this code cannot run, or not on this device, or not with split batches."""
     method = catalog.method(cell.method)
-    method.require_kept()
     method.require_trainable(cell.hyperparameters)
     catalog.card(cell.task)
     catalog.require_source(cell.method, cell.task, cell.plugin)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TypeVar
 
@@ -53,7 +54,7 @@ class Results:
     @staticmethod
     def of(store: Store) -> Results:
         """Read a whole folder. A record that cannot be read is named and counts as missing."""
-        results = Results(store, report_catalog(store))
+        results = Results(store, stored_catalog(store, store.catalog))
         results._read_cells(store.ids())
         for name in store.study_names():
             study = results._read("study", name, partial(store.study, name))
@@ -198,7 +199,9 @@ class Results:
         left_out: dict[str, list[str]] = {}
         for record in self.records.values():
             task = record.cell.task
-            if task not in left_out:
+            if task in left_out:
+                continue
+            with suppress(UserError):  # the task is not known here
                 chosen = self.catalog.card(task).sets
                 left_out[task] = [name for name in whole.card(task).sets if name not in chosen]
         return left_out
@@ -255,11 +258,6 @@ class Results:
             if card and card.kind == "untrained":
                 found.setdefault((task_key(record.cell.task), record.cell.method), []).append(record)
         return found
-
-
-def report_catalog(store: Store) -> Catalog:
-    """The catalog of a results folder, in which its own cards come before those of installed packages."""
-    return replace(stored_catalog(store, store.catalog), prefers_stored=True)
 
 
 def finished_trials(study: StudyFile, records: Mapping[str, Record]) -> list[Trial]:

@@ -86,8 +86,8 @@ class IconsFamily(Family):
     def pools(self, studied: Iterable[str]) -> tuple[Pool, ...]:
         """Return the pools of the world, and those of earlier worlds that a results folder has tasks of."""
         names, found = set(studied), self.built_in_pools
-        for version, world in WORLDS.items():
-            earlier = _pools(RETIRED, world["prefix"], version)
+        for version, (prefix, _) in WORLDS.items():
+            earlier = _pools(RETIRED, prefix, version)
             found += tuple(pool for pool in earlier if names.intersection(pool.tasks))
         return found
 

@@ -5,16 +5,16 @@ It is also the ``loader`` of these cards.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-from carft.core.errors import retired
+from carft.core.errors import UserError
 from carft.data.card import STANDARD, Card, DataOptions
 from carft.data.facts import facts
 from carft.data.icons.world import ALL, DOMAINS, FULL, SUITES, nine_tasks
 
-#: version of the data -> prefix of its tasks, how many of the contexts of icons-3 it had (the first ones), and a commit
-#: that can run cells on it
-WORLDS: Mapping[str, Mapping[str, Any]] = facts("retired", "carft.config")["worlds"]
+#: version of the data -> prefix of its tasks, and how many of the contexts of icons-3 it had (the first ones)
+WORLDS = {"icons-2": ("icons", 18)}
+#: a commit that can run cells on them
+COMMIT = "9a36ff66"
 
 
 def retired_cards(version: str, current: Mapping[str, Card]) -> dict[str, Card]:
@@ -22,7 +22,7 @@ def retired_cards(version: str, current: Mapping[str, Card]) -> dict[str, Card]:
 
     current: the cards of the world of this package.
     """
-    prefix, contexts = WORLDS[version]["prefix"], WORLDS[version]["contexts"]
+    prefix, contexts = WORLDS[version]
     groups = facts("classes", "carft.data.icons")
     like = {f"{prefix}/all": current[ALL]}
     classes = dict.fromkeys((*like, *(f"{prefix}/domains/{suite}" for suite in SUITES)), current[ALL].classes)
@@ -45,11 +45,14 @@ def _card(name: str, version: str, classes: tuple[str, ...], like: Card, context
         templates=prompts,
         contexts=prompts,
         banks={**like.banks, STANDARD: prompts, "domains": like.banks["domains"][:contexts]},
-        pretrained=WORLDS[version]["prefix"],
+        pretrained=WORLDS[version][0],
         loader=__name__,
     )
 
 
 def require_present(card: Card, options: DataOptions) -> None:
     """Raise ``UserError``: the data are not here."""
-    raise retired("task", card.name, WORLDS[card.version]["commit"])
+    raise UserError(
+        f"The task '{card.name}' was removed. Its records can still be read and reported.",
+        f"To run cells on it, use commit {COMMIT}, which has it.",
+    )
