@@ -279,7 +279,7 @@ def begin_run(
             raise ModuleNotFoundError(f"No module named '{package}'", name=package)
     from carft.store.mirror import open_for_runs
 
-    store = open_for_runs(results, catalog, tasks, methods, cell)
+    store = open_for_runs(results, catalog, tasks, methods)
     say_left_out(store)
     print_run_header(catalog, tasks, cell, data, where)
     return store

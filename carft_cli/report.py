@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from carft.core.errors import UserError, recipe_beside, typed
-from carft.core.files import make_folders, write_text
+from carft.core.files import write_text
 from carft_cli.answer import Answer, Shown, answering, bold, stacked
 from carft_cli.console import counted, new_table, split
 from carft_cli.declare import OUTPUT, option
@@ -248,7 +248,7 @@ def compare(
         comparison = compared(ours, theirs)
     people = list(_comparison_lines(comparison))
     if page is not None:
-        make_folders(page.parent)
+        page.parent.mkdir(parents=True, exist_ok=True)
         write_text(page, comparison_page(comparison, first, second))
         people.append(f"Open: {page.resolve()}")
     return Answer(asdict(comparison), people)

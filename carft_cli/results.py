@@ -55,7 +55,7 @@ def export(
     ] = False,
     results: ResultsPath = "results",
 ) -> Answer:
-    """One archive to publish: records, predictions, studies, a manifest of digests, the licences of the data.
+    """One archive to publish: records, predictions, studies, a manifest of digests.
 
     Example: `python cli.py results export results.zip`
     """

@@ -64,10 +64,6 @@ class Diverged(RuntimeError):
     """The training loss of a cell is no longer finite."""
 
 
-class MethodFailed(RuntimeError):
-    """The code of a method from outside this package raised an error. The message names its file and line."""
-
-
 def unknown(kind: str, name: str, known: Iterable[str], cutoff: float = 0.5, more: str = "") -> UserError:
     """Return the error for a name that is not in a registry. The hint lists similar names, or the known ones.
 
@@ -78,6 +74,14 @@ def unknown(kind: str, name: str, known: Iterable[str], cutoff: float = 0.5, mor
     near = near or [k for k in known if name and (k.endswith(f"/{name}") or k.startswith(name))][:3]
     hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {first_of(known, MANY) or 'none'}."
     return UserError(f"There is no {kind} '{name}'.", hint + more)
+
+
+def retired(kind: str, name: str, commit: str) -> UserError:
+    """Return the error for what was removed. kind: task, model or method; commit: one that has it."""
+    return UserError(
+        f"The {kind} '{name}' was removed. Its records can still be read and reported.",
+        f"To run cells with it, use commit {commit}, which has it.",
+    )
 
 
 def first_of(names: Sequence[str], most: int) -> str:

@@ -1,6 +1,6 @@
 """Export of a results folder to one zip archive, and import of such an archive. No torch.
 
-    manifest.json       digest and size of every other file, version of carft, the data and their licences
+    manifest.json       digest and size of every other file, version of carft
     documents.jsonl     the JSON files of the results folder, one line each, which zip compresses far better than alone
     cells/ predictions/ journal/     other files as in a results folder; weights are optional
 
@@ -20,7 +20,6 @@ import stat
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ import pyarrow as pa
 from pydantic import Field
 
 from carft import NUMERICS, __version__
-from carft.catalog.catalog import Catalog
 from carft.core.errors import UserError, typed
 from carft.core.files import file_digest, files_below, new_folder, write_atomic, write_json
 from carft.store.document import Document, parse_document
@@ -49,18 +47,6 @@ ENTRIES, LARGEST_MANIFEST = 1_000_000, 192 * 2**20
 _LAYOUT = re.compile(rf"{ARCHIVED}|{re.escape(JOINED)}")
 
 
-class DataLicence(Document):
-    """Licence of the data of one task."""
-
-    task: str
-    version: str
-    """Version of the task's data."""
-    licence: str
-    """Licences of its data sets."""
-    source: str
-    """Where they come from; empty when unknown."""
-
-
 class ArchivedFile(Document):
     """Digest and size of one file."""
 
@@ -78,13 +64,11 @@ class ArchiveManifest(Document):
     carft: str
     """Version of carft that wrote the archive."""
     numerics: int
-    data: list[DataLicence]
-    """Licences of the data, by task and version."""
     files: dict[str, ArchivedFile]
     """Name in the archive -> digest and size, without the manifest."""
 
     def summary(self, folder: Path) -> dict[str, Any]:
-        """Numbers of files, of bytes unpacked and of the cells in a results folder; a fingerprint; the data's licences.
+        """Numbers of files, of bytes unpacked and of the cells in a results folder; a fingerprint.
 
         The fingerprint is the sha256 over the digests of all files, in hexadecimal digits.
         """
@@ -94,7 +78,6 @@ class ArchiveManifest(Document):
             "size": sum(file.size for file in self.files.values()),
             "cells": len(Store(folder).ids()),
             "fingerprint": hashlib.sha256(digests.encode()).hexdigest(),
-            "data": [data.content() for data in self.data],
         }
 
 
@@ -108,7 +91,7 @@ def pack(store: Store, archive: Path, weights: bool = False, compact: bool = Fal
     """
     if archive.exists():
         raise UserError(f"'{archive}' is there already.", "Name a file that does not exist yet.")
-    sources, data = _sources(store, weights), _licences(store)
+    sources = _sources(store, weights)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         for failure in failures(store):
@@ -118,11 +101,11 @@ def pack(store: Store, archive: Path, weights: bool = False, compact: bool = Fal
         if compact:
             sources = _without_logits(store, sources, scratch / SHARED)
         joined = _joined(sources, scratch / JOINED)
-        manifest = write_atomic(archive, lambda part: _write(part, joined, data))
+        manifest = write_atomic(archive, lambda part: _write(part, joined))
     return manifest.summary(store.root)
 
 
-def _write(part: Path, sources: Mapping[str, Path], data: list[DataLicence]) -> ArchiveManifest:
+def _write(part: Path, sources: Mapping[str, Path]) -> ArchiveManifest:
     """Write an archive and return its manifest. sources: name in the archive -> file."""
     files = {}
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as stream:
@@ -130,7 +113,7 @@ def _write(part: Path, sources: Mapping[str, Path], data: list[DataLicence]) -> 
             with path.open("rb") as source, stream.open(_entry(name), "w", force_zip64=True) as target:
                 shutil.copyfileobj(source, target)
             files[name] = ArchivedFile(sha256=file_digest(path), size=path.stat().st_size)
-        manifest = ArchiveManifest(version=SCHEMA, carft=__version__, numerics=NUMERICS, data=data, files=files)
+        manifest = ArchiveManifest(version=SCHEMA, carft=__version__, numerics=NUMERICS, files=files)
         stream.writestr(_entry(MANIFEST), json.dumps(manifest.content(), indent=0, sort_keys=True))
     return manifest
 
@@ -200,30 +183,6 @@ def _entry(name: str) -> zipfile.ZipInfo:
     entry.compress_type = zipfile.ZIP_DEFLATED
     entry.external_attr = (stat.S_IFREG | 0o644) << 16
     return entry
-
-
-def _licences(store: Store) -> list[DataLicence]:
-    """Licences of the data of all finished cells, from the cards of their tasks."""
-    tasks = set[tuple[str, str]]()
-    for name in store.ids():
-        cell = store.read(name).cell
-        tasks.add((cell.task, cell.data_version))
-    licences = []
-    for task, version in sorted(tasks):
-        licence, source = "unknown: the task is not in the catalog here", ""
-        with suppress(UserError):
-            licence, source = _licence_and_source(store.catalog, task)
-        licences.append(DataLicence(task=task, version=version, licence=licence, source=source))
-    return licences
-
-
-def _licence_and_source(catalog: Catalog, task: str) -> tuple[str, str]:
-    """Those of the data sets of a task; where the catalog has none of them, those of its card."""
-    card, data_sets = catalog.card(task), catalog.family(task).data_sets
-    known = [data_sets[name] for name in card.data_sets if name in data_sets]
-    licence = "; ".join(f"{data_set.name}: {data_set.licence}" for data_set in known)
-    source = "; ".join(dict.fromkeys(data_set.source for data_set in known))
-    return licence or card.licence, source or card.source
 
 
 def unpack(archive: Path, target: Path, accept: Callable[[int], bool] = lambda size: False) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ import pandas as pd
 from carft import NUMERICS
 from carft.catalog.catalog import Catalog
 from carft.config.cell import Cell, task_key
+from carft.config.registry import MethodCard
 from carft.core.errors import UserError
 from carft.core.failure_kinds import REPEATED, FailureKind
 from carft.core.metrics import Outcomes, ood_means
@@ -60,6 +61,7 @@ class Results:
             study = results._read("study", name, partial(store.study, name))
             if study is not None:
                 results.studies.append(study)
+        results._name_strangers()
         results._note_failures()
         return results
 
@@ -88,6 +90,14 @@ class Results:
             now = f"this report holds NUMERICS {NUMERICS} only"
             words = f"{count} cells were computed under NUMERICS {numerics}; {now}."
             self.problems.append(Note("other numerics", words, where=f"NUMERICS {numerics}"))
+
+    def _name_strangers(self) -> None:
+        """Give each method that is not known here a card, so that its cells are reported by its name."""
+        methods = dict(self.catalog.stored_methods)
+        for cell in (*(record.cell for record in self.records.values()), *self.studies):
+            if cell.method not in self.catalog.methods:
+                methods[cell.method] = MethodCard(name=cell.method, label=cell.method, summary="It is not known here.")
+        self.catalog = replace(self.catalog, stored_methods=methods)
 
     def _read(self, what: str, where: str, read: Callable[[], Read]) -> Read | None:
         """The content of a file; None where it cannot be read, which is a problem. what: the kind of file."""

@@ -1,6 +1,6 @@
 """The family of the icons world: nine tasks, all in one, and one domain left out in turn. No torch.
 
-Tasks of a world that has left the package have cards for reports alone.
+Published tasks of a world that has left the package have cards for reports alone.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from carft.core.errors import typed
 from carft.data.card import STANDARD, Card
 from carft.data.facts import imagenet_templates
 from carft.data.family import Family, Pool
-from carft.data.icons.retired import WORLDS, retired_cards
+from carft.data.icons import retired
 from carft.data.icons.world import ALL, DOMAINS, PREFIX, PROMPTS, SUITES, VERSION, tasks
 
 
@@ -48,10 +48,8 @@ def _card(name: str, classes: tuple[str, ...]) -> Card:
 CARDS: dict[str, Card] = {name: _card(name, classes) for name, classes in tasks().items()}
 
 
-#: the same of worlds that have left this package
-RETIRED: dict[str, Card] = {}
-for _version in WORLDS:
-    RETIRED.update(retired_cards(_version, CARDS))
+#: the same of a world that has left this package
+RETIRED: dict[str, Card] = retired.retired_cards(CARDS)
 
 
 def _pools(cards: Mapping[str, Card], prefix: str, version: str = "") -> tuple[Pool, ...]:
@@ -68,28 +66,28 @@ def _pools(cards: Mapping[str, Card], prefix: str, version: str = "") -> tuple[P
     pools = []
     for name, kind, title, recipe in groups:
         own = tuple(task for task in cards if task.rpartition("/")[0] == name and task != f"{prefix}/all")
-        own = own or (name,)
+        if name in cards:
+            own = (name,)
         command = typed("sweep", recipe)
         if version:
             command, title = typed("sweep", recipe, "--tasks", name), f"{title} ({version})"
-        pools.append(Pool(name, kind, title, own, command, cards[own[0]], built_in=True))
+        if own:
+            pools.append(Pool(name, kind, title, own, command, cards[own[0]], built_in=True))
     return tuple(pools)
 
 
 @dataclass(frozen=True, eq=False)
 class IconsFamily(Family):
-    """The tasks of the world, and those of worlds that have left this package, which only reports ask for."""
+    """The tasks of the world, and those of one that has left this package, which only reports ask for."""
 
     def card(self, task: str) -> Card | None:
         return self.cards.get(task) or RETIRED.get(task)
 
     def pools(self, studied: Iterable[str]) -> tuple[Pool, ...]:
-        """Return the pools of the world, and those of earlier worlds that a results folder has tasks of."""
-        names, found = set(studied), self.built_in_pools
-        for version, (prefix, _) in WORLDS.items():
-            earlier = _pools(RETIRED, prefix, version)
-            found += tuple(pool for pool in earlier if names.intersection(pool.tasks))
-        return found
+        """Return the pools of the world, and those of the earlier one that a results folder has tasks of."""
+        names = set(studied)
+        earlier = _pools(RETIRED, retired.PREFIX, retired.VERSION)
+        return self.built_in_pools + tuple(pool for pool in earlier if names.intersection(pool.tasks))
 
 
 FAMILY = IconsFamily("icons", CARDS, built_in_pools=_pools(CARDS, PREFIX), order=1)

@@ -1,6 +1,6 @@
 """The icons world as plain data: tasks, templates, suites. No torch; no drawing is opened.
 
-Its version is icons-3, which ids of cells count: two earlier worlds have left it (carft/data/icons/retired.py).
+Its version is icons-3, which ids of cells count: two earlier worlds have left the package (retired.py).
 """
 
 import hashlib

@@ -200,15 +200,15 @@ def test_a_drawing_that_is_not_in_the_world_has_no_picture() -> None:
 
 
 def test_a_task_of_an_earlier_world_is_known_to_reports_and_refused_by_cells() -> None:
-    card = BUILT_IN.card("icons-full/body")
+    card = BUILT_IN.card("icons/all")
     assert (card.version, card.pretrained, len(card.contexts), card.sets) == ("icons-2", "icons", 18, CARDS[TASK].sets)
     assert not set(RETIRED) & set(CARDS) and BUILT_IN.tasks_like("icons/*") == []
     assert {pool.name for pool in FAMILY.pools(["icons/all"])} - {pool.name for pool in FAMILY.pools([])} == {
         "icons/all"
     }
     for refused in (BUILT_IN.open, BUILT_IN.unseal, BUILT_IN.sizes):
-        with pytest.raises(UserError, match=r"'icons-full/body' was removed.*commit 9a36ff66"):
-            refused("icons-full/body", Folder())
+        with pytest.raises(UserError, match=r"'icons/all' was removed.*commit 9a36ff66"):
+            refused("icons/all", Folder())
 
 
 def test_search_code_is_handed_no_test_set(blank: None) -> None:
