@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import typer
 
-from carft.core.errors import Diverged, MethodFailed, StorageUnavailable, UserError
+from carft.core.errors import Diverged, StorageUnavailable, UserError
 from carft.core.failure_kinds import FailureKind, failure_kind, reason_of
 from carft.core.files import require_utf8
 from carft.core.garbage import collect_rarely
@@ -82,7 +82,7 @@ def main() -> None:
             raise
         words = f"This command needs {package}, which this installation leaves out."
         _end("Refused:", words, f"Install it: pip install 'carft[{EXTRAS[package]}]'", code=2)
-    except (Diverged, MethodFailed) as failure:
+    except Diverged as failure:
         _end("The cell failed:", f"{failure}.", code=1)
     except Exception as error:
         kind = failure_kind(error)

@@ -71,7 +71,6 @@ def train(settings: TrainSettings) -> Answer:
         words = f"'{settings.method}' is a method of this package, and runs in no process that has loaded a plugin."
         raise UserError(words, "Leave --plugin out.")
     catalog = settings.catalog()
-    catalog.method(settings.method).require_kept()
     says, example = "a hyperparameter with a number", "l2_weight=0.1"
     hyperparameters = named_values("--set", settings.set_, float, says, example)
     hyperparameters |= given(lr=settings.lr, kl_weight=settings.kl_weight)

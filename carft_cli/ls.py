@@ -71,8 +71,6 @@ def list_methods(store: Store) -> Rows:
     rows: Rows = []
     for name in dict.fromkeys((*store.catalog.methods, *installed(GROUP))):
         card = store.catalog.method(name)
-        if card.removed_at:
-            continue
         rows.append({"method": card.name, "kind": card.kind, "tuned": list(card.space), "summary": card.summary})
     return rows
 

@@ -80,11 +80,10 @@ class ResultsOptions:
         return open_store(self.results, BUILT_IN)
 
     def catalog(self) -> Catalog:
-        """The catalog with the methods of the files, and the tasks and the choice of suites that the results hold."""
+        """The catalog with the methods of the files, and the choice of suites that the results hold."""
         from carft.catalog.catalog import BUILT_IN
 
-        held = self.store.catalog
-        return BUILT_IN.with_stored(held.stored.values()).with_suites(held.suites).with_plugins(self.plugin)
+        return BUILT_IN.with_suites(self.store.catalog.suites).with_plugins(self.plugin)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,7 +241,7 @@ def begin_run(results: str, catalog: Catalog, tasks: list[str], methods: Iterabl
             raise ModuleNotFoundError(f"No module named '{package}'", name=package)
     from carft.store.mirror import open_for_runs
 
-    store = open_for_runs(results, catalog, tasks, methods, cell)
+    store = open_for_runs(results, catalog, tasks, methods)
     say_left_out(store)
     print_run_header(catalog, tasks, cell)
     return store

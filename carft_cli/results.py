@@ -50,24 +50,17 @@ def export(
         bool,
         typer.Option("--compact", help="Predictions without logits, no histories of search trials: a small archive."),
     ] = False,
-    failures: Annotated[
-        bool, typer.Option("--failures", help="Also reasons, tracebacks and logs of failed cells; they name files.")
-    ] = False,
     results: ResultsPath = "results",
 ) -> Answer:
-    """One archive to publish: records, predictions, studies, a manifest of digests, the licences of the data.
+    """One archive to publish: records, predictions, studies, a manifest of digests.
 
     Example: `python cli.py results export results.zip`
     """
-    from carft.store.archive import pack, private_paths
+    from carft.store.archive import pack
 
-    store = existing(results, weights=weights)
-    facts = {
-        "archive": str(archive),
-        **pack(store, archive, weights, compact, failures),
-        "private": private_paths(store),
-    }
+    packed = pack(existing(results, weights=weights), archive, weights, compact)
     elsewhere = f"Elsewhere: {typed('results', 'import', archive.name, '--to', archive.stem)}"
+    facts = {"archive": str(archive), **packed}
     return Answer(facts, [*told(facts), elsewhere])
 
 

@@ -33,11 +33,10 @@ def status(
     Example: `python cli.py status`
     """
     from carft.store.failures import failures
-    from carft.store.study_file import edge_words
     from carft.store.sweep_state import read_states
 
-    store = open_results(results, "sweeps", "failures", "studies")
-    states, finished, studies = read_states(store), store.finished(), store.readable_studies()
+    store = open_results(results, "sweeps", "failures")
+    states, finished = read_states(store), store.finished()
     say_left_out(store)
     if not states and not finished:
         store.require_present()
@@ -56,7 +55,6 @@ def status(
         people += _lines(state, results, lively["waits_for_disk"])
     if not shown:
         people.append(f"No sweep wrote its state to {results}. It holds {finished} finished cells.")
-    people.append(edge_words(studies, store.catalog.methods))
     if failed:
         people += [bold(f"\n{len(failed)} failures on record:"), *stacked(failed[:FEW], ("cell", "what"))]
     if len(failed) > FEW:

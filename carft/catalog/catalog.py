@@ -16,15 +16,13 @@ from carft.catalog.families import (
     FAMILIES,
     GROUP,
     TAKEN,
-    PackageCard,
     family_name,
-    installed_card,
     installed_family,
+    package_digest,
 )
 from carft.catalog.plugins import installed_method, methods_in, read_plugins
 from carft.config.cell import Cell
 from carft.config.registry import METHODS, MethodCard
-from carft.config.retired import RETIRED_METHODS
 from carft.core.errors import UserError, first_of, typed, unknown
 from carft.core.source import installed, text_digest
 from carft.data.card import Card, DataOptions
@@ -48,10 +46,6 @@ class Catalog:
 
     own: OwnData = OWN_DATA
     """Your own data."""
-    stored: Mapping[str, PackageCard] = field(default_factory=dict)
-    """Task of a package -> its card as a results folder holds it."""
-    prefers_stored: bool = False
-    """Whether such a card comes before that of the installed package, as in reports on the folder."""
     suites: tuple[str, ...] = ()
     """The suites that tasks are evaluated on; empty for all that they have."""
     plugins: tuple[tuple[str, str], ...] = ()
@@ -66,12 +60,9 @@ class Catalog:
         named: dict[str, NamedTask] = {}
         if task := self.named(cell.task):
             named[cell.task] = task
-        stored: dict[str, PackageCard] = {}
-        if package := self.package_card(cell.task):
-            stored[cell.task] = package
         plugins = tuple((file, text) for file, text in self.plugins if text_digest(text) in cell.sources)
         own = replace(self.own, named=named)
-        return replace(self, own=own, stored=stored, stored_methods={}, plugins=plugins)
+        return replace(self, own=own, stored_methods={}, plugins=plugins)
 
     # tasks
 
@@ -88,12 +79,6 @@ class Catalog:
                 )
             named[task.name] = task
         return replace(self, own=replace(self.own, named=named))
-
-    def with_stored(self, cards: Iterable[PackageCard], methods: Iterable[MethodCard] = ()) -> Catalog:
-        """Return the catalog with cards of package tasks, and of methods, as a results folder holds them."""
-        stored = {**self.stored, **{entry.card.name: entry for entry in cards}}
-        of_methods = {**self.stored_methods, **{card.name: card for card in methods}}
-        return replace(self, stored=stored, stored_methods=of_methods)
 
     def with_suites(self, suites: Iterable[str], tasks: Collection[str] = ()) -> Catalog:
         """Return the catalog whose tasks have these suites alone. A task that has none of them keeps all of its own.
@@ -114,18 +99,9 @@ class Catalog:
         """Return the task on your own data of this name; None if there is none."""
         return self.own.named.get(task)
 
-    def package_card(self, task: str) -> PackageCard | None:
-        """Return the card of a task of a package, with the package; None for any other task."""
-        if task in CARDS or self.named(task):
-            return None
-        stored = self.stored.get(task)
-        if stored is not None and self.prefers_stored:
-            return stored
-        return installed_card(task) or stored
-
     def card(self, task: str) -> Card:
         """Return the card of a task, that of a named task as it was named. Raises ``UserError`` for an unknown name."""
-        return self._require(task)[1]
+        return self.opener(task)[1]
 
     def cards(self) -> list[Card]:
         """Return the cards of this package and of all installed packages."""
@@ -150,35 +126,16 @@ class Catalog:
 
     def family(self, task: str) -> Family:
         """Return the family of a task. Raises ``UserError`` for an unknown name."""
-        return self._require(task)[0]
+        return self.opener(task)[0]
 
-    def opener(self, task: str) -> tuple[Family, Card]:
-        """Return the family that opens a task, and its card.
-
-        Raises ``UserError`` for an unknown name, and for a task of a results folder whose package is not installed.
-        """
-        family, card = self._require(task)
-        stored = self.package_card(task)
-        if stored is None or stored is not self.stored.get(task):
-            return family, card
-        package = installed_family(stored.family)
-        here = package.card(task) if package else None
-        if package is None or here is None or here.version != card.version:
-            raise UserError(
-                f"Version {card.version} of '{task}' comes from the package '{stored.package}' (entry point "
-                f"'{stored.family}' of {GROUP}), which is not installed here.",
-                "Install that version to run cells on the task; a report needs only what the results folder holds.",
-            )
-        return package, card
-
-    def _require(self, task: str, kind: str = "task", known: Iterable[str] = CARDS) -> tuple[Family, Card]:
-        """The family and the card of a task, with the chosen suites. Raises ``UserError`` for an unknown name.
+    def opener(self, task: str, kind: str = "task", known: Iterable[str] = CARDS) -> tuple[Family, Card]:
+        """The family that opens a task, and its card with the chosen suites. Raises ``UserError`` for an unknown name.
 
         kind, known: what the message says that the name is not, and the names that are.
         """
         families: list[Family] = [self.own, *FAMILIES]
-        if entry := self.package_card(task):
-            families.append(self._package_family(entry))
+        if package := installed_family(family_name(task)):
+            families.append(package)
         for family in families:
             if (card := family.card(task)) is not None:
                 left_out = set(card.suites) - set(self.suites)
@@ -188,15 +145,8 @@ class Catalog:
         if task in DATA_SETS:
             tasks = [card.name for card in CARDS.values() if task in card.data_sets]
             raise UserError(f"'{task}' is a data set, not a task.", f"Tasks with it: {', '.join(tasks)}.")
-        more = " Tasks on your own data need --tasks-file FILE." if kind == "task" else ""
+        more = " Tasks on your own data need --tasks-file FILE, others their package." if kind == "task" else ""
         raise unknown(kind, task, known, more=more)
-
-    def _package_family(self, entry: PackageCard) -> Family:
-        """The family of a task of a package: the installed one, or the cards that the results folder holds."""
-        if entry is not self.stored.get(entry.card.name) and (package := installed_family(entry.family)):
-            return package
-        cards = {name: other.card for name, other in self.stored.items() if other.family == entry.family}
-        return Family(entry.family, cards)
 
     def data_sets(self, name: str) -> list[DataSet]:
         """Return the data set of this name, or those of the task of this name. Raises ``UserError`` for neither."""
@@ -204,14 +154,16 @@ class Catalog:
             return [self.own.files(name)]
         if name in DATA_SETS:
             return [DATA_SETS[name]]
-        family, card = self._require(name, "data set", DATA_SETS)
+        family, card = self.opener(name, "data set", DATA_SETS)
         return [family.data_sets[part] for part in card.data_sets]
 
     def pools(self, studied: Iterable[str]) -> list[Pool]:
         """Return how reports pool tasks. studied: the tasks of a results folder."""
         tasks = sorted(set(studied))
-        packages = {entry.family: self.family(task) for task in tasks if (entry := self.package_card(task))}
-        families = (*FAMILIES, self.own, *packages.values())
+        families = [*FAMILIES, self.own]
+        for name in dict.fromkeys(map(family_name, tasks)):
+            if package := installed_family(name):
+                families.append(package)
         return list(chain.from_iterable(family.pools(tasks) for family in families))
 
     def pool(self, task: str, pools: Iterable[Pool]) -> Pool:
@@ -308,17 +260,12 @@ class Catalog:
 
     @property
     def methods(self) -> Mapping[str, MethodCard]:
-        """Methods by name, in the order of tables: of this package, removed ones, of the results folder, of plugin
-        files."""
-        return {**METHODS, **RETIRED_METHODS, **self.stored_methods, **self.of_files}
+        """Methods by name, in the order of tables: of this package, of the results folder, of plugin files."""
+        return {**METHODS, **self.stored_methods, **self.of_files}
 
     def method(self, name: str) -> MethodCard:
         """Return the card of a method. Raises ``UserError`` for an unknown name."""
-        stored = self.stored_methods.get(name)
-        card = METHODS.get(name)
-        if card is None and self.prefers_stored:
-            card = stored
-        card = card or self.of_files.get(name) or installed_method(name) or stored or RETIRED_METHODS.get(name)
+        card = METHODS.get(name) or self.of_files.get(name) or installed_method(name) or self.stored_methods.get(name)
         if card is None:
             more = " A method of your own needs its file: --plugin FILE"
             raise unknown("method", name, self.methods, cutoff=0.8, more=more)
@@ -335,8 +282,8 @@ class Catalog:
     def source_of(self, method: str, task: str) -> str:
         """Return the digest of the code of method and task, as far as it is no part of this package; else empty."""
         digests = [self.method(method).digest]
-        if package := self.package_card(task):
-            digests.append(package.digest)
+        if task not in CARDS and not self.named(task):
+            digests.append(package_digest(task))
         return "+".join(digest for digest in digests if digest)
 
     def require_source(self, method: str, task: str, digest: str) -> None:

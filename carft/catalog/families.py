@@ -4,7 +4,6 @@ A package has the entry point ``carft.data`` (docs/extending.md) under the name 
 :class:`Family`, to a card, or to a list of cards.
 """
 
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -60,30 +59,14 @@ TAKEN = {"downstream", "domainbed", *map(family_name, (*CARDS, *DATA_SETS))}
 # installed packages
 
 
-@dataclass(frozen=True)
-class PackageCard:
-    """The card of a task from a package, as a results folder keeps it."""
-
-    card: Card
-    package: str
-    """Name of the distribution."""
-    digest: str
-    """Digest of the package's code, part of the id of every cell."""
-
-    @property
-    def family(self) -> str:
-        """Name of the family and of its entry point."""
-        return family_name(self.card.name)
-
-
 @cache
-def installed_card(task: str) -> PackageCard | None:
-    """Return the card of a task of an installed package; None if there is none of this name."""
+def package_digest(task: str) -> str:
+    """Return the digest of the code of the installed package that has a task; empty if none has."""
     name = family_name(task)
-    if (family := installed_family(name)) is None or (card := family.card(task)) is None:
-        return None
-    entry = installed(GROUP)[name]
-    return PackageCard(card, entry.dist.name if entry.dist else name, module_digest(entry.module))
+    family = installed_family(name)
+    if family is None or family.card(task) is None:
+        return ""
+    return module_digest(installed(GROUP)[name].module)
 
 
 @cache

@@ -115,19 +115,6 @@ def _line_of(error: Exception, file: str) -> str:
     return f", line {line}" if line else ""
 
 
-def where_raised(error: Exception, method: MethodCard) -> str:
-    """Return file and line, for messages, of the code of a method from outside this package that raised an error.
-
-    Where none of its own lines is in the traceback, the line that met the error is named as well.
-    """
-    file = str(sys.modules[method.implementation.partition(":")[0]].__file__)
-    shown = file.strip("<>")
-    if line := _line_of(error, file):
-        return f"{shown}{line}"
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{shown} (met in {Path(last.filename).name}, line {last.lineno})"
-
-
 @cache
 def installed_method(name: str) -> MethodCard | None:
     """Import the installed method of this name; None if there is none.

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from carft.catalog.catalog import BUILT_IN, Catalog
-from carft.config.cell import DIGEST_MARK, LOCAL_DIR, Cell, Reading, Training, id_form, located, stable_hash
+from carft.config.cell import DIGEST_MARK, LOCAL_DIR, Cell, Reading, Training, id_form, stable_hash
 from carft.config.registry import COMBINED, OWN_OPTIONS, SoupRule
-from carft.core.errors import UserError, retired, typed
+from carft.core.errors import UserError, typed
 from carft.core.files import file_digest
 from carft.data.card import Card
-from carft.data.facts import facts
 from carft.data.icons.world import BUILT_IN_WEIGHTS
 
 HUB = "hf-hub:"
@@ -80,10 +79,8 @@ def specify(
 def _model_and_weights(chosen: Card, model: str | None, pretrained: str | None) -> tuple[str, str]:
     """Return model and weights, by default the card's. An address names both, a built-in model has its own weights.
 
-    Raises ``UserError`` for another model without weights, and for one that has left this package.
+    Raises ``UserError`` for another model without weights.
     """
-    if model or pretrained:
-        require_kept(model or chosen.model, pretrained or "")
     addressed = next((name for name in (model, pretrained) if name and name.startswith(ADDRESSES)), None)
     if addressed:
         if {model, pretrained} - {None, addressed}:
@@ -97,14 +94,6 @@ def _model_and_weights(chosen: Card, model: str | None, pretrained: str | None) 
     if model and not pretrained and model != chosen.model:
         raise UserError(f"Which weights of '{model}'?", "Give --pretrained a tag or the path of a weights file.")
     return model or chosen.model, pretrained or chosen.pretrained
-
-
-def require_kept(model: str, pretrained: str = "") -> None:
-    """Raise ``UserError`` for a model, or a tag of its weights, that has left this package."""
-    entry = facts("retired", "carft.config")["models"].get(model)
-    is_here = any(model == name for name, _ in BUILT_IN_WEIGHTS)
-    if entry and (not is_here or pretrained in entry["weights"]):
-        raise retired("model", f"{model} {pretrained}".rstrip(), entry["commit"])
 
 
 def named_weights(pretrained: str) -> str:
@@ -194,10 +183,10 @@ def combination(method: str, parents: Sequence[Cell], hyperparameters: Mapping[s
     return replace(parents[0], method=method, hyperparameters=dict(hyperparameters), parents=(parents[0].id,))
 
 
-def command(cell: Cell, results: str, *, catalog: Catalog, unseal: bool = False, published: bool = False) -> str:
+def command(cell: Cell, results: str, *, catalog: Catalog, unseal: bool = False) -> str:
     """Return the shell command that runs the cell without Ray into the folder ``results``.
 
-    published: leave open where weights lie. Where your own data lie is always left open.
+    Where your own data, weights and plug-ins lie is left open.
     """
     if cell.method == "soup":
         words = ["combine", "soup", "--cells", ",".join(cell.parents)]
@@ -220,7 +209,7 @@ def command(cell: Cell, results: str, *, catalog: Catalog, unseal: bool = False,
     words += _setting_words(vars(cell.training), vars(plain.training))
     words += _setting_words(cell.reading.factors(), {})
     words += _setting_words(cell.protocol(), plain.protocol())
-    words += _model_words(cell, plain, published, catalog)
+    words += _model_words(cell, plain)
     if catalog.named(cell.task):
         words += ["--tasks-file", "FILE"]
     if catalog.method(cell.method).digest:
@@ -248,21 +237,17 @@ def _setting_words(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> 
     return words
 
 
-def _model_words(cell: Cell, plain: Cell, published: bool, catalog: Catalog) -> list[str]:
-    """Return the options of model and weights, if they differ from those of ``plain``.
-
-    published: leave out where a file or folder of weights lies.
-    """
-    model, pretrained = located(cell.model, cell.pretrained, catalog.weights)
-    path, is_file, _ = pretrained.partition(DIGEST_MARK)
-    if published and model.startswith(LOCAL_DIR):
+def _model_words(cell: Cell, plain: Cell) -> list[str]:
+    """Return the options of model and weights, if they differ from those of ``plain``."""
+    model, pretrained = cell.model, cell.pretrained
+    if model.startswith(LOCAL_DIR):
         return ["--model", f"{LOCAL_DIR}FOLDER"]
     if model.startswith(ADDRESSES):
         return ["--model", model]
-    if is_file:  # which does not contain the name of the model and its activation
+    if DIGEST_MARK in pretrained:  # a file, which does not contain the name of the model and its activation
         name = model.removesuffix(QUICK)
         activation = "gelu" if name == model else "quickgelu"
-        return ["--model", name, "--activation", activation, "--pretrained", "FILE" if published else path]
+        return ["--model", name, "--activation", activation, "--pretrained", "FILE"]
     if (model, pretrained) == (plain.model, plain.pretrained):
         return []
     return ["--model", model, "--pretrained", pretrained]

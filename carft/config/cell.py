@@ -169,6 +169,12 @@ def path_in(model: str, pretrained: str) -> str:
     return path if is_file and PurePath(path).name != path else ""
 
 
+def weights_place_of(cell: Cell) -> dict[str, str]:
+    """Digest -> path of a cell's weights; empty unless they are a file or folder that it holds the path of."""
+    path, digest = path_in(cell.model, cell.pretrained), cell.pretrained.partition(DIGEST_MARK)[2]
+    return {digest: path} if path and digest else {}
+
+
 def located(model: str, pretrained: str, places: Mapping[str, str]) -> tuple[str, str]:
     """Model and weights with the path of their file or folder, where it is known. places: digest -> path."""
     path, mark, digest = pretrained.partition(DIGEST_MARK)

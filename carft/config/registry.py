@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, Literal
 
 from carft.config.settings import NO_CLIP
-from carft.core.errors import PROGRAM, UserError, retired
+from carft.core.errors import PROGRAM, UserError
 
 #: modules that are made from plugin files are called this and the digest of the text
 PLUGIN_MODULE = "carft_plugin_"
@@ -79,8 +79,6 @@ class MethodCard:
     """Whether the text encoder is trained too, on a prompt for each image: a plan counts its memory."""
     own_training: Mapping[str, Any] = field(default_factory=dict)
     """Training settings that the method fixes, whatever the recipe says."""
-    removed_at: str = ""
-    """Commit that holds the code of a method that was removed (:mod:`carft.config.retired`); empty for others."""
 
     def load(self) -> Any:
         """Import the implementation. Raises ``UserError`` for a method of a plugin whose code is not here."""
@@ -91,11 +89,6 @@ class MethodCard:
             if not module.startswith(PLUGIN_MODULE):
                 raise
             raise UserError(f"The code of the method '{self.name}' is not here.", "Give it: --plugin FILE") from error
-
-    def require_kept(self) -> None:
-        """Raise ``UserError`` for a method that was removed: its records are read, and it is not trained."""
-        if self.removed_at:
-            raise retired("method", self.name, self.removed_at)
 
     def allows_parts(self, workers: int, parts: int) -> bool:
         """Whether so many workers may share a batch, and each of them compute its share in so many parts."""

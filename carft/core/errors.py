@@ -64,10 +64,6 @@ class Diverged(RuntimeError):
     """The training loss of a cell is no longer finite."""
 
 
-class MethodFailed(RuntimeError):
-    """The code of a method from outside this package raised an error. The message names its file and line."""
-
-
 def unknown(kind: str, name: str, known: Iterable[str], cutoff: float = 0.5, more: str = "") -> UserError:
     """Return the error for a name that is not in a registry. The hint lists similar names, or the known ones.
 

@@ -7,7 +7,6 @@ from enum import StrEnum
 from carft.core.errors import (
     DeviceFailed,
     Diverged,
-    MethodFailed,
     StorageUnavailable,
     UnreadableImage,
     UserError,
@@ -77,7 +76,6 @@ _NO_MEMORY = ("out of memory", "can't allocate memory", "status_alloc_failed")
 #: exceptions of this package -> their kind; the first that fits counts
 _KINDS = {
     Diverged: FailureKind.DIVERGED,
-    MethodFailed: FailureKind.CODE,
     UnreadableImage: FailureKind.UNREADABLE,
     UserError: FailureKind.REFUSED,
 }
@@ -93,7 +91,7 @@ def reason_of(error: BaseException) -> str:
     kind, cause = _judged(error)
     if isinstance(cause, UserError):
         return without_surrogates(cause.message)
-    if isinstance(cause, DeviceFailed | StorageUnavailable | MethodFailed):
+    if isinstance(cause, DeviceFailed | StorageUnavailable):
         return without_surrogates(str(cause))
     said = f"{type(cause).__name__}: {cause}"
     if kind == FailureKind.DEVICE:  # CUDA adds advice for who debugs it

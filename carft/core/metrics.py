@@ -80,16 +80,6 @@ class Predictions:
             parts.append(negative_log_likelihood(self.logits[rows][:, classes], labels[rows]))
         return -np.concatenate(parts)
 
-    @property
-    def confidence(self) -> np.ndarray:
-        """(N,) probability of the predicted class under softmax over the scored classes; float64."""
-        if isinstance(self.logits, Largest):
-            return np.exp(self.logits.values[:, 0].astype(np.float64) - self.logits.log_sum)
-        logits = self.logits
-        if self.subset is not None:
-            logits = logits[:, np.asarray(self.subset)]
-        return np.exp(-negative_log_likelihood(logits, logits.argmax(1)))
-
     def condensed(self) -> Predictions:
         """Return a copy that holds the largest logits only."""
         if isinstance(self.logits, Largest):

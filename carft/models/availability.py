@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carft.catalog.resolve import ADDRESSES, HUB, require_kept
+from carft.catalog.resolve import ADDRESSES, HUB
 from carft.config.cell import DIGEST_MARK
 from carft.config.settings import HALF_PRECISIONS
 from carft.core.errors import UserError, unknown
@@ -70,7 +70,6 @@ def require_architecture(model: str) -> None:
     """``UserError`` with near misses for an architecture that is not known, and for one with a sigmoid loss."""
     if model.startswith(ADDRESSES) or any(model == name for name, _ in BUILT_IN_WEIGHTS):
         return
-    require_kept(model)
     import open_clip
 
     from carft.models.clip import sigmoid_refused

@@ -24,7 +24,6 @@ from carft.catalog.resolve import (
     SHARED_CONFIG,
     SHARED_WEIGHTS,
     configuration_digest,
-    require_kept,
 )
 from carft.config.cell import DIGEST_MARK, LOCAL_DIR
 from carft.core.errors import UserError, unknown
@@ -208,7 +207,6 @@ def resolve(model: str, pretrained: str) -> tuple[Path | None, dict[str, Any], d
                     f"It must be a folder in open_clip's format, with {SHARED_CONFIG} and {SHARED_WEIGHTS}.",
                 )
         return folder / SHARED_WEIGHTS, {}, {"require_pretrained": True}
-    require_kept(model, pretrained)
     if model not in open_clip.list_models():
         raise unknown("architecture", model, open_clip.list_models())
     if pretrained == RANDOM:

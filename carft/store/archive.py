@@ -1,6 +1,6 @@
 """Export of a results folder to one zip archive, and import of such an archive. No torch.
 
-    manifest.json       digest and size of every other file, version of carft, the data and their licences
+    manifest.json       digest and size of every other file, version of carft
     documents.jsonl     the JSON files of the results folder, one line each, which zip compresses far better than alone
     cells/ predictions/ journal/     other files as in a results folder; weights are optional
 
@@ -20,20 +20,17 @@ import stat
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pyarrow as pa
 from pydantic import Field
 
 from carft import NUMERICS, __version__
-from carft.catalog.catalog import Catalog
 from carft.core.errors import UserError, typed
 from carft.core.files import file_digest, files_below, new_folder, write_atomic, write_json
-from carft.store import limits
 from carft.store.document import Document, parse_document
-from carft.store.failures import failures as failures_of
+from carft.store.failures import failures
 from carft.store.predictions import SHARED, write_shared
 from carft.store.records import Store
 from carft.store.results_folder import ARCHIVED, FOLDERS
@@ -43,24 +40,11 @@ SCHEMA = 2
 MANIFEST, JOINED = "manifest.json", "documents.jsonl"
 #: bytes unpacked above which a person is asked
 LARGE = 10**9
-
-#: an absolute path of two components at least, and no part of an address or of another path
-_PATH = re.compile(r"(?<![\w./~$}-])/(?!/)[\w.@+-]+(?:/[\w.@+-]+)+")
+#: most files, and bytes of the manifest; the published audit has 1,200, and 1,800 bytes for each cell
+ENTRIES, LARGEST_MANIFEST = 1_000_000, 192 * 2**20
 
 #: names in an archive
 _LAYOUT = re.compile(rf"{ARCHIVED}|{re.escape(JOINED)}")
-
-
-class DataLicence(Document):
-    """Licence of the data of one task."""
-
-    task: str
-    version: str
-    """Version of the task's data."""
-    licence: str
-    """Licences of its data sets."""
-    source: str
-    """Where they come from; empty when unknown."""
 
 
 class ArchivedFile(Document):
@@ -75,20 +59,16 @@ class ArchivedFile(Document):
 class ArchiveManifest(Document):
     """``manifest.json`` of an archive."""
 
-    largest: ClassVar[int] = limits.MANIFEST
-
     version: int = Field(alias="schema", ge=SCHEMA, le=SCHEMA)
     """Version of the format."""
     carft: str
     """Version of carft that wrote the archive."""
     numerics: int
-    data: list[DataLicence]
-    """Licences of the data, by task and version."""
     files: dict[str, ArchivedFile]
     """Name in the archive -> digest and size, without the manifest."""
 
     def summary(self, folder: Path) -> dict[str, Any]:
-        """Numbers of files, of bytes unpacked and of the cells in a results folder; a fingerprint; the data's licences.
+        """Numbers of files, of bytes unpacked and of the cells in a results folder; a fingerprint.
 
         The fingerprint is the sha256 over the digests of all files, in hexadecimal digits.
         """
@@ -98,35 +78,34 @@ class ArchiveManifest(Document):
             "size": sum(file.size for file in self.files.values()),
             "cells": len(Store(folder).ids()),
             "fingerprint": hashlib.sha256(digests.encode()).hexdigest(),
-            "data": [data.content() for data in self.data],
         }
 
 
-def pack(
-    store: Store, archive: Path, weights: bool = False, compact: bool = False, failures: bool = False
-) -> dict[str, Any]:
+def pack(store: Store, archive: Path, weights: bool = False, compact: bool = False) -> dict[str, Any]:
     """Write a results folder to a new zip archive, and return its :meth:`Manifest.summary`.
 
     The same records give the same bytes. weights: whether the archive holds the weights that were kept. compact:
     whether predictions are stored without logits, and histories of search cells not at all. Accuracy and context
-    recognition can be made again from such an archive, losses and calibration cannot. failures: whether failed cells
-    keep reason, traceback and log; otherwise see :meth:`carft.store.failures.Failure.published`.
+    recognition can be made again from such an archive, losses and calibration cannot. Failed cells are published as of
+    :meth:`carft.store.failures.Failure.published`.
     """
     if archive.exists():
         raise UserError(f"'{archive}' is there already.", "Name a file that does not exist yet.")
-    sources, data = _sources(store, weights), _licences(store)
+    sources = _sources(store, weights)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        if not failures:
-            sources = _with_published_failures(store, sources, scratch)
+        for failure in failures(store):
+            published = scratch / f"{failure.cell}.json"
+            write_json(published, failure.published().content())
+            sources[f"failures/{published.name}"] = published
         if compact:
             sources = _without_logits(store, sources, scratch / SHARED)
         joined = _joined(sources, scratch / JOINED)
-        manifest = write_atomic(archive, lambda part: _write(part, joined, data))
+        manifest = write_atomic(archive, lambda part: _write(part, joined))
     return manifest.summary(store.root)
 
 
-def _write(part: Path, sources: Mapping[str, Path], data: list[DataLicence]) -> ArchiveManifest:
+def _write(part: Path, sources: Mapping[str, Path]) -> ArchiveManifest:
     """Write an archive and return its manifest. sources: name in the archive -> file."""
     files = {}
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as stream:
@@ -134,49 +113,24 @@ def _write(part: Path, sources: Mapping[str, Path], data: list[DataLicence]) -> 
             with path.open("rb") as source, stream.open(_entry(name), "w", force_zip64=True) as target:
                 shutil.copyfileobj(source, target)
             files[name] = ArchivedFile(sha256=file_digest(path), size=path.stat().st_size)
-        manifest = ArchiveManifest(version=SCHEMA, carft=__version__, numerics=NUMERICS, data=data, files=files)
+        manifest = ArchiveManifest(version=SCHEMA, carft=__version__, numerics=NUMERICS, files=files)
         stream.writestr(_entry(MANIFEST), json.dumps(manifest.content(), indent=0, sort_keys=True))
     return manifest
 
 
 def _sources(store: Store, weights: bool) -> dict[str, Path]:
-    """Name in the archive -> file. Files that do not belong in a results folder are left out, and
-    weights unless ``weights``."""
+    """Name in the archive -> file. Failures are left out, files that do not belong in a results folder, and weights
+    unless ``weights``."""
     sources = {}
     for name in files_below(store.root, FOLDERS):
-        is_wanted = weights or not name.endswith(".safetensors")
-        if is_wanted and re.fullmatch(ARCHIVED, name):
+        is_left_out = name.startswith("failures/") or (name.endswith(".safetensors") and not weights)
+        if not is_left_out and re.fullmatch(ARCHIVED, name):
             sources[name] = store.root / name
     return sources
 
 
-def _with_published_failures(store: Store, sources: dict[str, Path], folder: Path) -> dict[str, Path]:
-    """The files of an archive with failures as they are published, which are written to ``folder``."""
-    kept = {name: path for name, path in sources.items() if not name.startswith("failures/")}
-    for failure in failures_of(store):
-        name = f"failures/{failure.cell}.json"
-        kept[name] = folder / Path(name).name
-        write_json(kept[name], failure.published().content())
-    return kept
-
-
-def private_paths(store: Store) -> dict[str, list[str]]:
-    """Absolute paths in the files that an archive holds -> the names of these files, both sorted.
-
-    Of failures what is published counts.
-    """
-    found: dict[str, list[str]] = {}
-    for name, path in sorted(_sources(store, weights=False).items()):
-        if path.suffix in (".json", ".jsonl") and not name.startswith("failures/"):
-            for place in set(_PATH.findall(path.read_text(encoding="utf-8", errors="replace"))):
-                found.setdefault(place, []).append(name)
-    return dict(sorted(found.items()))
-
-
 class JoinedDocument(Document):
     """``documents.jsonl``: the JSON files of an archive, one a line."""
-
-    largest: ClassVar[int] = 2 * limits.LIST
 
     name: str
     """Name of the file, such as ``cells/ID/record.json``."""
@@ -231,30 +185,6 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return entry
 
 
-def _licences(store: Store) -> list[DataLicence]:
-    """Licences of the data of all finished cells, from the cards of their tasks."""
-    tasks = set[tuple[str, str]]()
-    for name in store.ids():
-        cell = store.read(name).cell
-        tasks.add((cell.task, cell.data_version))
-    licences = []
-    for task, version in sorted(tasks):
-        licence, source = "unknown: the task is not in the catalog here", ""
-        with suppress(UserError):
-            licence, source = _licence_and_source(store.catalog, task)
-        licences.append(DataLicence(task=task, version=version, licence=licence, source=source))
-    return licences
-
-
-def _licence_and_source(catalog: Catalog, task: str) -> tuple[str, str]:
-    """Those of the data sets of a task; where the catalog has none of them, those of its card."""
-    card, data_sets = catalog.card(task), catalog.family(task).data_sets
-    known = [data_sets[name] for name in card.data_sets if name in data_sets]
-    licence = "; ".join(f"{data_set.name}: {data_set.licence}" for data_set in known)
-    source = "; ".join(dict.fromkeys(data_set.source for data_set in known))
-    return licence or card.licence, source or card.source
-
-
 def unpack(archive: Path, target: Path, accept: Callable[[int], bool] = lambda size: False) -> dict[str, Any]:
     """Unpack an archive into a new results folder, and return its :meth:`Manifest.summary`. Every byte is checked.
 
@@ -278,8 +208,8 @@ def _unpacked(stream: zipfile.ZipFile, folder: Path, accept: Callable[[int], boo
     """Unpack into an empty folder. Of an entry no more bytes are read than its header in the zip says."""
     if MANIFEST not in stream.namelist():
         raise UserError(f"it holds no {MANIFEST}.", "Name an archive that `results export` wrote.")
-    limits.require_count(Path("archive"), len(stream.infolist()), limits.ENTRIES, "files")
-    limits.require_count(Path(MANIFEST), stream.getinfo(MANIFEST).file_size, ArchiveManifest.largest, "bytes")
+    _require_at_most(ENTRIES, len(stream.infolist()), "files")
+    _require_at_most(LARGEST_MANIFEST, stream.getinfo(MANIFEST).file_size, f"bytes of {MANIFEST}")
     manifest = parse_document(stream.read(MANIFEST), ArchiveManifest, Path(MANIFEST))
     listed = sorted((name, facts.size) for name, facts in manifest.files.items())
     sizes = sorted((entry.filename, entry.file_size) for entry in stream.infolist() if entry.filename != MANIFEST)
@@ -309,14 +239,19 @@ def _unpacked(stream: zipfile.ZipFile, folder: Path, accept: Callable[[int], boo
     return manifest.summary(folder)
 
 
+def _require_at_most(most: int, count: int, what: str) -> None:
+    """Raise ``UserError`` for more than ``most`` of something. what: its plural, such as ``files``."""
+    if count > most:
+        raise UserError(f"it has {count:,} {what}, and at most {most:,} are read.")
+
+
 def _split_joined(folder: Path) -> None:
     """Write the joined JSON files of an archive to files of their own."""
     joined = folder / JOINED
     if not joined.is_file():
         return
     with joined.open("rb") as stream:
-        while line := stream.readline(JoinedDocument.largest + 1):
-            limits.require_count(Path(JOINED), len(line), JoinedDocument.largest, "bytes in a line")
+        for line in stream:
             document = parse_document(line, JoinedDocument, Path(JOINED))
             if not (document.name.endswith(".json") and re.fullmatch(ARCHIVED, document.name)):
                 raise UserError(f"'{document.name}' in {JOINED} is no JSON file of a results folder.")

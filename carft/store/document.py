@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from carft.core.errors import RUN_AGAIN, CorruptFile, UserError
-from carft.store import limits
+from carft.core.files import read_plain
 
 #: A string that many files repeat, such as the id of a cell. Equal strings share one object in memory.
 Shared = Annotated[str, AfterValidator(intern)]
@@ -84,8 +84,6 @@ class Document(BaseModel):
 
     hint: ClassVar[str] = RUN_AGAIN
     """What the user can do when the file is corrupt."""
-    largest: ClassVar[int] = limits.DOCUMENT
-    """Bytes of the largest file that is read."""
 
     def content(self) -> dict[str, Any]:
         """The JSON object of the file: the keys that were read or set, none with a mere default."""
@@ -96,14 +94,13 @@ Model = TypeVar("Model")
 _validator = cache(TypeAdapter)  # to make one takes longer than to read a file
 
 
-def read_document(path: Path, model: type[Model], largest: int | None = None) -> Model:
-    """Read a JSON file of a document or another type. largest: bytes of the largest file; by default that of the model.
+def read_document(path: Path, model: type[Model]) -> Model:
+    """Read a JSON file of a document or another type.
 
-    Raises as :func:`parse_document`, and ``CorruptFile`` for a file that cannot be read or is too large.
+    Raises as :func:`parse_document`, and ``CorruptFile`` for a file that cannot be read.
     """
     try:
-        limits.require_size(path, largest or int(getattr(model, "largest", limits.DOCUMENT)))
-        content = path.read_bytes()
+        content = read_plain(path)
     except OSError as error:
         raise CorruptFile(path, str(error), getattr(model, "hint", RUN_AGAIN)) from error
     return parse_document(content, model, path)

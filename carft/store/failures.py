@@ -10,7 +10,6 @@ from pydantic import Field
 from carft.config.cell import Cell
 from carft.core.errors import CorruptFile, UserError, without_surrogates
 from carft.core.failure_kinds import REPEATED, FailureKind
-from carft.store import limits
 from carft.store.document import Document, read_document, utc_now
 from carft.store.records import Store
 
@@ -31,7 +30,6 @@ class Failure(Document):
     """``failures/<id>.json``: why a job of a cell failed."""
 
     hint: ClassVar[str] = "Remove the file; the cell then runs again."
-    largest: ClassVar[int] = limits.LIST
 
     cell: str
     spec: FailedSpec

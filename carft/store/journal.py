@@ -32,8 +32,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from carft.core.errors import UserError
-from carft.core.files import file_digest, open_plain, sync_folder
-from carft.store import limits
+from carft.core.files import file_digest, open_plain
 from carft.store.document import Document, Json, Shared, empty_dict, empty_list, parse_document
 
 #: the folder
@@ -70,7 +69,6 @@ class Line:
     ``<writer>-<number>.jsonl``. Lines of earlier versions have other kinds and keys too, which nothing reads."""
 
     hint: ClassVar[str] = "Correct or remove the broken line; the other lines still count."
-    largest: ClassVar[int] = limits.LIST
 
     kind: str = "opened"
     """``planned``, ``finished``, ``selected``, ``opened`` or ``ended``."""
@@ -144,10 +142,7 @@ class Journal:
 
 
 def read_journal(folder: Path) -> Journal:
-    """Read all chains in ``folder``. What cannot be read, or does not follow, is named in ``problems``.
-
-    Raises ``CorruptFile`` for a chain that is too large.
-    """
+    """Read all chains in ``folder``. What cannot be read, or does not follow, is named in ``problems``."""
     lines: dict[str, Line] = {}
     places: dict[str, tuple[str, int]] = {}
     last: dict[str, str] = {}  # writer -> digest of the line before
@@ -190,14 +185,11 @@ def chain_files(folder: Path) -> list[Path]:
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file without their ends; an incomplete last line is left out.
-
-    Raises ``CorruptFile`` for a line that is too large.
-    """
+    """Yield the lines of a file without their ends; an incomplete last line is left out."""
     with open_plain(path) as stream:
-        while (line := stream.readline(Line.largest + 1)).endswith(b"\n"):
-            yield line[:-1]
-    limits.require_count(path, len(line), Line.largest, "bytes in a line")
+        for line in stream:
+            if line.endswith(b"\n"):
+                yield line[:-1]
 
 
 def own_chain_path(folder: Path, largest: int = 0) -> Path:
@@ -235,7 +227,6 @@ def append_line(path: Path, kind: str, facts: Mapping[str, Any]) -> str:
         content = {"kind": kind, "when": when, "parents": parents, **facts}
         Line(**content)  # ValidationError for a fact of another type
         text = json.dumps(content, sort_keys=True).encode()
-        limits.require_count(path, len(text), Line.largest, "bytes in a line")  # it could not be read again
         with path.open("ab", buffering=0) as file:
             file.truncate(end)
             try:
@@ -245,8 +236,6 @@ def append_line(path: Path, kind: str, facts: Mapping[str, Any]) -> str:
             except OSError:
                 file.truncate(end)
                 raise
-        if not end:
-            sync_folder(path.parent)
         _named[_writer(path)].update(grown)
         return _digest(text)
 

@@ -12,7 +12,6 @@ from carft.store.journal import JOURNAL
 from carft.store.predictions import SHARED
 from carft.store.records import Store
 from carft.store.stored_catalog import CATALOG, merge_paths_and_suites
-from carft.store.study_file import StudyFile
 
 
 @dataclass(frozen=True)
@@ -42,47 +41,31 @@ def merge(first: Store, second: Store, target: Path) -> Merged:
     merged = Merged(set(first.ids()), set(second.ids()))
     for cell in sorted(merged.shared):
         _require_same_results(stores, cell)
-    studies = [*first.studies()]
     for study in second.studies():
-        known = first.study(study.id)
-        if known is None:
-            studies.append(study)
-        else:
-            studies[studies.index(known)] = _larger(stores, known, study)
+        if first.study(study.id) not in (None, study):
+            raise _disagreement(stores, f"study {study.id}, {study.method} on {study.task}, is another in the second")
     with new_folder(target) as folder:
         made = Store(folder)
         made.make(folder / "cells")
         for store in stores:
             _copy_files(store, made)
         merge_paths_and_suites(stores, made)
-        for study in studies:
-            made.put(f"studies/{study.id}/study.json", _with_done_trials(study, made).content())
-        by_time = sorted([*failures(first), *failures(second)], key=lambda failure: failure.when)
-        for failure in by_time:
+        for failure in [*failures(first), *failures(second)]:
             if not (made.is_done(failure.cell) and failure.job in ("", "search")):
                 made.put(f"failures/{failure.cell}.json", failure.content())
     return merged
 
 
 def _copy_files(source: Store, target: Store) -> None:
-    """Copy the files of finished cells, of the catalog and of the journal that the target lacks."""
+    """Copy the files of finished cells, studies, the catalog and the journal that the target lacks."""
     cells = [f"cells/{cell}" for cell in source.ids()]
-    for name in files_below(source.root, (*cells, *CATALOG, JOURNAL)):
+    for name in files_below(source.root, (*cells, "studies", *CATALOG, JOURNAL)):
         file, copy = source.root / name, target.root / name
         is_new = not copy.exists()
         has_grown = name.startswith(JOURNAL) and not is_new and file.stat().st_size > copy.stat().st_size
         if is_new or has_grown:  # the longer chain begins with the shorter one
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, copy)
-
-
-def _with_done_trials(study: StudyFile, merged: Store) -> StudyFile:
-    """The study; every trial whose cell is in the merged folder is done, unless it was pruned."""
-    trials = list(study.trials)
-    for place, trial in enumerate(trials):
-        if merged.is_done(trial.cell) and trial.status != "pruned":
-            trials[place] = trial.model_copy(update={"status": "done"})
-    return study.model_copy(update={"trials": trials})
 
 
 def _require_same_results(stores: tuple[Store, Store], cell: str) -> None:
@@ -109,17 +92,3 @@ def _disagreement(stores: tuple[Store, Store], words: str) -> UserError:
         "They are not one set of results. To compare them, write a report of each, and join their tables "
         "(docs/report.md#two-folders).",
     )
-
-
-def _size(study: StudyFile) -> tuple[int, int, int]:
-    """How far a study is: its trials, those that have ended, and its confirm cells."""
-    ended = sum(trial.status in ("done", "pruned", "failed") for trial in study.trials)
-    return len(study.trials), ended, len(study.confirm)
-
-
-def _larger(stores: tuple[Store, Store], first: StudyFile, second: StudyFile) -> StudyFile:
-    """The larger of two states of a study. ``UserError`` if it does not hold the smaller one."""
-    small, large = sorted((first, second), key=_size)
-    if large.trial_cells[: len(small.trials)] != small.trial_cells or not {*small.grid} <= {*large.grid}:
-        raise _disagreement(stores, f"study {first.id}, {first.method} on {first.task}, tried other settings")
-    return large.model_copy(update={"extended_from": large.extended_from or small.extended_from})

@@ -32,19 +32,18 @@ import pyarrow as pa
 from pyarrow import fs
 
 from carft.catalog.catalog import Catalog
-from carft.config.cell import Cell
 from carft.core.errors import StorageUnavailable, UserError
 from carft.core.files import files_below, given_path, write_atomic
 from carft.store.journal import JOURNAL
 from carft.store.record_files import Record
 from carft.store.records import Store
 from carft.store.results_folder import FOLDERS, RESULT_FILE
-from carft.store.stored_catalog import adopt_catalog, stored_catalog, weights_place_of
+from carft.store.stored_catalog import adopt_catalog, stored_catalog
 
 #: folder of all mirrors of a machine, and the environment variable that overrides it
 MIRRORS, VARIABLE = "~/.cache/carft/mirrors", "CARFT_MIRRORS"
 #: what is downloaded; no code reads the logs and superseded cells of other machines
-DOWNLOADED = (*FOLDERS, "plans", "sweeps", "folders.json", "weights.json")
+DOWNLOADED = (*FOLDERS, "plans", "sweeps", "folders.json")
 #: folder of marks of changes that are not uploaded yet
 PENDING = "pending"
 THREADS = 16
@@ -119,16 +118,14 @@ def open_store(
     return store
 
 
-def open_for_runs(
-    results: str | Path, catalog: Catalog, tasks: Iterable[str], methods: Iterable[str], cell: Cell
-) -> Store:
+def open_for_runs(results: str | Path, catalog: Catalog, tasks: Iterable[str], methods: Iterable[str]) -> Store:
     """A results folder to write to, as of :func:`open_store`, with what a report needs of the runs.
 
-    cell: one of the runs, for its weights. Raises ``UserError`` for a folder that cannot be written.
+    Raises ``UserError`` for a folder that cannot be written.
     """
     store = open_store(results, catalog, writable=True)
     store.require_writable()
-    adopt_catalog(store, catalog.with_weights(weights_place_of(cell)), tasks, methods)
+    adopt_catalog(store, catalog, tasks, methods)
     return store
 
 

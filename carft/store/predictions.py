@@ -23,11 +23,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from carft.core.errors import CorruptFile, UserError
+from carft.core.files import require_plain_file
 from carft.core.metrics import Frame, Largest, Predictions
-from carft.store import limits
 
 #: bytes of logits above which only the largest logits of each image are written
 WHOLE_UP_TO = 64 * 2**20
+#: classes or contexts at most
+CLASSES = 1_000_000
 #: key of the file's metadata that lists the scored classes
 SUBSET = b"carft:subset"
 #: folder and endings of the shared files
@@ -141,7 +143,7 @@ def _matrix(column: pa.ChunkedArray) -> np.ndarray:
     return lists.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
 
 
-# reading: the size is checked before the content is read, types and ranges after it
+# reading: types and ranges are checked
 
 
 def read_numbers(path: Path) -> pa.Table:
@@ -182,7 +184,7 @@ def _require_columns(path: Path, table: pa.Table, names: Iterable[str], listed: 
         if not is_right(column.type) or column.null_count:
             raise CorruptFile(path, f"its column '{name}' is of another type, or has rows without a value")
         if is_index:
-            lowest, highest = (-1 if name == "context" else 0), limits.CLASSES - 1  # -1 is an unknown context
+            lowest, highest = (-1 if name == "context" else 0), CLASSES - 1  # -1 is an unknown context
             found = pc.min_max(column)
             if found["min"].as_py() < lowest or found["max"].as_py() > highest:
                 raise CorruptFile(path, f"its column '{name}' holds a number outside {lowest} to {highest:,}")
@@ -204,12 +206,12 @@ def _refusals(path: Path) -> Iterator[None]:
 def require_footer(path: Path) -> pq.FileMetaData:
     """Return what the end of a Parquet file says of it. Raises ``CorruptFile`` when it cannot be read."""
     with _refusals(path):
-        limits.require_size(path, limits.TABLE)
+        require_plain_file(path)
         return pq.read_metadata(path)
 
 
 def _read_parquet(path: Path) -> pa.Table:
-    """A table of Parquet. Raises ``CorruptFile`` when it is corrupt, or its file is too large."""
+    """A table of Parquet. Raises ``CorruptFile`` when it is corrupt."""
     facts = require_footer(path)
     with _refusals(path):
         # a file is read at once: to hand its parts to threads takes longer

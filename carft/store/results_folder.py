@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from carft.catalog.catalog import BUILT_IN, Catalog
 from carft.core.errors import UserError, typed_sweep
-from carft.core.files import make_folders, write_json
+from carft.core.files import write_json
 from carft.store.document import Model, read_document
 from carft.store.journal import JOINING, JOURNAL, Journal, append_line, own_chain_path, read_journal
 from carft.store.predictions import SHARED
@@ -46,7 +46,7 @@ ARCHIVED = (
 #: names of the files that other machines may read
 RESULT_FILE = re.compile(
     rf"{ARCHIVED}|superseded/{FILE_NAME}/(evaluations/)?{FILE_NAME}|(sweeps|plans)/{FILE_NAME}\.json|"
-    rf"logs/{FILE_NAME}\.log|folders\.json|weights\.json"
+    rf"logs/{FILE_NAME}\.log|folders\.json"
 )
 
 
@@ -121,13 +121,10 @@ class ResultsFolder:
         with self.changing(f"{JOURNAL}/{chain.name}"):
             return append_line(chain, kind, facts)
 
-    def readable(self, path: Path, model: type[Model], largest: int | None = None) -> Model | None:
-        """The content of a JSON file; None where it cannot be read, which :attr:`left_out` then tells.
-
-        Arguments as of :func:`carft.store.document.read_document`.
-        """
+    def readable(self, path: Path, model: type[Model]) -> Model | None:
+        """The content of a JSON file; None where it cannot be read, which :attr:`left_out` then tells."""
         try:
-            return read_document(path, model, largest)
+            return read_document(path, model)
         except UserError as error:
             self.left_out[path] = str(error)
             return None
@@ -147,4 +144,4 @@ class ResultsFolder:
         """Create a folder below the root; ``FileNotFoundError`` when the sentinel file is gone."""
         if self.sentinel is not None and not (self.root / self.sentinel).is_file():
             raise FileNotFoundError(errno.ENOENT, "The results folder is no longer there", str(self.root))
-        make_folders(folder)
+        folder.mkdir(parents=True, exist_ok=True)

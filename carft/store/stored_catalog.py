@@ -1,17 +1,14 @@
-"""What a results folder holds of the catalog that made it: named tasks, tasks of packages and methods. No torch.
+"""What a results folder holds of the catalog that made it: named tasks and methods. No torch.
 
 tasks/<hash of the name>.json   what a report needs of a named task on your own data
-cards/<hash of the name>.json   the card of a task from an installed package
 methods/<name>.json             the card of a method from outside this package
 folders.json                    name of a named task -> paths of its folder and tasks file here; no archive holds it
-weights.json                    sha256 of weights -> path of their file or model folder, and digest of the
-                                configuration in that folder; no archive holds it
 suites/chosen.json              the suites that tasks are evaluated on, where a sweep chose them
 
 A report needs these and neither the images nor the code. No code is read from a results folder.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any, ClassVar
@@ -19,36 +16,28 @@ from typing import Any, ClassVar
 from pydantic import Field, TypeAdapter
 
 from carft.catalog.catalog import Catalog
-from carft.catalog.families import PackageCard
-from carft.catalog.resolve import SHARED_CONFIG, configuration_digest
-from carft.config.cell import DIGEST_MARK, Cell, path_in, stable_hash
+from carft.config.cell import stable_hash
 from carft.config.registry import NOT_HERE, MethodCard
 from carft.core.errors import UserError
 from carft.data.folder.named import NamedTask
-from carft.store import limits
 from carft.store.document import Document, Model
 from carft.store.records import Store
 
-CATALOG = TASKS, CARDS, METHODS = "tasks", "cards", "methods"
-FOLDERS, WEIGHTS, SUITES, CHOSEN = "folders.json", "weights.json", "suites", "suites/chosen.json"
+CATALOG = TASKS, METHODS = "tasks", "methods"
+FOLDERS, CHOSEN = "folders.json", "suites/chosen.json"
 #: fields of a method's card that no file holds: only trained methods come from outside, and code is not stored
-_OF_CODE = ("kind", "implementation", "combines", "of_several", "removed_at")
+_OF_CODE = ("kind", "implementation", "combines", "of_several")
 
 
 class PathsFile(Document):
-    """``folders.json`` and ``weights.json``: paths on this machine."""
+    """``folders.json``: paths on this machine."""
 
     hint: ClassVar[str] = "The next sweep writes it again, with the paths that it names."
-    largest: ClassVar[int] = limits.LIST
 
     folders: dict[str, str] = Field(default_factory=dict)
-    """In the first: task -> its folder."""
+    """Task -> its folder."""
     files: dict[str, str] = Field(default_factory=dict)
-    """In the first: task -> its tasks file."""
-    places: dict[str, str] = Field(default_factory=dict)
-    """In the second: sha256 of weights -> their file, or the model folder."""
-    configurations: dict[str, str] = Field(default_factory=dict)
-    """In the second: sha256 of weights -> digest of the configuration in their model folder."""
+    """Task -> its tasks file."""
 
 
 class SuitesFile(Document):
@@ -66,10 +55,11 @@ def stored_catalog(store: Store, catalog: Catalog) -> Catalog:
     Files that cannot be read are left out, and ``store.left_out`` names them.
     """
     whole = catalog.with_tasks(named_tasks(store)).with_tasks(catalog.own.named.values())
-    whole = whole.with_weights(_paths(store).places).with_weights(catalog.weights)
     whole = whole.with_suites(catalog.suites or chosen_suites(store))
-    methods = [replace(card, implementation=NOT_HERE) for card in _stored(store, METHODS, MethodCard)]
-    return whole.with_stored(_stored(store, CARDS, PackageCard), methods)
+    methods = dict(catalog.stored_methods)
+    for card in _stored(store, METHODS, MethodCard):
+        methods[card.name] = replace(card, implementation=NOT_HERE)
+    return replace(whole, stored_methods=methods)
 
 
 def named_tasks(store: Store) -> list[NamedTask]:
@@ -100,22 +90,19 @@ def chosen_suites(store: Store) -> list[str]:
 def _stored(store: Store, folder: str, kind: type[Model]) -> list[Model]:
     documents = []
     for path in sorted((store.root / folder).glob("*.json")):
-        document = store.readable(path, kind, limits.LIST)
+        document = store.readable(path, kind)
         if document is not None:
             documents.append(document)
     return documents
 
 
 def adopt_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods: Iterable[str] = ()) -> None:
-    """Write what reports on these tasks and methods need of a catalog, and its weights, into a results folder.
+    """Write what reports on these tasks and methods need of a catalog into a results folder.
 
-    Raises ``UserError`` for a named task that the folder holds with other data, or with studies in another metric; and
-    for a model folder whose configuration is no longer that of earlier runs.
+    Raises ``UserError`` for a named task that the folder holds with other data, or with studies in another metric.
     """
-    configurations = _configurations(store, catalog.weights)
-    names = list(dict.fromkeys(tasks))
     named = []
-    for name in names:
+    for name in dict.fromkeys(tasks):
         task = catalog.named(name)
         if task is not None:
             named.append(task)
@@ -124,16 +111,11 @@ def adopt_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods:
     for task in named:
         store.put(f"{TASKS}/{stable_hash(task.name)}.json", _content(task, "folder", "file"))
         folders[task.name], files[task.name] = task.folder, task.file
-    for name in names:
-        package = catalog.package_card(name)
-        if package is not None:
-            store.put(f"{CARDS}/{stable_hash(package.card.name)}.json", _content(package))
     for name in dict.fromkeys((*catalog.of_files, *methods)):
         method = catalog.method(name)
         if method.digest:
             store.put(f"{METHODS}/{method.name}.json", _content(method, *_OF_CODE))
-    places = dict(catalog.weights)
-    _add_paths(store, PathsFile(folders=folders, files=files, places=places, configurations=configurations))
+    _add_paths(store, PathsFile(folders=folders, files=files))
     suites = list(catalog.suites) or chosen_suites(store)
     if suites:
         store.put(CHOSEN, {"suites": suites})
@@ -175,54 +157,22 @@ def _require_same(store: Store, tasks: Iterable[NamedTask]) -> None:
             )
 
 
-def _configurations(store: Store, places: Mapping[str, str]) -> dict[str, str]:
-    """Digest of weights -> that of the configuration in their model folder, of those that lie in one here.
-
-    Ids of cells count the weights alone, so the cells of another architecture or normalisation would have the same.
-    """
-    known = _paths(store).configurations
-    found = {}
-    for weights, place in places.items():
-        digest = configuration_digest(place)
-        if not digest:
-            continue
-        if known.get(weights, digest) != digest:
-            raise UserError(
-                f"'{store.name}' holds results of the weights in '{place}' with another {SHARED_CONFIG}.",
-                "Put that configuration back, or use another --results.",
-            )
-        found[weights] = digest
-    return found
-
-
 def _content(value: Any, *left_out: str) -> dict[str, Any]:
     return TypeAdapter(type(value)).dump_python(value, mode="json", exclude=set(left_out))
 
 
 def _paths(store: Store) -> PathsFile:
-    """What both files of paths hold; nothing of one that cannot be read."""
-    held: dict[str, Any] = {}
-    for name in (FOLDERS, WEIGHTS):
-        if (store.root / name).is_file():
-            file = store.readable(store.root / name, PathsFile)
-            held.update(file.content() if file is not None else {})
-    return PathsFile.model_validate(held)
+    """The paths that a results folder holds; none where their file cannot be read."""
+    path = store.root / FOLDERS
+    held = store.readable(path, PathsFile) if path.is_file() else None
+    return held or PathsFile()
 
 
-def _add_paths(store: Store, paths: PathsFile) -> None:
+def _add_paths(store: Store, new: PathsFile) -> None:
     """Write paths that are known beside those that a results folder holds."""
-    before, new = _paths(store).model_dump(), paths.model_dump()
-    for file, keys in ((FOLDERS, ("folders", "files")), (WEIGHTS, ("places", "configurations"))):
-        whole = {key: dict(before[key]) for key in keys}
-        for key in keys:
-            for name, path in new[key].items():
-                if path:
-                    whole[key][name] = path
-        if store.root / file in store.left_out or any(whole[key] != before[key] for key in keys):
-            store.put(file, whole)
-
-
-def weights_place_of(cell: Cell) -> dict[str, str]:
-    """Digest -> path of a cell's weights; empty unless they are a file or folder that it holds the path of."""
-    path, digest = path_in(cell.model, cell.pretrained), cell.pretrained.partition(DIGEST_MARK)[2]
-    return {digest: path} if path and digest else {}
+    before = _paths(store)
+    whole = {"folders": dict(before.folders), "files": dict(before.files)}
+    for key, paths in (("folders", new.folders), ("files", new.files)):
+        whole[key].update({name: path for name, path in paths.items() if path})
+    if store.root / FOLDERS in store.left_out or whole != {"folders": before.folders, "files": before.files}:
+        store.put(FOLDERS, whole)

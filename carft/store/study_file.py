@@ -2,14 +2,12 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterable
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from carft.config.registry import MethodCard, hyperparameter_words
 from carft.config.settings import ProtocolSettings, Selection
-from carft.store import limits
 from carft.store.document import Document, Number, Shared, empty_list
 
 TrialStatus = Literal["open", "running", "done", "pruned", "failed"]
@@ -63,8 +61,6 @@ class Extension(Document):
 
 class StudyFile(Document, ProtocolSettings):
     """``studies/<id>/study.json``: a study, replaced as it changes."""
-
-    largest: ClassVar[int] = limits.LIST
 
     id: str
     """Hash of all that decides which trial tries what."""
@@ -174,21 +170,3 @@ def too_narrow_ranges(
         if number >= FEWEST and number > TOO_MANY * total[key]:
             narrow[key] = (number, total[key])
     return narrow
-
-
-def edge_words(studies: Iterable[StudyFile], methods: Mapping[str, MethodCard]) -> str:
-    """Return how many winners lie at an edge, in a sentence; empty if none does."""
-
-    def label(study: StudyFile) -> str:
-        return methods[study.method].label if study.method in methods else study.method
-
-    total, edge = Counter[str](), Counter[tuple[str, str]]()
-    for study in studies:
-        if study.winner:
-            total[label(study)] += 1
-            for name in edges_of(study):
-                edge[hyperparameter_words(name), label(study)] += 1
-    if not edge:
-        return ""
-    listed = [f"{name} of {method} ({n} of {total[method]})" for (name, method), n in sorted(edge.items())]
-    return f"Winners at the edge of their search range: {'; '.join(listed)}."

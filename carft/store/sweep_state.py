@@ -11,7 +11,6 @@ from typing import Annotated, ClassVar
 import psutil
 from pydantic import Field
 
-from carft.store import limits
 from carft.store.document import Document
 from carft.store.records import Store
 
@@ -60,7 +59,6 @@ class SweepState(Document):
     """``sweeps/<start>-<process>.json``: a sweep at one moment."""
 
     hint: ClassVar[str] = "Remove the file; no result depends on it."
-    largest: ClassVar[int] = limits.LIST
 
     version: int = Field(SCHEMA, alias="schema", ge=SCHEMA, le=SCHEMA)
     """Version of the format."""

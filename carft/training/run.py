@@ -14,11 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from carft.catalog.catalog import Catalog
-from carft.catalog.plugins import where_raised
 from carft.catalog.resolve import command
 from carft.config.cell import Cell
-from carft.core.errors import Diverged, MethodFailed, UserError
-from carft.core.failure_kinds import FailureKind, failure_kind
+from carft.core.errors import Diverged, UserError
 from carft.core.files import write_atomic
 from carft.core.metrics import Predictions, score, with_prefix
 from carft.methods.ft import HistoryRow
@@ -79,8 +77,7 @@ def compute(
 ) -> Computed:
     """Train (unless the method is untrained) and validate. Every worker of a cell calls this.
 
-    Raises ``Diverged`` when the loss or a metric is not finite, ``MethodFailed`` for an error in the code of a method
-    from outside this package.
+    Raises ``Diverged`` when the loss or a metric is not finite.
     """
     started = time.perf_counter()
     network = context.network(cell.reading.class_head, cell.seed)
@@ -98,11 +95,6 @@ def compute(
         except (Diverged, Pruned):
             checkpoints.remove()  # the same steps would diverge again, or are not needed
             raise
-        except Exception as error:  # the code of others may raise anything
-            if not card.digest or failure_kind(error) != FailureKind.CODE:
-                raise
-            said = f"{type(error).__name__}: {error}".rstrip(": ")
-            raise MethodFailed(f"{where_raised(error, card)}: {said}") from error
     ended = time.perf_counter()
     predictions = None
     data_wait_s = 0.0
@@ -170,7 +162,6 @@ def run_cell(
 def require_runnable(cell: Cell, execution: Execution, catalog: Catalog) -> None:
     """``UserError`` for a cell that this code cannot run, or not on this device, or not with split batches."""
     method = catalog.method(cell.method)
-    method.require_kept()
     method.require_trainable(cell.hyperparameters)
     catalog.card(cell.task)
     catalog.require_source(cell.method, cell.task, cell.plugin)

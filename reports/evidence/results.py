@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TypeVar
@@ -14,6 +15,7 @@ import pandas as pd
 from carft import NUMERICS
 from carft.catalog.catalog import Catalog
 from carft.config.cell import Cell
+from carft.config.registry import MethodCard
 from carft.core.errors import UserError
 from carft.core.failure_kinds import REPEATED, FailureKind
 from carft.core.metrics import Outcomes, ood_means
@@ -53,13 +55,13 @@ class Results:
     @staticmethod
     def of(store: Store) -> Results:
         """Read a whole folder. A record that cannot be read is named and counts as missing."""
-        # the folder's own cards come before those of installed packages
-        results = Results(store, replace(stored_catalog(store, store.catalog), prefers_stored=True))
+        results = Results(store, stored_catalog(store, store.catalog))
         results._read_cells(store.ids())
         for name in store.study_names():
             study = results._read("study", name, partial(store.study, name))
             if study is not None:
                 results.studies.append(study)
+        results._name_strangers()
         results._note_failures()
         return results
 
@@ -88,6 +90,14 @@ class Results:
             now = f"this report holds NUMERICS {NUMERICS} only"
             words = f"{count} cells were computed under NUMERICS {numerics}; {now}."
             self.problems.append(Note("other numerics", words, where=f"NUMERICS {numerics}"))
+
+    def _name_strangers(self) -> None:
+        """Give each method that is not known here a card, so that its cells are reported by its name."""
+        methods = dict(self.catalog.stored_methods)
+        named = {record.cell.method for record in self.records.values()} | {study.method for study in self.studies}
+        for name in sorted(named - self.catalog.methods.keys()):
+            methods[name] = MethodCard(name=name, label=name, summary="It is not known here.")
+        self.catalog = replace(self.catalog, stored_methods=methods)
 
     def _read(self, what: str, where: str, read: Callable[[], Read]) -> Read | None:
         """The content of a file; None where it cannot be read, which is a problem. what: the kind of file."""
@@ -199,7 +209,9 @@ class Results:
         left_out: dict[str, list[str]] = {}
         for record in self.records.values():
             task = record.cell.task
-            if task not in left_out:
+            if task in left_out:
+                continue
+            with suppress(UserError):  # the task is not known here
                 chosen = self.catalog.card(task).sets
                 left_out[task] = [name for name in whole.card(task).sets if name not in chosen]
         return left_out

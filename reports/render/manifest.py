@@ -16,7 +16,6 @@ from carft import NUMERICS, __version__
 from carft.core.errors import RESULTS, UserError, typed
 from carft.core.files import file_digest, json_bytes
 from carft.core.source import tree_digest
-from carft.store import limits
 from carft.store.failures import Failure, each_failure
 from carft.store.records import Store
 
@@ -55,7 +54,6 @@ class Manifest:
         if not path.is_file():
             raise UserError(f"'{folder}' holds no report with a manifest.", f"Write one: {write}")
         again = f"Write the report again: {write}"
-        limits.require_size(path, limits.MANIFEST)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             schema = content["schema"]

@@ -37,7 +37,7 @@ def cells(sources: Sources) -> pd.DataFrame:
 def _again(cell: Cell, catalog: Catalog, is_open: bool) -> str:
     """The command that runs a cell again; empty for a task that the catalog does not know."""
     try:
-        return command(cell, "again", catalog=catalog, unseal=is_open, published=True)
+        return command(cell, "again", catalog=catalog, unseal=is_open)
     except UserError:
         return ""
 

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from carft.store.study_file import edge_words
 from reports.analysis.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
 from reports.analysis.established import FORGETS, POSITIVE_CONTROL, Asked
 from reports.analysis.forgetting import equivalence_of
@@ -167,7 +166,6 @@ def _trust(
     warnings = list(_warnings(evidence, verdicts, checks))
     if max(trials) == 1:
         warnings.append("One trial a study: nothing was tuned.")
-    warnings.append(edge_words(compared, evidence.methods))
     return [
         ("Scale", SCALES.get(evidence.scale, evidence.scale)),
         ("Rests on", f"{evidence.name}: {_size(evidence)}; {searched} of a study."),

@@ -12,6 +12,7 @@ from typing import Any, Self
 from uuid import uuid4
 
 from carft.catalog.catalog import Catalog
+from carft.config.cell import weights_place_of
 from carft.config.registry import SoupRule
 from carft.core.errors import UserError
 from carft.core.failure_kinds import FailureKind, failure_kind, gpu_in, reason_of
@@ -19,7 +20,6 @@ from carft.core.garbage import import_without_collecting
 from carft.store.failures import write_failure
 from carft.store.mirror import is_url, store_at
 from carft.store.records import Store
-from carft.store.stored_catalog import weights_place_of
 from carft.training import device
 from carft.training.execution import Execution
 from sweeps.faults.policy import Fitted, run_until_it_fits

@@ -296,10 +296,8 @@ class Recipe(SearchSettings, ProtocolSettings):
 
 
 def _require_methods(recipe: Recipe) -> None:
-    """Raise ``UserError`` for a method that was removed, and a post-hoc one without the cells that it combines."""
+    """Raise ``UserError`` for a post-hoc method without the cells that it combines."""
     methods, catalog = recipe.methods, recipe.catalog
-    for name in methods:
-        catalog.method(name).require_kept()
     if "wise_ft" in methods and not recipe.cards("trained"):
         raise UserError("wise_ft interpolates towards a fine-tuned model.", "Add ft or car_ft to --methods.")
     for name in methods:

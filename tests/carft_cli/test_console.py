@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import io
-import json
 import re
-import zipfile
 from pathlib import Path
 
 import pytest
 from rich.text import Text
 
-from carft.store.archive import MANIFEST
 from carft_cli.console import NamingConsole, headed
 from tests.support.folder import draw_pets, write_tasks
 from tests.support.helpers import run_cli
@@ -50,14 +47,3 @@ def test_a_file_name_is_shown_and_not_obeyed(tmp_path: Path, name: str) -> None:
     done = run_cli("data", "check", "zoo", "--tasks-file", tmp_path)
     assert done.returncode == 1 and "cannot be read" in done.stdout
     assert not obeyed(done.stdout + done.stderr)
-
-
-def test_a_manifest_is_shown_and_not_obeyed(tmp_path: Path) -> None:
-    archive = tmp_path / "a.zip"
-    with zipfile.ZipFile(archive, "w") as stream:
-        text = EVIL.replace("\ud800", "")
-        data = [{"task": text, "version": text, "licence": text, "source": text}]
-        facts = {"schema": 2, "carft": text, "numerics": 1, "data": data, "files": {}}
-        stream.writestr(MANIFEST, json.dumps(facts))
-    done = run_cli("results", "import", archive, "--to", tmp_path / "theirs")
-    assert "owned" in done.stdout + done.stderr and not obeyed(done.stdout + done.stderr)

@@ -209,12 +209,12 @@ def test_files_that_are_torn_are_named_and_written_again(store: Store, tmp_path:
     """Nothing blocks a folder but what is asked for, and no hint moves results away."""
     task = named_task("zoo/pets", draw_pets(tmp_path))
     catalog = BUILT_IN.with_suites(["hands"], [TASK])
-    adopt_catalog(store, catalog.with_tasks([task]).with_weights({"0" * 64: "w.pt"}), [task.name, TASK])
+    adopt_catalog(store, catalog.with_tasks([task]), [task.name, TASK])
     store.write(made_up_record(quick_cell("ft", lr=LR)), [], made_up_predictions())
     store.note("planned", suites=["hands"])
     store.put("sweeps/20260101T000000Z-1.json", {})
     store.put("studies/abc/study.json", {})
-    torn = ["folders.json", "weights.json", "suites/chosen.json"]
+    torn = ["folders.json", "suites/chosen.json"]
     torn += [path.relative_to(store.root).as_posix() for path in store.root.glob("tasks/*.json")]
     for name in torn:
         (store.root / name).write_bytes(b"")

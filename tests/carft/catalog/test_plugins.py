@@ -111,27 +111,6 @@ def test_a_plugin_that_cannot_be_is_refused_with_its_line(plugin: Path, old: str
     assert says in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "says"),
-    [
-        ("return loss +", "return loss.nothing +", "near.py, line 27: AttributeError"),
-        ("return loss +", "raise MemoryError\n        return loss +", "out of memory: MemoryError"),
-        ("return loss + weight * distance, {**parts", "return {**parts", "near.py (met in loop.py, line"),
-    ],
-)
-def test_an_error_in_its_loss_is_one_sentence_with_its_line(
-    plugin: Path, tmp_path: Path, old: str, new: str, says: str
-) -> None:
-    text = plugin.read_text()
-    assert old in text
-    plugin.write_text(text.replace(old, new, 1))
-    values = ("--lr", 1e-4, "--set", "weight=1", "--epochs", 1)
-    asked = ("train", "--task", TASK, "--method", NAME, *values, "--plugin", plugin)
-    done = run_cli(*asked, "--results", tmp_path / "results")
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert says in done.stderr
-
-
 def test_the_cards_of_the_package_pass_the_same_checks() -> None:
     for card in METHODS.values():
         check_card(card, "built in")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -63,21 +62,14 @@ def test_nothing_is_chosen_from_nothing() -> None:
         best_alpha({})
 
 
-@given(candidate_lists(), st.randoms(use_true_random=False))
-def test_the_order_of_candidates_never_matters(candidates: list[Candidate], random: Any) -> None:
-    shuffled = list(candidates)
-    random.shuffle(shuffled)
-    assert best(shuffled) == best(candidates)
-
-
 @given(candidate_lists(), st.data())
-def test_test_numbers_never_matter(candidates: list[Candidate], data: st.DataObject) -> None:
+def test_neither_test_numbers_nor_order_matter(candidates: list[Candidate], data: st.DataObject) -> None:
     def peeking(c: Candidate) -> Candidate:
         others = ("test/top1", "test/loss", "ood/mean/top1", "train/loss", "val/context_top1")
         extra = {name: data.draw(st.floats(0, 1)) for name in others}
         return Candidate(c.cell, c.trial, {**extra, **c.metrics})
 
-    assert chosen(*candidates) == chosen(*map(peeking, candidates))
+    assert chosen(*candidates) == chosen(*map(peeking, reversed(candidates)))
 
 
 def curve(**top1: float) -> dict[float, dict[str, float]]:
@@ -88,14 +80,6 @@ def test_ties_of_alpha_go_to_the_nearest_to_one_half_then_to_the_smaller() -> No
     assert best_alpha(curve(a0=0.9, a25=0.9, a50=0.1, a75=0.1, a100=0.9)) == 0.25
     assert best_alpha(curve(a0=0.9, a25=0.9, a50=0.9, a75=0.9, a100=0.9)) == 0.5
     assert best_alpha(curve(a0=0.5, a25=0.9, a50=0.5, a75=0.9, a100=0.5)) == 0.25
-
-
-@given(st.dictionaries(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), few, min_size=1), st.randoms())
-def test_alpha_depends_neither_on_order_nor_on_test_numbers(values: dict[float, float], random: Any) -> None:
-    plain = {alpha: {"val/top1": value} for alpha, value in values.items()}
-    items = [(alpha, {"test/top1": random.random(), **scores}) for alpha, scores in plain.items()]
-    random.shuffle(items)
-    assert best_alpha(dict(items)) == best_alpha(plain)
 
 
 SPACE = METHODS["car_ft"].space

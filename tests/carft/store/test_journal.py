@@ -10,7 +10,7 @@ from unittest.mock import patch
 import pytest
 from pydantic import ValidationError
 
-from carft.store.journal import BLOCK, Journal, Line, append_line, read_journal
+from carft.store.journal import Journal, Line, append_line, read_journal
 from carft.store.records import Store
 from tests.support.conduct import another_process
 
@@ -94,10 +94,3 @@ def test_a_line_names_the_line_before_it_first(tmp_path: Path) -> None:
     with (tmp_path / "one.jsonl").open("a") as stream:
         stream.write(json.dumps({"kind": "opened", "when": "", "parents": [other, first]}) + "\n")
     assert any("does not follow the line before it" in words for words in read_journal(tmp_path).problems)
-
-
-def test_a_line_longer_than_a_block_is_followed(tmp_path: Path) -> None:
-    for kind in ("planned", "ended"):
-        append_line(tmp_path / "one.jsonl", kind, {"suites": ["x" * 2 * BLOCK]})
-    journal = read_journal(tmp_path)
-    assert len(journal.lines) == 2 and not journal.problems

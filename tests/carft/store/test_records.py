@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import pickle
+import re
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -28,7 +29,6 @@ from carft.core.errors import DeviceFailed, Diverged, UnreadableImage, UserError
 from carft.core.failure_kinds import failure_kind, gpu_in, reason_of
 from carft.core.files import write_json
 from carft.core.metrics import Predictions
-from carft.protocol.selection import min_finished_trials
 from carft.store.archive import pack, unpack
 from carft.store.failures import failures, read_failure, tail, write_failure
 from carft.store.journal import journal_digest, own_chain_path, read_journal
@@ -133,19 +133,15 @@ def test_a_torn_file_is_refused_by_name(written: Store, name: str, read: Callabl
     path = written.folder(CELL.id) / name
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(UserError) as refused:
+    with pytest.raises(UserError, match=re.escape(str(path))):
         read(written)
-    assert str(path) in refused.value.message
 
 
-@pytest.mark.parametrize("name", ["spec.json", "predictions.parquet"])
-def test_a_file_that_is_missing_is_refused_by_name(written: Store, name: str) -> None:
-    path = written.folder(CELL.id) / name
+def test_a_file_that_is_missing_is_refused_by_name(written: Store) -> None:
+    path = written.folder(CELL.id) / "predictions.parquet"
     path.unlink()
-    with pytest.raises(UserError) as refused:
-        written.read(CELL.id)
+    with pytest.raises(UserError, match=re.escape(str(path))):
         written.predictions(CELL.id, "val")
-    assert str(path) in refused.value.message
 
 
 def test_a_specification_of_another_cell_is_refused(written: Store) -> None:
@@ -230,8 +226,6 @@ def _changed(journal: Path, how: str) -> None:
     lines = path.read_bytes().splitlines(keepends=True)
     if how == "edited":
         lines[0] = lines[0].replace(b'"task":', b'"task": "x", "was":')
-    elif how == "removed":
-        del lines[0]
     elif how == "shortened":
         del lines[-1]
     elif how == "garbled":
@@ -239,7 +233,7 @@ def _changed(journal: Path, how: str) -> None:
     path.write_bytes(b"".join(lines))
 
 
-@pytest.mark.parametrize("how", ["edited", "removed", "shortened", "garbled"])
+@pytest.mark.parametrize("how", ["edited", "shortened", "garbled"])
 def test_a_chain_that_was_changed_is_named(store: Store, how: str) -> None:
     with ProcessPoolExecutor(1) as pool:
         pool.submit(_finish, str(store.root)).result()
@@ -347,11 +341,6 @@ def test_the_end_of_a_log_begins_with_a_line(tmp_path) -> None:
     log.write_text("first line\nsecond line\n")
     assert tail(log) == "first line\nsecond line\n"
     assert tail(log, 15) == "second line\n"
-
-
-@pytest.mark.parametrize(("trials", "needed"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (8, 4)])
-def test_half_of_the_trials_are_min_finished_trials(trials: int, needed: int) -> None:
-    assert min_finished_trials(trials) == needed
 
 
 @pytest.fixture

@@ -90,13 +90,6 @@ def test_only_what_nobody_needs_goes(store: Store) -> None:
     assert all(path.exists() for path in stays) and not any(path.exists() for path in gone)
 
 
-def test_weights_whose_soups_are_not_made_yet_stay(store: Store) -> None:
-    parents = [put(store, quick_cell("ft", seed=seed, lr=LR)) for seed in (0, 1)]
-    put(store, soup_of(parents, SoupRule.UNIFORM, catalog=BUILT_IN))
-    store.weights_path(parents[0].id).write_text("x")
-    assert leftovers(store) == []
-
-
 def test_gc_says_first_and_removes_when_told(store: Store) -> None:
     put(store, CELL)
     path = store.root / "checkpoints" / f"{CELL.id}.safetensors"
@@ -143,24 +136,11 @@ def test_folders_with_other_results_of_a_cell_are_refused_and_nothing_is_written
     assert not (tmp_path / "both").exists()
 
 
-def study(store: Store, cells: list[str], winner: str | None, confirm: list[str]) -> None:
-    trials = [{"trial": k, "parameters": {}, "cell": c, "status": "open"} for k, c in enumerate(cells)]
-    store.write_study("s", made_up_study(task=TASK, trials=trials, winner=winner, confirm=confirm))
-
-
-def test_of_a_study_the_larger_state_is_taken(labs: tuple[Store, Store], tmp_path: Path) -> None:
-    study(labs[0], [CELL.id], CELL.id, ["one"])
-    study(labs[1], [CELL.id, "more"], CELL.id, ["one", "two"])
-    merge(*labs, tmp_path / "both")
-    found = Store(tmp_path / "both").study("s")
-    assert found is not None and [t.status for t in found.trials] == ["done", "open"]
-    assert found.confirm == ["one", "two"] and found.extended_from is None
-
-
-def test_studies_that_tried_other_things_are_refused(labs: tuple[Store, Store], tmp_path: Path) -> None:
-    study(labs[0], [CELL.id], None, [])
-    study(labs[1], [OTHER.id], None, [])
-    with pytest.raises(UserError, match=rf"study s, ft on {TASK}, tried other settings"):
+def test_folders_with_other_states_of_a_study_are_refused(labs: tuple[Store, Store], tmp_path: Path) -> None:
+    for store, cell in ((labs[0], CELL), (labs[1], OTHER)):
+        trials = [{"trial": 0, "parameters": {}, "cell": cell.id, "status": "open"}]
+        store.write_study("s", made_up_study(task=TASK, trials=trials))
+    with pytest.raises(UserError, match=rf"study s, ft on {TASK}, is another in the second"):
         merge(*labs, tmp_path / "both")
 
 
@@ -217,7 +197,6 @@ def test_what_was_published_is_verified_elsewhere(published: tuple[Store, Path, 
     assert not list(theirs.root.rglob("*.safetensors"))
     found = verify(theirs, report)
     assert found.holds, [c for c in found.checks if c.differences]
-    assert {data["licence"] for data in packed["data"]} and all("OFL-1.1" in d["licence"] for d in packed["data"])
 
 
 def test_the_same_records_give_the_same_archive(published: tuple[Store, Path, Path], tmp_path: Path) -> None:

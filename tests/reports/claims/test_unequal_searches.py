@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from carft.config.registry import METHODS, MethodCard
 from carft.data.icons.world import nine_tasks
 from carft.store.records import Store
-from carft.store.study_file import StudyFile, at_edge, edge_words, edges_of, too_narrow_ranges
+from carft.store.study_file import StudyFile, at_edge, edges_of, too_narrow_ranges
 from reports.claims.claim import Verdict
 from reports.claims.verdicts import verdicts
 from reports.evidence.protocol import unequal_settings
@@ -125,12 +125,6 @@ def test_a_range_is_too_narrow_with_three_winners_and_a_third_of_them_at_its_edg
     assert too_narrow_ranges([study_of(9e-3)] * 3 + inside) == {("ft", "lr"): (3, 8)}
     assert too_narrow_ranges([study_of(9e-3)] * 3 + inside + inside) == {}
     assert too_narrow_ranges([study_of(9e-3, allow_edges=True)] * 9) == {}
-
-
-def test_the_words_name_each_hyperparameter_with_its_count() -> None:
-    assert edge_words([study_of(1e-3)], METHODS) == ""
-    words = edge_words([study_of(9e-3), study_of(9e-3, 90.0), study_of(1e-3)], METHODS)
-    assert "KL weight of FT (1 of 3); learning rate of FT (2 of 3)." in words
 
 
 def test_a_claim_on_methods_whose_ranges_are_too_narrow_is_in_doubt(store: Store) -> None:

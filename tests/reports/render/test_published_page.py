@@ -65,7 +65,7 @@ def test_records_of_a_removed_method_and_of_arms_are_listed_and_reported(tmp_pat
     assert listed.returncode == 0 and "car_ft_rotated" in listed.stdout
     said = run_cli("report", "--results", tmp_path / "results", "--out", tmp_path / "report")
     assert said.returncode == 0, said.stderr
-    assert "CAR-FT, rotated - FT" in set(pd.read_csv(tmp_path / "report" / "tables" / "equal_settings.csv")["contrast"])
+    assert "car_ft_rotated - FT" in set(pd.read_csv(tmp_path / "report" / "tables" / "equal_settings.csv")["contrast"])
 
 
 def test_the_fingerprint_of_the_second_question_is_that_of_its_records(tmp_path: Path) -> None:

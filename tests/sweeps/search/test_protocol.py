@@ -12,16 +12,15 @@ from unittest.mock import patch
 
 import pytest
 
-from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import DIGEST_MARK, located, path_in, record_form
 from carft.core.errors import UserError
 from carft.core.failure_kinds import FailureKind
 from carft.core.files import files_below
 from carft.data.icons.world import nine_tasks
-from carft.store.archive import pack, private_paths, unpack
+from carft.store.archive import pack, unpack
 from carft.store.failures import write_failure
 from carft.store.records import Store
-from carft.store.stored_catalog import adopt_catalog, stored_catalog, weights_place_of
+from carft.store.stored_catalog import adopt_catalog
 from carft.store.study_file import Extension
 from sweeps.faults.policy import FIRST_TRIALS
 from sweeps.plan.planning import plan_of
@@ -474,11 +473,7 @@ def test_neither_records_nor_an_archive_hold_where_weights_lie(tmp_path: Path) -
     protocol = Protocol(recipe_of(tmp_path / "secret-folder/w.pt"), store)
     Crew(store).work(protocol)
     protocol.write_studies()
-    place = weights_place_of(protocol.studies[0].cell({"lr": 1e-3}, 0))
-    adopt_catalog(store, BUILT_IN.with_weights(place), ())
-    assert list(stored_catalog(store, BUILT_IN).weights.values()) == [str(tmp_path / "secret-folder/w.pt")]
     protocol.commit({})
-    assert private_paths(store) == {}
     pack(store, tmp_path / "a.zip")
     unpack(tmp_path / "a.zip", tmp_path / "published")
     texts = [tmp_path / "published" / name for name in files_below(tmp_path / "published", ("",))]
