@@ -56,6 +56,13 @@ EARLIER = {
     "data ls": "List data sets with ls data.",
     "data fetch": "Download a data set with data check NAME --fetch; --fake draws one.",
 }
+#: option of Ray Tune or Optuna -> what does it here
+THEIRS = {
+    "--scheduler": "--pruner none|halving|median",
+    "--search-alg": "--sampler sobol|random|tpe",
+    "--num-samples": "--trials N",
+    "--n-trials": "--trials N",
+}
 MAKE_SPACE = "Make space on the disk that the command writes to, and give it again."
 
 
@@ -97,9 +104,12 @@ def main() -> None:
 
 
 def _require_known(arguments: list[str]) -> None:
-    """Raise ``UserError`` for what is no text, and for a command of an earlier version."""
+    """Raise ``UserError`` for what is no text, a command of an earlier version, and an option that others name so."""
     for argument in arguments:
         require_utf8(argument)
+        option = argument.partition("=")[0]
+        if option in THEIRS:
+            raise UserError(f"There is no option {option}.", f"Give {THEIRS[option]}.")
     for command in (arguments[:1], arguments[:2]):
         name = " ".join(command)
         if name in EARLIER:

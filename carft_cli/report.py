@@ -101,7 +101,7 @@ def _built_lines(built: Built, results: str, tasks_file: str) -> Iterator[Shown]
     for words in built.warnings:
         yield f"! {words}"
     for words in built.missing_pictures:
-        yield Text(words, "dim")
+        yield words
     yield claim_rows(verdicts)
     untested = [verdict for verdict in verdicts if verdict.missing]
     if untested:

@@ -117,6 +117,17 @@ class StudyFile(Document, ProtocolSettings):
         return {trial.number: trial for trial in self.trials if trial.status == "pruned"}
 
     @property
+    def is_in_order(self) -> bool:
+        """Whether trials are numbered 0, 1, 2, ..., and each was asked for after no fewer had finished than before."""
+        least = 0
+        for number, trial in enumerate(self.trials):
+            finished = least if trial.finished is None else trial.finished
+            if trial.number != number or not least <= finished <= number:
+                return False
+            least = finished
+        return True
+
+    @property
     def selection(self) -> Selection:
         """How its winner is selected."""
         return "shared" if self.selected_over else "per-task"

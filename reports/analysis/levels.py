@@ -61,9 +61,9 @@ class Recognition:
     """Share of 1 that guessing would reach on the same tasks."""
 
     @staticmethod
-    def of(evidence: Evidence, metric: str) -> Recognition | None:
-        """That of a scope; None where no zero-shot cell was evaluated, or with known contexts."""
-        by_task = levels_by_task(evidence, ZERO_SHOT, metric, every_set)
+    def of(evidence: Evidence, metric: str, sets: Sets = every_set) -> Recognition | None:
+        """That of a scope; None where no zero-shot cell was evaluated on the sets, or with known contexts."""
+        by_task = levels_by_task(evidence, ZERO_SHOT, metric, sets)
         if not by_task:
             return None
         chance = RECOGNISED[metric][1](evidence, list(by_task))

@@ -100,9 +100,9 @@ class Claim:
     gain: Gain | None = None
     """For a claim that CAR-FT gains over FT: on the ID test set, on each suite, or on each task. Claims about tuning
     and readings decide it again."""
-    presumes: Literal["recognition", "forgetting"] | None = None
-    """What an answer presumes: that zero-shot recognises contexts, without which the claim is open; or that fine-tuning
-    forgets, whose size the reason names."""
+    presumes: Literal["recognition", "classes", "forgetting"] | None = None
+    """What an answer presumes: that zero-shot recognises contexts, or knows the classes under shift, without which the
+    claim is open; or that fine-tuning forgets, whose size the reason names."""
 
     def decide(self, evidence: Evidence) -> Verdict:
         """The verdict in one scope."""

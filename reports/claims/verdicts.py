@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from carft.data.card import Card
 from carft.store.study_file import too_narrow_ranges
+from reports.analysis.contrasts import every_suite
 from reports.analysis.forgetting import forgotten
 from reports.analysis.levels import Recognition
 from reports.analysis.null_checks import NullCheck, failures, null_checks
@@ -113,6 +114,11 @@ def _decided_in(claim: Claim, view: Evidence) -> Verdict:
             why = "not above chance: fine-tuning has no recognition to lose here"
             reason = f"{capitalised(recognition.words)}, {why}."
             return verdict.opened(reason)
+    if claim.presumes == "classes":
+        recognition = Recognition.of(view, "top1", every_suite)
+        if recognition is not None and not recognition.is_above_chance:
+            words = f"{capitalised(recognition.words)}, which is not above chance: to be above it says nothing."
+            return verdict.opened(words)
     if claim.presumes == "forgetting":
         lost = forgotten(view)
         if lost is not None and not math.isnan(lost.low):

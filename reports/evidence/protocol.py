@@ -6,25 +6,27 @@
 4. Both sides ran with one code. Records of another ``NUMERICS`` are not read at all.
 5. No test set was opened before the winner was selected.
 6. Planned studies are there, and are evaluated on the planned suites.
-7. Planned trials and seeds are there.
+7. Planned trials and seeds are there, and trials tried what their search gives.
 8. The margin of a claim is that of the plan.
 
 They see mistakes, not forgery: whoever owns the folder can change records and journal alike.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import chain
 from operator import attrgetter
 from typing import Any
 
-from carft.config.cell import PROTOCOL, Training
-from carft.config.registry import METHODS, MethodCard
+from carft.config.cell import PROTOCOL, Cell, Training
+from carft.config.registry import METHODS, MethodCard, Range
 from carft.core.errors import UserError
+from carft.protocol.sampling import SOBOL, trial_parameters
 from carft.protocol.seeds import first_search_seed
 from carft.protocol.selection import Candidate, averaged, best, min_finished_trials
 from carft.store.journal import Journal
-from carft.store.study_file import StudyFile
+from carft.store.study_file import StudyFile, Trial
 from reports.evidence.conduct import Conduct
 from reports.evidence.note import Note
 
@@ -39,6 +41,8 @@ SETTINGS: Mapping[str, Callable[[StudyFile], Any]] = {
     "precision": lambda study: study.precision,
     **{name.replace("_", " "): attrgetter(name) for name in PROTOCOL},
 }
+#: relative difference of a hyperparameter from what its search gives
+ROUNDING = 1e-9
 #: of the training recipe, what no method may have as its own where it is compared: how much it trains
 BUDGET = {"epochs", "steps", "batch_size"}
 
@@ -163,12 +167,66 @@ def planned_is_there(conduct: Conduct, study: StudyFile) -> Iterator[Note]:
     trials = max((plan.trials for plan in plans), default=0)
     if trials and len(study.trials) != trials:
         yield Note("trials", f"it has {len(study.trials)} trials; the journal plans {trials}")
-    missing = []
-    for seed in dict.fromkeys(chain.from_iterable(plan.seeds for plan in plans)):
-        if replace(winner, seed=seed).id not in study.confirm:
-            missing.append(str(seed))
+    if not plans:
+        return
+    missing: dict[str, str] = {}  # cell -> seed
+    for seed in chain.from_iterable(plan.seeds for plan in plans):
+        missing[replace(winner, seed=seed).id] = str(seed)
+    others = []
+    for cell in study.confirm:
+        if missing.pop(cell, None) is None:
+            others.append(cell)
     if missing:
-        yield Note("seeds", f"its confirm cells lack the planned seeds {', '.join(missing)}")
+        yield Note("seeds", f"its confirm cells lack the planned seeds {', '.join(missing.values())}")
+    if others:
+        words = f"confirm cells {', '.join(others)} are not the winner with a planned seed"
+        yield Note("seeds", words, cells=tuple(others))
+
+
+def trials_are_of_search(conduct: Conduct, study: StudyFile) -> Iterator[Note]:
+    """Rule 7: trials are numbered from 0, and tried what their search gives."""
+    winner = conduct.winner(study)
+    numbers = [trial.number for trial in study.trials]
+    if numbers != list(range(len(numbers))):
+        yield Note("trials", f"its trials are numbered {', '.join(map(str, numbers))}")
+    elif not study.is_in_order:
+        yield Note("trials", "its sampler was asked for trials in another order than that of their numbers")
+    elif winner is not None:
+        for trial in study.trials:
+            words = _why_strange(study, trial, winner)
+            if words:
+                yield Note("trials", f"trial {trial.number} {words}", cells=(trial.cell,))
+                return  # one is enough: these words stand beside every number of the study
+
+
+def _why_strange(study: StudyFile, trial: Trial, winner: Cell) -> str:
+    """Why a trial is none of its search; empty if it is one. Of another sampler the ranges alone are known."""
+    given = trial_cell(winner, trial.parameters).id
+    if given != trial.cell:
+        return f"lists cell {trial.cell}, but its parameters give cell {given}"
+    if study.sampler == SOBOL:
+        ranges = {}
+        for name, (low, high, first) in study.space.items():
+            ranges[name] = Range(low, high, first)
+        for name, value in trial_parameters(study.search_seed, trial.number, ranges).items():
+            tried = trial.parameters.get(name, math.nan)
+            if not math.isclose(tried, value, rel_tol=ROUNDING):
+                return f"tried {name} {tried:g}; its search gives {value:g}"
+        return ""
+    for name, (low, high, _) in study.space.items():
+        tried = trial.parameters.get(name, math.nan)
+        if trial.number and not low * (1 - ROUNDING) <= tried <= high * (1 + ROUNDING):
+            return f"tried {name} {tried:g}, and its range is {low:g} to {high:g}"
+    return ""
+
+
+def trial_cell(winner: Cell, parameters: Mapping[str, float]) -> Cell:
+    """The search cell of a study that tries these parameters; some readings search the context temperature too."""
+    values = dict(parameters)
+    reading = winner.reading
+    if "context_temperature" in values:
+        reading = replace(reading, context_temperature=values.pop("context_temperature"))
+    return replace(winner, hyperparameters=values, reading=reading)
 
 
 def other_margins(journal: Journal, margins: Mapping[str, float]) -> dict[str, Note]:
@@ -189,6 +247,7 @@ RULES: Sequence[Callable[[Conduct, StudyFile], Iterator[Note]]] = (
     opened_after_selection,
     on_planned_suites,
     planned_is_there,
+    trials_are_of_search,
 )
 
 

@@ -72,7 +72,7 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
         (("train", "--task", TASK, "--method", "wise_ft"), "combine wise_ft --cells"),
         (("sweep", "upstream"), "downstream"),
         ((*SWEEP, "--methods", "zeroshot,wise_ft"), "Add ft or car_ft"),
-        ((*SWEEP, "--tasks", "icons-3/nowhere"), "Tasks on your own data need --tasks-file FILE."),
+        ((*SWEEP, "--tasks", "icons-3/nowhere"), "Tasks on your own data need --tasks-file FILE"),
         ((*SWEEP, "--tasks", ","), "names nothing"),
         (("plan", "miniature", "--epochs", 10**9), "epochs must be less than or equal to 10000"),
         (("plan", "miniature", "--trials", 10**4), "jobs, and a results folder takes at most 140,000"),

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from carft.core.errors import UserError
-from carft.store import limits
 from carft.store.archive import pack, unpack
 from carft.store.merge import merge
 from carft.store.records import Store
@@ -46,17 +45,6 @@ def differences(found: Verification) -> dict[str, str]:
     """First word of a check -> what it names."""
     wrong = [check for check in found.checks if check.differences]
     return {check.name.split()[0]: "\n".join(check.differences) for check in wrong}
-
-
-def test_the_manifest_of_a_hundred_thousand_cells_is_read(tmp_path: Path) -> None:
-    sizes = []
-    for cells in (0, 10):
-        records = {}
-        for number in range(cells):
-            for name in ("history.parquet", "predictions.parquet", "record.json", "spec.json"):
-                records[f"cells/{number:016x}/{name}"] = "0" * 64
-        sizes.append(Manifest(records, {}, {}).write(tmp_path).stat().st_size)
-    assert sizes[0] + 10_000 * (sizes[1] - sizes[0]) < limits.MANIFEST
 
 
 def test_an_honest_report_holds(honest: Folders, tmp_path: Path) -> None:

@@ -89,5 +89,6 @@ ABOVE_ZERO_SHOT = EveryShift(
         Reference("ood/imagenet-sketch", "ImageNet-Sketch", "CAR-FT", 4.74, minus="Zero-shot"),
         Reference("ood/mean", "avg4(V2,R,A,Sketch)", "CAR-FT", 3.54, minus="Zero-shot"),
     ),
+    presumes="classes",
     rival=ZERO_SHOT,
 )

@@ -100,7 +100,7 @@ def test_without_a_network_it_is_one_sentence(tmp_path: Path) -> None:
 
 def test_a_download_that_breaks_off_is_refused(tmp_path: Path) -> None:
     server = serve(Short)
-    with pytest.raises(UserError, match=r"cannot be unpacked.*download it again"):
+    with pytest.raises(UserError, match="cannot be unpacked"):
         fetch(of(f"http://127.0.0.1:{server.server_port}"), tmp_path)
     server.shutdown()
     server.server_close()

@@ -114,6 +114,25 @@ def confirm_with_other_code(store: Store) -> None:
 # 7. seeds and searches are complete
 
 
+def add_a_seed(store: Store) -> None:
+    more = specify(TASK, "ft", HYPERPARAMETERS["ft"], 9, Training(epochs=6))
+    write(store, more, 0.6, 0.6, GOOD)
+    edit_study(store, "ft", confirm=[*study(store, "ft").confirm, more.id])
+
+
+def mix_up_parameters(store: Store) -> None:
+    first, second, *rest = (trial.content() for trial in study(store, "ft").trials)
+    edit_study(store, "ft", trials=[first, {**second, "parameters": first["parameters"]}, *rest])
+
+
+def ask_in_another_order(store: Store) -> None:
+    """As where trials of two searches that learn from results are put together."""
+    trials = [trial.content() for trial in study(store, "ft").trials]
+    for trial, finished in zip(trials, (0, 1, 0, 2), strict=True):
+        trial["finished"] = finished
+    edit_study(store, "ft", trials=trials)
+
+
 def drop_a_seed(store: Store) -> None:
     for method in METHODS:
         edit_study(store, method, confirm=study(store, method).confirm[:-1])
@@ -139,6 +158,9 @@ MISTAKES: dict[Callable[[Store], None], str] = {
     run_with_other_code: rf"the code \(car_ft {code_digest()} against ft a{{16}}\)",
     confirm_with_other_code: rf"the code \(car_ft {code_digest()} against ft a{{16}}\)",
     drop_a_seed: r"icons-3/all, car_ft: its confirm cells lack the planned seeds 3",
+    add_a_seed: r"confirm cells \w+ are not the winner with a planned seed",
+    ask_in_another_order: r"its sampler was asked for trials in another order than that of their numbers",
+    mix_up_parameters: r"trial 1 lists cell \w+, but its parameters give cell \w+",
     lose_a_trial: r"trials 1 have neither a record nor a failure",
     change_the_margin: r"the margin of C3 is 0 points, and was 2 when a sweep was planned",
 }
@@ -151,6 +173,19 @@ def test_a_mistake_is_seen_and_leaves_the_claim_undecided(case: Store, mistake: 
     answer = verdict(case)
     assert answer.flag in ("in doubt", "not comparable"), answer.verdict
     assert re.search(MISTAKES[mistake], reason_words(answer)), reason_words(answer)
+
+
+def test_a_trial_off_its_sequence_is_seen(case: Store) -> None:
+    """With a cell of its own, as a sweep with an edited sampler would leave it."""
+    first, second, *rest = (trial.content() for trial in study(case, "ft").trials)
+    cell = specify(TASK, "ft", {"lr": 2e-4}, 0, Training(epochs=6))
+    write(case, cell, 0.4, 0.6, GOOD, unseal=False)
+    edit_study(case, "ft", trials=[first, {**second, "parameters": {"lr": 2e-4}, "cell": cell.id}, *rest])
+    assert any("trial 1 tried lr 0.0002; its search gives" in line for line in wrong(case))
+    edit_study(case, "ft", sampler="another")  # of which the ranges alone are known
+    assert not any("tried lr" in line for line in wrong(case))
+    edit_study(case, "ft", space={"lr": [1e-3, 1e-2, 3e-3]})
+    assert any("tried lr 0.0002, and its range is 0.001 to 0.01" in line for line in wrong(case))
 
 
 @pytest.mark.parametrize("of_confirm", [False, True])
