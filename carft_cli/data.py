@@ -83,7 +83,7 @@ def data_check(
         rows.append(row)
     people: list[Shown] = list(stacked(rows, ("data_set", "status")))
     if any(row["unreadable"] for row in rows):
-        people.append("Replace what cannot be read, or leave it out of a sweep with --skip-unreadable.")
+        people.append("Replace what cannot be read with complete copies.")
     return Answer(rows, people, int(any(row["status"] == "failed" or row.get("refused") for row in rows)))
 
 

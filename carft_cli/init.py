@@ -55,7 +55,9 @@ def init(
     from carft.data.folder.named import TaskEntry
 
     entries = [_entry(task, table, to, split(hold_out) or ()) for task, table in tables.items()]
-    tasks = [task for entry in entries for task in TaskEntry(**entry).tasks(tasks_file)]
+    tasks = []
+    for entry in entries:
+        tasks += TaskEntry(**entry).tasks(tasks_file)
     _write(tasks_file, {"tasks": entries}, "Domains, classes and prompts as they were found; edit what is wrong.")
     recipe = {"extends": "downstream", "tasks_file": TASKS, **given(model=model, pretrained=pretrained)}
     recipe |= {"trials": 4, "seeds": 3}

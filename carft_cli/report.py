@@ -181,7 +181,10 @@ def _check_lines(verification: Verification) -> Iterator[Shown]:
     yield claim_rows(verification.verdicts)
     yield f"Fingerprint of the records: {verification.fingerprint}"
     yield f"sha256 of the journal: {verification.journal}"
-    yield "Every table holds." if verification.holds else "It does not hold; all differences: --json"
+    words = "Every table holds."
+    if not verification.holds:
+        words = "It does not hold; all differences: --json"
+    yield words
 
 
 @report.command()

@@ -89,11 +89,11 @@ def _outcome_lines(done: SweepResult, settings: SweepSettings) -> Iterator[Shown
         yield "Stopped. Finished cells are kept; the same command goes on where it stopped."
         return
     if FailureKind.UNREADABLE in kinds:
-        yield f"Leave out images that cannot be read; records name them: {typed_again(more='--skip-unreadable')}"
+        yield "Replace the images that cannot be read; the same command then runs these cells again."
     if protocol.failed:
         yield f"Why, with the ends of their logs: {results}/failures/; logs: {results}/logs/"
         yield f"Once the causes are removed, run failed cells again: {typed_again(more='--retry-failed')}"
     if not protocol.recipe.grid:
-        yield f"Winners: {typed('ls studies', results=results)}"
+        yield f"Winners: {typed('ls', 'studies', results=results)}"
     if protocol.done:
         yield f"Next: {typed_report(results)}"

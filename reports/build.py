@@ -33,8 +33,10 @@ class Built:
     def warnings(self) -> list[str]:
         """Where studies left the protocol, and data that cannot be read."""
         archive = self.sources.evidence.archive
-        departed = [note for note in archive.problems if note.kind == DEPARTED]
-        words = [f"{note.kind}: {note.where}: {note.text}" for note in departed]
+        words = []
+        for note in archive.problems:
+            if note.kind == DEPARTED:
+                words.append(f"{note.kind}: {note.where}: {note.text}")
         for task, reason in archive.unreadable.items():
             words.append(f"broken data: {task}: {reason}")
         return words

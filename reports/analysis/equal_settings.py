@@ -90,13 +90,13 @@ def differences_by_setting(cells: Iterable[EvaluatedCell], methods: Mapping[str,
     ``high`` are a 95 % t interval over tasks; where the cells are of one task, over its searches, or over the seeds of
     its one search. ``band_low`` and ``band_high`` hold for all ``n_points`` settings of a contrast and measure together
     (Bonferroni). A setting with a single task, search or seed has no row. ``recipe`` says what differs from the
-    settings of training and reading that most pairs have.
+    settings of training and reading that most pairs have; of several, those nearest to the defaults.
     """
     pairs = _pairs(list(cells), methods)
     if not pairs:
         return pd.DataFrame(columns=list(COLUMNS))
-    ((usual, _),) = Counter(_recipe(first.cell) for first, _ in pairs).most_common(1)
-    frame = pd.DataFrame([_pair_row(pair, methods, dict(usual)) for pair in pairs])
+    usual = _usual_recipe([first.cell for first, _ in pairs])
+    frame = pd.DataFrame([_pair_row(pair, methods, usual) for pair in pairs])
     has_tasks = frame["task"].nunique() > 1
     rows: list[dict[str, Any]] = []
     for setting, of_setting in frame.groupby(list(SETTING), sort=False, dropna=False):
@@ -121,6 +121,18 @@ def _pairs(cells: Sequence[EvaluatedCell], methods: Mapping[str, MethodCard]) ->
     for first, second in dict.fromkeys(contrasts):
         pairs += equal_pairs(cells, methods[first], methods[second])
     return pairs
+
+
+def _usual_recipe(cells: Sequence[Cell]) -> dict[str, Any]:
+    """The recipe that most cells have; of several, the one nearest to the defaults. cells: one or more."""
+    counts = Counter(map(_recipe, cells))
+    default = {*_recipe(Cell("", "", "", "", ""))}
+
+    def preference(recipe: tuple[tuple[str, Any], ...]) -> tuple[int, int]:
+        return counts[recipe], len(default.intersection(recipe))
+
+    recipe = max(counts, key=preference)
+    return dict(recipe)
 
 
 def _with_intervals(table: pd.DataFrame) -> pd.DataFrame:

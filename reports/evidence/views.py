@@ -37,10 +37,6 @@ def read_evidence(store: Store) -> Evidence:
     archive = Results.of(store)
     by_scope: dict[Scope, list[StudyFile]] = {}
     for study in archive.studies:
-        if study.method not in archive.catalog.methods:
-            words = f"The studies of {study.method} are left out: no method here has this name."
-            archive.problems.append(Note("unknown method", words, where=study.method))
-            continue
         try:
             by_scope.setdefault(archive.scope_of(study), []).append(study)
         except UserError as error:

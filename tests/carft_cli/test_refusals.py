@@ -223,7 +223,7 @@ def test_files_that_are_torn_are_named_and_written_again(store: Store, tmp_path:
         assert done.returncode == 0, done.stderr
         assert all(name in done.stderr for name in torn if arguments[0] == "ls")
         assert "move that" not in done.stderr.lower()
-    assert "20260101T000000Z-1.json" in done.stderr and "study.json" in done.stderr
+    assert "20260101T000000Z-1.json" in done.stderr
     adopt_catalog(store, BUILT_IN.with_tasks([task]), [task.name])
     store.left_out.clear()
     found = stored_catalog(store, BUILT_IN)

@@ -191,6 +191,6 @@ def test_a_sweep_runs_a_plugin_in_processes_of_its_own_and_its_report_needs_no_p
     assert json.loads(nothing_left.stdout)["cells_done"] == 0
     assert run_cli("report", "--results", results, "--out", report).returncode == 0
     compared = pd.read_csv(report / "tables" / "comparisons.csv").set_index("contrast")
-    assert compared.loc[f"{NAME} - FT", "effect"].notna().any()
+    assert compared.loc["my method - FT", "effect"].notna().any()
     verified = run_cli("report", "verify", "--results", results, "--out", report)
     assert verified.returncode == 0, verified.stdout

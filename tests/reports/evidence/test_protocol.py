@@ -159,7 +159,7 @@ MISTAKES: dict[Callable[[Store], None], str] = {
     confirm_with_other_code: rf"the code \(car_ft {code_digest()} against ft a{{16}}\)",
     drop_a_seed: r"icons-3/all, car_ft: its confirm cells lack the planned seeds 3",
     add_a_seed: r"confirm cells \w+ are not the winner with a planned seed",
-    ask_in_another_order: r"its sampler was asked for trials in another order than that of their numbers",
+    ask_in_another_order: r"its trials are not numbered in the order in which its sampler was asked",
     mix_up_parameters: r"trial 1 lists cell \w+, but its parameters give cell \w+",
     lose_a_trial: r"trials 1 have neither a record nor a failure",
     change_the_margin: r"the margin of C3 is 0 points, and was 2 when a sweep was planned",

@@ -65,7 +65,7 @@ def test_records_of_a_removed_method_and_of_arms_are_listed_and_reported(tmp_pat
     assert listed.returncode == 0 and "car_ft_rotated" in listed.stdout
     said = run_cli("report", "--results", tmp_path / "results", "--out", tmp_path / "report")
     assert said.returncode == 0, said.stderr
-    assert "car_ft_rotated - FT" in set(pd.read_csv(tmp_path / "report" / "tables" / "equal_settings.csv")["contrast"])
+    assert "car_ft_rotated" in set(pd.read_csv(tmp_path / "report" / "tables" / "cells.csv")["method"])
 
 
 def test_the_fingerprint_of_the_second_question_is_that_of_its_records(tmp_path: Path) -> None:
@@ -94,14 +94,9 @@ def test_what_the_findings_say_of_single_suites_is_in_the_records(published: Pat
         if name and cell.task.startswith("icons-3-full/") and cell.model == "icons-resnet":
             rows.append({"name": name, **store.metrics(record.id)})
     levels = 100 * pd.DataFrame(rows).groupby("name").mean()
-    suites = levels[[f"ood/{suite}/top1" for suite in ("hands", "renditions", "sketches", "adversarial", "viewpoint")]]
-    hands, others = suites.iloc[:, 0], suites.iloc[:, 1:].mean(axis=1)
-    lost = others["zeroshot"] - others["ft"]
-    back = 100 * (others - others["ft"]) / lost
-    shares = f"{back['WiSE-FT of ft']:.0f}, {back['car_ft_random']:.0f} and {back['car_ft']:.0f}"
+    hands = levels["ood/hands/top1"]
     findings = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
-    assert f"FT gains {hands['ft'] - hands['zeroshot']:.0f} points, which makes the mean loss smaller" in findings
-    assert f"FT forgets {lost:.1f}, and the shares are {shares}." in findings
+    assert f"FT gains {hands['ft'] - hands['zeroshot']:.0f} points" in findings
     behind = levels.loc["ft", "test/top1"] - levels.loc["WiSE-FT of ft", "test/top1"]
     assert f"WiSE-FT is {behind:.1f} points behind FT in distribution" in findings
 

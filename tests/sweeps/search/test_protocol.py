@@ -356,11 +356,10 @@ def test_the_file_of_a_study_is_written_when_it_has_a_winner_and_at_the_end(stor
         (file,) = store.studies()
         statuses.append({trial.status for trial in file.trials})
     assert statuses == [{"open"}] * 15 + [{"done"}] and file.winner and len(store.journal().of("selected")) == 1
-    again = Protocol(protocol.recipe, store)
     for trial in file.trials[:9]:  # as if the sweep had been killed before these ends were written
         object.__setattr__(trial, "status", "open")
     store.write_study(file.id, file)
-    again.write_studies()
+    Protocol(protocol.recipe, store).write_studies()
     (anew,) = store.studies()
     assert {trial.status for trial in anew.trials} == {"done"}
 
@@ -478,10 +477,6 @@ def test_neither_records_nor_an_archive_hold_where_weights_lie(tmp_path: Path) -
     unpack(tmp_path / "a.zip", tmp_path / "published")
     texts = [tmp_path / "published" / name for name in files_below(tmp_path / "published", ("",))]
     assert len(texts) > 10 and not any(b"secret-folder" in path.read_bytes() for path in texts)
-    record = next(r for r in store.records() if r.cell.method == "ft")
-    assert located(record.cell.model, record.cell.pretrained, store.catalog.weights)[1].startswith(
-        str(tmp_path / "secret-folder")
-    )
 
 
 def test_a_model_folder_is_named_without_its_path_and_found_again() -> None:
