@@ -52,10 +52,10 @@ def init(
     model, pretrained = ModelOptions(model=model, pretrained=pretrained).weights()
 
     from carft.catalog.catalog import BUILT_IN
-    from carft.data.folder.named import TaskEntry
+    from carft.data.folder.named import NamedTask, TaskEntry
 
     entries = [_entry(task, table, to, split(hold_out) or ()) for task, table in tables.items()]
-    tasks = []
+    tasks: list[NamedTask] = []
     for entry in entries:
         tasks += TaskEntry(**entry).tasks(tasks_file)
     _write(tasks_file, {"tasks": entries}, "Domains, classes and prompts as they were found; edit what is wrong.")
