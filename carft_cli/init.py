@@ -61,7 +61,11 @@ def init(
     _write(tasks_file, {"tasks": entries}, "Domains, classes and prompts as they were found; edit what is wrong.")
     recipe = {"extends": "downstream", "tasks_file": TASKS, **given(model=model, pretrained=pretrained)}
     recipe |= {"trials": 4, "seeds": 3}
-    _write(recipe_file, recipe, "What is not said here is that of `ls recipes downstream`.")
+    _write(
+        recipe_file,
+        recipe,
+        "What is not said here is that of `ls recipes downstream`. A sweep takes all GPUs; with --gpus 0 CPU cores.",
+    )
     catalog = BUILT_IN.with_tasks(tasks)
     warnings: list[str] = []
     for task, table in tables.items():

@@ -108,9 +108,3 @@ def named(scopes: Sequence[Scope]) -> dict[Scope, str]:
             if scope.pretrained != scope.family.card.pretrained:
                 names[scope] += f" {weights}"
     return names
-
-
-def model_words(name: str) -> str:
-    """What the name of a scope adds to say its model, as `` with icons-vit``; empty for the family's own model."""
-    _, mark, model = name.partition(WITH)
-    return mark + model
