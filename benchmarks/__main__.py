@@ -30,7 +30,7 @@ TARGETS = (
     "growth",
     "feeding",
 )
-THEMES = (*TARGETS, "cells", "folders", "settings", "opening", "peers", "hundred_thousand", "gpu", "tuning")
+THEMES = (*TARGETS, "cells", "folders", "settings", "opening", "hundred_thousand", "gpu", "tuning")
 RESULTS = Path(__file__).parent / "results.json"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,20 +44,20 @@ class ModelSize:
         """Bytes of a checkpoint: of each trained number the weight, and what the optimiser keeps."""
         return 4 * (1 + OF_OPTIMIZER) * self.parameters
 
-    def training_bytes(self, images: int, precision: str, with_text: bool = False) -> int:
-        """Bytes on a GPU that trains on so many images at a time, an estimate; 0 where unknown.
+    @property
+    def with_text(self) -> ModelSize:
+        """Both encoders, trained together on a prompt for each image."""
+        kept_bytes, parameters = self.kept_bytes + self.text_kept_bytes, self.parameters + self.text_parameters
+        return replace(self, kept_bytes=kept_bytes, parameters=parameters)
 
-        with_text: whether the text encoder is trained too, on as many prompts.
-        """
+    def training_bytes(self, images: int, precision: str) -> int:
+        """Bytes on a GPU that trains on so many images at a time, an estimate; 0 where unknown."""
         if not self.kept_bytes:
             return 0
-        kept, parameters = self.kept_bytes, self.parameters
-        if with_text:
-            kept += self.text_kept_bytes
-            parameters += self.text_parameters
+        kept = self.kept_bytes
         if precision in HALF_PRECISIONS:  # formats of 16 bits keep half of what float32 keeps
             kept //= 2
-        return images * kept + ON_GPU * parameters
+        return images * kept + ON_GPU * self.parameters
 
 
 #: sizes of models that ship with this package, so that a plan for them needs no torch

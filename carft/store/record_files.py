@@ -23,17 +23,8 @@ class RecordedExecution(Document):
     """Number of processes."""
     cells_per_gpu: int = Field(1, ge=1)
     """Cells that shared a GPU."""
-
-
-class StoredFeatures(Document):
-    """Features of the pretrained model that a cell read from a cache."""
-
-    key: str
-    """What they are of."""
-    epochs: list[int] = Field(default_factory=list)
-    """Epochs of augmented images whose features were read."""
-    digest: str
-    """Digest of the numbers."""
+    compile: bool = False
+    """Whether the image encoders were compiled; the durations include it."""
 
 
 class Provenance(Document):
@@ -60,8 +51,6 @@ class Provenance(Document):
     """Set -> digest of its pixels as they were used, after all caches."""
     heads: str = ""
     """Digest of class and context heads as they were used."""
-    features: StoredFeatures | None = None
-    """Pretrained features that were read from a cache."""
     environment: dict[str, str] = Field(default_factory=dict)
     """Variables of processor libraries that were set."""
 

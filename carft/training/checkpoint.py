@@ -53,8 +53,6 @@ class Checkpoints:
     """Minutes between checkpoints; 0 writes none by time."""
     since: float = field(default_factory=time.monotonic)
     """Monotonic time of the last checkpoint, or of the start, in seconds."""
-    took_s: float = 0.0
-    """Seconds that it took to write the last checkpoint; 0 before the first."""
     _writing: Future[None] | None = field(default=None, repr=False)
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1), repr=False)
 
@@ -92,13 +90,11 @@ class Checkpoints:
         content = {**vars(progress), "history": history, "scaler": dict(progress.scaler)}
 
         def write() -> None:
-            started = time.monotonic()
             # no entry of the header, which safetensors limits to 100 MB: half a million steps
             text = bytearray(json.dumps(content).encode())
             copies[PROGRESS] = torch.frombuffer(text, dtype=torch.uint8)
             self.make(self.path.parent)
             write_atomic(self.path, lambda part: save_file(copies, part))
-            self.took_s = time.monotonic() - started
 
         self._writing = self._thread.submit(write)
         self.since = time.monotonic()

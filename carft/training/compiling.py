@@ -1,5 +1,7 @@
 """torch.compile with graphs that depend on one training alone."""
 
+import os
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -7,6 +9,19 @@ from torch import nn
 
 #: graphs of one function in one training: whole batches, the last one and their parts, with and without gradients
 MOST_GRAPHS = 32
+
+
+def set_up_compiler(threads: int, folder: Path | None) -> None:
+    """Compile in so many threads, and store what is compiled in a folder that all workers of a machine share.
+
+    By default torch starts as many compilers in each process as the machine has cores. It has read its environment when
+    it was imported, and named a folder there. folder: Triton's kernels lie below it; None for torch's own.
+    """
+    from torch._inductor import config
+
+    config.compile_threads = threads
+    if folder is not None:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
 
 
 def forget_graphs() -> None:

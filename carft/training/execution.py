@@ -24,7 +24,7 @@ from carft.training.device import use_repeatable_cublas
 if TYPE_CHECKING:
     from carft.core.array_cache import ArrayCache
 
-#: share of the cache that features may fill; heads and drawings need the rest
+#: share of the cache that features may fill; views and drawings need the rest
 FEATURE_SHARE = 0.9
 CPU_INFO = Path("/proc/cpuinfo")
 
@@ -87,7 +87,7 @@ class Execution(Settings):
     checkpoint_minutes: CheckpointMinutes = CHECKPOINT_MINUTES
     feature_cache: Annotated[
         str | None,
-        Field(description="Folder of features, heads, drawings: ~/.cache/carft/features, or none to store nothing."),
+        Field(description="Folder of features, views, drawings: ~/.cache/carft/features, or none to store nothing."),
     ] = None
     feature_cache_size: Annotated[
         float, Field(gt=0, description="Largest size of that folder in GiB; what does not fit is computed each time.")
@@ -95,10 +95,6 @@ class Execution(Settings):
     feature_writes: bool = True
     """Whether features are stored that the folder lacks; a sweep's confirm cells only read, since no other cell of
     their method has their seed."""
-    feature_dtype: Annotated[
-        Literal["float32", "float16"],
-        Field(description="Type of stored features; float16 takes half the space, the loss agrees to about 1e-3."),
-    ] = "float32"
     cells_per_gpu: Annotated[int, Field(ge=1, le=MOST_CELLS_PER_GPU)] = 1
     """Cells that share the GPU; it changes the duration of a cell and nothing else."""
     decoders: Annotated[int, Field(ge=0)] = 0
@@ -112,7 +108,7 @@ class Execution(Settings):
 
     @property
     def cache(self) -> ArrayCache | None:
-        """The disk cache of features, heads and drawings; None without one."""
+        """The disk cache of features, views and drawings; None without one."""
         if self.feature_cache is None:
             return None
         from carft.core.array_cache import GIB, ArrayCache  # numpy takes longer to import than many commands run
@@ -141,8 +137,10 @@ class Execution(Settings):
 
         torch.set_num_threads(self.threads)
         set_decoders(self.decoders)
-        if self.compile:  # else every process would start as many compilers as the machine has cores
-            os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(decoders()))
+        if self.compile:
+            from carft.training.compiling import set_up_compiler
+
+            set_up_compiler(decoders(), Path(self.feature_cache) / "compiled" if self.feature_cache else None)
         if self.device == "cuda":
             use_repeatable_cublas()
             torch.backends.cudnn.benchmark = False
@@ -154,4 +152,5 @@ class Execution(Settings):
         # with warn_only, flash and memory-efficient attention keep a backward pass that differs from run to run
         torch.use_deterministic_algorithms(True, warn_only=False)
         # deterministic mode would also fill every new tensor with NaN, which takes time
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # set on the module
+        deterministic: Any = torch.utils.deterministic  # whose stubs lack the setting
+        deterministic.fill_uninitialized_memory = False

@@ -8,7 +8,6 @@ them. Seeds of confirm cells are not stored, since each is used by one cell of a
 
 import hashlib
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from PIL import __version__ as pillow_version
 
 from carft import NUMERICS
 from carft.config.cell import Cell
-from carft.core.array_cache import DIGITS, ArrayCache, Draft, key_of
+from carft.core.array_cache import ArrayCache, Draft, key_of
 from carft.data.image_files import jpeg_decoder
 from carft.data.views import to_device
 from carft.models.network import autocast
@@ -27,6 +26,7 @@ from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
 from carft.training.execution import FEATURE_SHARE, processor_facts
 
+FLOAT = np.dtype("float32")
 #: batches whose features stay on the device before they are written, since copying them waits for the device
 WRITE_EVERY = 50
 
@@ -48,7 +48,6 @@ class FeatureCache:
         self.width = pretrained.width
         self.precision = cell.precision
         self.store = execution.cache
-        self.dtype = np.dtype(execution.feature_dtype)
         self.writes = execution.feature_writes
         # since the training began or resumed: images whose features were needed, and those of them that were read
         self.images = self.read = 0
@@ -61,12 +60,10 @@ class FeatureCache:
             "task": [cell.task, cell.data_version, names],
             "images": [cell.seed, pretrained.side, cell.training.as_dict()],
             "parts": [worker.rank, worker.workers, execution.accumulation],
-            "numbers": [cell.precision, execution.feature_dtype, execution.compile],
+            "numbers": [cell.precision, execution.compile],
             "computed": [execution.device, processor_facts(execution.device), torch.__version__, NUMERICS],
         }
         self.key = key_of(depends_on)  # everything but the epoch
-        self.digests: dict[int, str] = {}
-        """Epoch -> digest of its stored features, of those that were read or written."""
         self.begin_epoch(0, rows=0)
 
     @property
@@ -76,18 +73,9 @@ class FeatureCache:
             return {}
         return {"images": self.images, "hit_rate": self.read / self.images}
 
-    @property
-    def files(self) -> dict[str, Any]:
-        """The entry ``features`` of a record's provenance: which stored features were used. Empty for none."""
-        if not self.digests:
-            return {}
-        epochs = sorted(self.digests)
-        together = hashlib.sha256("".join(self.digests[epoch] for epoch in epochs).encode()).hexdigest()[:DIGITS]
-        return {"key": self.key, "epochs": epochs, "digest": together}
-
     def begin_epoch(self, epoch: int, rows: int) -> None:
         """Start an epoch. rows: how many images this worker computes in the whole epoch."""
-        self.rows, self.epoch = rows, epoch
+        self.rows = rows
         self.entry = f"{self.key}-{epoch}"
         self.stored: np.ndarray | None = None
         self.draft: Draft | None = None
@@ -101,7 +89,7 @@ class FeatureCache:
             self._write_features(self.draft)
             with suppress(OSError):  # the folder went away: a later cell computes the features again
                 if self.filled == self.rows:
-                    self.digests[self.epoch] = self.store.commit(self.draft)
+                    self.store.commit(self.draft)
                 else:
                     self.store.discard(self.draft)
         self.draft = None
@@ -116,16 +104,14 @@ class FeatureCache:
         self.images += len(images)
         if self.stored is not None:
             self.read += len(images)
-            values = np.array(self.stored[position : position + len(images)], dtype=np.float32)
+            values = np.array(self.stored[position : position + len(images)])
             return to_device(torch.from_numpy(values), images.device)
         features = self.forward(images)
         if self.draft is not None:
             self.unwritten.append((position, features))
             if len(self.unwritten) == WRITE_EVERY:
                 self._write_features(self.draft)
-        if self.dtype == np.float32:
-            return features
-        return features.to(torch.float16).float()  # as it is stored
+        return features
 
     def _write_features(self, draft: Draft) -> None:
         for position, features in self.unwritten:
@@ -136,13 +122,12 @@ class FeatureCache:
     def _open(self, store: ArrayCache, position: int) -> None:
         """Find the epoch in the store, or begin to write it. An epoch that is resumed in its middle is not written."""
         self.is_open = True
-        found = store.read(self.entry, self.rows, self.width, self.dtype)
+        found = store.read(self.entry, self.rows, self.width, FLOAT)
         if found is not None:
             self.stored = found.values
-            self.digests[self.epoch] = found.digest
         elif self.writes and position == 0:
             try:
-                self.draft = store.open(self.entry, self.rows, self.width, self.dtype, FEATURE_SHARE)
+                self.draft = store.open(self.entry, self.rows, self.width, FLOAT, FEATURE_SHARE)
             except OSError:  # the folder cannot be written or the disk is full: features are read and computed
                 self.writes = False
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,20 +20,17 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from carft.config.cell import Cell
-from carft.config.registry import STEP_PASSES
 from carft.core.errors import Diverged, duration
-from carft.core.machine import gpu_card
 from carft.core.metrics import Predictions, score, with_prefix
 from carft.data.views import MOST_PROCESSES, PROCESSES, Feed, to_device
 from carft.methods.ft import Batch, FineTune, HistoryRow
-from carft.models.availability import size_of
 from carft.models.network import Network, autocast
 from carft.training.checkpoint import NONE, Checkpoints, TrainingProgress
 from carft.training.compiling import compile_shapes, forget_graphs
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank, gather_rows
 from carft.training.feature_cache import FeatureCache
-from carft.training.preemption import GRACE_S, never, preemption_noted, tell_epochs
+from carft.training.preemption import never, preemption_noted, tell_epochs
 from carft.training.schedule import BatchPart, drawn_rows, epoch_order, learning_rates, parts_of_epoch, train_view
 
 #: first scale of the loss in float16; from torch's own, 65536, several first steps overflow and are skipped
@@ -79,9 +77,10 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, SCALE, enabled=cell.precision == "float16")
         if self.progress.scaler:
             self.scaler.load_state_dict(self.progress.scaler)
-        for module in network.modules():  # transformers of the image encoder, and of a text tower that is trained too
+        modules: Iterator[Any] = network.modules()
+        for module in modules:  # transformers of the image encoder, and of a text tower that is trained too
             if hasattr(module, "grad_checkpointing"):  # an attribute of open_clip's classes
-                module.grad_checkpointing = context.execution.grad_checkpointing  # type: ignore[assignment]
+                module.grad_checkpointing = context.execution.grad_checkpointing
         model: nn.Module = network
         if context.execution.compile:
             forget_graphs()
@@ -176,9 +175,8 @@ class Trainer:
         steps = self.bounds[-1]
         seconds = (time.monotonic() - self.logged_at) / (step - self.logged_step)
         rate = self.batch_size / seconds
-        speed = f"{rate:,.0f} images/s{utilisation_words(self.cell, self.device, rate)}"
         left = duration((steps - step) * seconds)
-        self.log(f"step {step:,}/{steps:,}  loss {loss:.3f}  {speed}  {left} left, without evaluations")
+        self.log(f"step {step:,}/{steps:,}  loss {loss:.3f}  {rate:,.0f} images/s  {left} left, without evaluations")
         self.logged_step, self.logged_at = step, time.monotonic()
 
     def read_metrics(self) -> None:
@@ -301,33 +299,13 @@ class Trainer:
             self._write_checkpoint()
 
     def end_if_told(self) -> None:
-        """When the training must end write a checkpoint, and raise ``SystemExit``.
-
-        One that would take too long, as the last one did, is not begun: the last one stays whole.
-        """
+        """When the training must end write a checkpoint, and raise ``SystemExit``."""
         if self.must_end():
+            self._write_checkpoint()
             self.checkpoints.wait()
-            if self.checkpoints.took_s <= GRACE_S:
-                self._write_checkpoint()
-                self.checkpoints.wait()
             raise SystemExit(128 + signal.SIGTERM)
 
     def _write_checkpoint(self) -> None:
         self.read_metrics()
         self.progress.scaler = self.scaler.state_dict()
         self.checkpoints.save(self.network, self.optimizer, self.progress)
-
-
-def utilisation_words(cell: Cell, device: torch.device, rate: float) -> str:
-    """Model FLOPs utilisation in words, forward and backward pass alone; empty where the card is not known.
-
-    rate: images a second of all workers.
-    """
-    if device.type != "cuda":
-        return ""
-    card = gpu_card(torch.cuda.get_device_name(device))
-    size = size_of(cell.model)
-    if card is None or size is None:
-        return ""
-    peak = card.peak(cell.precision) * WorkerRank.current().workers
-    return f"  MFU {100 * rate * STEP_PASSES * size.flop / peak:.0f} %"

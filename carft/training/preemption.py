@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-#: seconds that cells have to write their checkpoints, of the thirty that schedulers give by default
-GRACE_S = 20.0
 #: seconds between two questions to the sweep
 ASK_S = 2.0
 

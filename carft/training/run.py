@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -54,8 +54,6 @@ class Computed:
     the part of ``train`` in which the device waited for images; a training that was resumed counts from there."""
     features: dict[str, float]
     """The pretrained model's features that training needed, and the share that the cache had; empty for none."""
-    feature_files: dict[str, Any]
-    """Which stored features were used; empty for none."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +96,11 @@ def compute(
     ended = time.perf_counter()
     predictions = None
     data_wait_s = 0.0
-    features, feature_files = {}, {}
+    features = {}
     if trainer is not None:
         predictions = trainer.predictions
         data_wait_s = trainer.data_wait_s
         features = trainer.cache.use
-        feature_files = trainer.cache.files
     if predictions is None:
         predictions = context.predict(cell, network, context.task.val)
     metrics = {**_last_epoch(history), **with_prefix("val", score(predictions))}
@@ -112,7 +109,7 @@ def compute(
     durations = {"train": ended - started, "validate": time.perf_counter() - ended}
     if history:
         durations["data_wait"] = data_wait_s
-    return Computed(network, history, predictions, metrics, durations, features, feature_files)
+    return Computed(network, history, predictions, metrics, durations, features)
 
 
 def _last_epoch(history: list[HistoryRow]) -> dict[str, float]:
@@ -180,8 +177,6 @@ def write(cell: Cell, computed: Computed, context: CellContext, store: Store, ke
     provenance = context.provenance()
     if computed.features:
         provenance["feature_cache"] = computed.features
-    if computed.feature_files:
-        provenance["features"] = computed.feature_files
     record = Record(cell, computed.metrics, provenance, computed.durations)
     save = None
     if keep_weights and context.catalog.method(cell.method).kind == "trained":

@@ -129,6 +129,8 @@ class Plan:
     def needs(self) -> Needs:
         """What the machines need for what is left."""
         recipe, execution, size = self.recipe, self.request.execution, self.size
+        if size and any(recipe.catalog.method(name).trains_text for name in recipe.methods):
+            size = size.with_text
         checkpoint = 0
         if size and execution.checkpoint_minutes:
             checkpoint = size.checkpoint_bytes
@@ -138,8 +140,7 @@ class Plan:
             decode_s = DECODE_S * AUGMENTATION_COST[recipe.training.augmentation]
         gpu_bytes = 0
         if self.request.gpus and size:
-            with_text = any(recipe.catalog.method(name).trains_text for name in recipe.methods)
-            gpu_bytes = size.training_bytes(batch, recipe.precision, with_text)
+            gpu_bytes = size.training_bytes(batch, recipe.precision)
         return Needs(
             checkpoint_minutes=execution.checkpoint_minutes,
             checkpoint_bytes=checkpoint * self.slots,
@@ -186,7 +187,7 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, rate: Rate | Non
     hardware, size = hardware_of(request, recipe.precision), size_of(*recipe.starting_weights()[0])
     costs = Costs(store.catalog, request.execution)
     rate = rate or recorded(newest(store, model, costs), hardware, costs)
-    rate = rate or estimated(size, hardware, request.execution.compile)
+    rate = rate or estimated(size, hardware)
     left, total, done = tuple(pending_work(protocol, size, costs)), protocol.total(), len(protocol.done)
     pruned = len(protocol.pruned)
     exchange_s, start_s = exchange_seconds(size, hardware), 0.0
@@ -243,7 +244,7 @@ def choose_workers_per_cell(request: Resources, protocol: Protocol) -> Resources
             break
         wider = _with(request, workers)
         size = size_of(*recipe.starting_weights()[0])
-        rate = estimated(size, hardware_of(wider, recipe.precision), request.execution.compile)
+        rate = estimated(size, hardware_of(wider, recipe.precision))
         plan = plan_of(protocol, wider, request.gpus // workers, rate)
         if best_s >= MIN_SPEEDUP * plan.wall_s:
             request, best_s = wider, plan.wall_s
@@ -265,4 +266,4 @@ def hardware_of(request: Resources, precision: str) -> Hardware:
     is_elsewhere = request.address is not None or has_no_gpu or request.gpu_model
     machine = None if is_elsewhere else here
     workers, sharing = request.execution.workers, request.execution.cells_per_gpu
-    return Hardware(device, workers, precision, machine, sharing, request.gpu_model)
+    return Hardware(device, workers, precision, machine, sharing, request.gpu_model, request.execution.compile)

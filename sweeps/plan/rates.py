@@ -90,6 +90,8 @@ class Hardware:
     """Cells that share a GPU."""
     gpu_model: str = ""
     """GPU card of the forecast where the machines are not at hand; empty: the card of ``machine``."""
+    compiles: bool = False
+    """Whether each training compiles the image encoders."""
 
     @property
     def card(self) -> GpuCard | None:
@@ -113,8 +115,8 @@ class Hardware:
     def fits(self, record: Record) -> bool:
         """Whether a record was made on this hardware."""
         execution, machine = record.made_with.execution, record.made_with.machine
-        used = (execution.device, execution.workers, execution.cells_per_gpu)
-        if used != (self.device, self.workers, self.sharing) or record.cell.precision != self.precision:
+        used = (execution.device, execution.workers, execution.cells_per_gpu, execution.compile)
+        if used != (self.device, self.workers, self.sharing, self.compiles) or record.cell.precision != self.precision:
             return False
         wanted = self.machine or {}
         return all(machine.get(name) == value for name, value in wanted.items())
@@ -176,10 +178,10 @@ def newest(store: Store, model: str, costs: Costs) -> Iterator[Record]:
             yield record
 
 
-def estimated(size: ModelSize | None, hardware: Hardware, compiles: bool = False) -> Rate:
+def estimated(size: ModelSize | None, hardware: Hardware) -> Rate:
     """The rate from the size of a model and the speed of the hardware: a share of the peak of a known card, or assumed.
 
-    It is 0 where the size is not known. compiles: whether each training compiles the image encoders.
+    It is 0 where the size is not known.
     """
     if size is None:
         return Rate(0.0, 0.0, 0.0, "nothing: the model's size is not known, and nothing was measured", estimate=True)
@@ -195,5 +197,5 @@ def estimated(size: ModelSize | None, hardware: Hardware, compiles: bool = False
         words = f"an assumed {speed / 1e12:g} TFLOP/s a worker; right within a factor of {WITHIN:g} or so"
     flop = size.flop / hardware.devices
     basis = f"an estimate, not a measurement: {size.flop / 1e9:.3g} GFLOP an image at {words}"
-    begin_s = COMPILE_S if compiles else 0.0
+    begin_s = COMPILE_S if hardware.compiles else 0.0
     return Rate(flop / speed, flop / most, flop / least, basis, estimate=True, begin_s=begin_s)

@@ -8,9 +8,11 @@ from typing import Any, cast
 import ray
 
 from carft.store.records import Store
-from carft.training.preemption import GRACE_S, ending_when, never
+from carft.training.preemption import ending_when, never
 from sweeps.ray_backend.connect import probe_head
 
+#: seconds that cells have to write their checkpoints, of the thirty that schedulers give by default
+GRACE_S = 20.0
 #: seconds between two questions to the actor
 LOOK_S = 0.2
 #: name of the actor; Ray keeps the names of one driver apart from those of another

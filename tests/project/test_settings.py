@@ -41,7 +41,7 @@ def test_an_option_that_is_missing_is_an_error() -> None:
 def test_every_setting_of_an_execution_comes_from_the_settings(tmp_path: Path) -> None:
     """Device, workers and threads are chosen elsewhere; everything else that changes reaches the execution."""
     compute = {"accumulation": 2, "compile": True, "checkpoint_minutes": 5.0, "checkpoint_every": 3}
-    compute |= {"feature_dtype": "float16", "feature_cache_size": 20.0}
+    compute |= {"feature_cache_size": 20.0}
     given = {p.name: p.default for p in parameters_of(SweepSettings)} | compute
     given |= {"recipe": "miniature", "data": tmp_path, "feature_cache": "none"}
     settings = settings_of(SweepSettings, given | {"gpus": 2, "cells_per_gpu": 2, "workers_per_cell": 1})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import multiprocessing
-import os
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
+from torch._inductor import config as compiler
 
 from carft.core import machine
 from carft.core.errors import UnreadableImage, UserError
@@ -31,8 +31,6 @@ from carft.training.execution import Execution
 from carft.training.schedule import draws
 from tests.support.helpers import environment
 
-#: the environment variable of torch's compilers at a time
-COMPILERS = "TORCHINDUCTOR_COMPILE_THREADS"
 #: JPEG files of a comparison, and those of them that are damaged
 MANY, DAMAGED = 150, 50
 
@@ -138,12 +136,12 @@ def write_groups(root: Path, version: str, files: dict[str, str]) -> None:
 def test_decoding_threads_follow_the_quota_and_what_a_sweep_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda process: set(range(64)))
     monkeypatch.setattr(machine, "cpu_quota", lambda: 5.9)
-    monkeypatch.delenv(COMPILERS, raising=False)
+    monkeypatch.setattr(compiler, "compile_threads", 64)
     try:
         set_decoders(0)
         assert decoders() == 5
         Execution(decoders=3, compile=True).prepare()
-        assert decoders() == 3 and os.environ[COMPILERS] == "3"
+        assert decoders() == compiler.compile_threads == 3
         set_decoders(100)
         assert decoders() == 5
         monkeypatch.setattr(machine, "cpu_quota", lambda: 64.0)

@@ -17,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from torch._inductor.runtime.cache_dir_utils import cache_dir, triton_cache_dir
 
 from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell
@@ -38,7 +39,7 @@ from carft.training.run import compute, run_cell, store_checkpoints
 from carft.training.schedule import parts_of_epoch
 from tests.support.cards import TINY_VIT
 from tests.support.helpers import LR, ROOT, quick_cell
-from tests.support.processes import noise_on
+from tests.support.processes import noise_on, run_processes
 
 CELL = quick_cell("car_ft", epochs=2, lr=LR, kl_weight=1.0)
 
@@ -252,6 +253,19 @@ def test_two_compiled_workers_with_an_uneven_batch_agree_with_one_and_go_on_with
     two = noise_on(2, TINY_VIT, "bfloat16", tmp_path / "two", "cpu", "aot_eager")
     for first, second in zip(one["history"], two["history"], strict=True):
         assert second["train/loss"] == pytest.approx(first["train/loss"], rel=1e-2)
+
+
+def tell_compiler_folders(rank: int, folder: str) -> None:
+    Execution(compile=True, feature_cache=folder).prepare()
+    Path(folder, f"{rank}.txt").write_text("\n".join([cache_dir(), triton_cache_dir(0)]))
+
+
+@pytest.mark.slow
+def test_workers_of_a_machine_share_what_the_compiler_stores(tmp_path: Path) -> None:
+    run_processes(tell_compiler_folders, (str(tmp_path),), 2)
+    for rank in range(2):
+        graphs, kernels = (tmp_path / f"{rank}.txt").read_text().splitlines()
+        assert graphs == str(tmp_path / "compiled") and Path(kernels).is_relative_to(graphs)
 
 
 def as_files(images: ImageSet, folder: Path, count: int) -> ImageSet:

@@ -69,13 +69,6 @@ def test_trials_methods_and_readings_of_a_seed_share_their_features(bench: CellC
     assert len(list(tmp_path.glob("*-*"))) == 2
 
 
-def test_half_the_space_agrees_to_a_thousandth(bench: CellContext, tmp_path: Path) -> None:
-    cell = quick_cell("car_ft", lr=LR, kl_weight=1.0)
-    half = compute(cell, cached(bench, tmp_path, feature_dtype="float16"))
-    assert abs(half.history[0]["train/loss"] - compute(cell, bench).history[0]["train/loss"]) <= 1e-3
-    assert same(half, compute(cell, cached(bench, tmp_path, feature_dtype="float16")))
-
-
 def test_a_torn_entry_is_computed_again(bench: CellContext, tmp_path: Path) -> None:
     cell = quick_cell("car_ft", lr=LR, kl_weight=1.0)
     expected = compute(cell, cached(bench, tmp_path))

@@ -22,19 +22,17 @@ from carft.config.registry import METHODS
 from carft.core.errors import UserError
 from carft.data.domainbed.family import DATA_SETS
 from carft.data.views import crop_box
-from carft.models.availability import ModelSize
 from carft.store.records import Store
 from carft.training import loop
 from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.loop import utilisation_words
 from carft.training.run import compute, run_cell
 from carft.training.schedule import drawn_rows, draws, epoch_order, learning_rates
 from sweeps.recipes.loading import load_recipe
 from sweeps.search.study import studies_of
 from tests.support.cards import killed_and_resumed, require_same_bits
 from tests.support.folder import Folder
-from tests.support.helpers import LR, TASK, quick_cell, same_predictions
+from tests.support.helpers import LR, quick_cell, same_predictions
 
 seeds = st.integers(0, 2**31)
 epochs = st.integers(0, 500)
@@ -142,15 +140,6 @@ def test_a_training_says_how_far_it_is_and_has_the_same_bits(
     # by hand: each look at the clock shows the next square number; 32 images a step
     assert lines[0] == f"step 1/4  loss {plain[0]['train/loss']:.3f}  4 images/s  24 s left, without evaluations"
     assert lines[1].endswith("  2 images/s  40 s left, without evaluations")
-
-
-def test_the_share_of_a_card_s_peak_is_that_of_forward_and_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By hand: 2,818 images a second, three passes of 35.1 GFLOP, 989 TFLOP/s."""
-    cell = specify(TASK, "ft", {"lr": LR}, 0, Training(), None, "ViT-B-16", "random", precision="bfloat16")
-    monkeypatch.setattr(loop, "size_of", lambda model: ModelSize(35.1e9, 86_000_000))
-    for card, words in (("NVIDIA H100 80GB HBM3", "  MFU 30 %"), ("an unknown card", "")):
-        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device, card=card: card)
-        assert utilisation_words(cell, torch.device("cuda", 0), 2818.0) == words
 
 
 SETS = ("val", "test", "ood/hands", "ood/renditions", "ood/sketches", "ood/adversarial", "ood/viewpoint")

@@ -19,9 +19,8 @@ import yaml
 from carft.store.record_files import Record
 from carft.store.records import Store
 from carft.training.context import CellContext
-from carft.training.preemption import GRACE_S
 from carft.training.run import compute
-from sweeps.ray_backend.stopping import ending_with_driver, is_stopping, let_checkpoint
+from sweeps.ray_backend.stopping import GRACE_S, ending_with_driver, is_stopping, let_checkpoint
 from sweeps.recipes.loading import load_recipe
 from tests.support.faults import Sweep
 from tests.support.gates import Gate

@@ -34,7 +34,7 @@ from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import made_up_predictions, run_cli
 
-SIZE = ModelSize(flop=10**9, parameters=86_000_000, kept_bytes=150_000_000)
+SIZE = ModelSize(10**9, 86_000_000, 150_000_000, text_parameters=63_000_000, text_kept_bytes=38_000_000)
 #: seconds of a pass: 1,000 trained images a second at three passes each
 PASS_S = 1 / 3000
 
@@ -82,6 +82,8 @@ def test_photos_need_cores_that_decode_as_fast_as_the_gpu_trains_and_drawings_do
 def test_gpu_memory_is_that_of_a_batch_in_half_precision_and_of_the_numbers() -> None:
     found = needs(imagenet("zeroshot", "ft"), 8)
     assert found.gpu_bytes == 512 * 75_000_000 + 20 * SIZE.parameters
+    both = needs(imagenet("ft", "flyp"), 8)
+    assert both.gpu_bytes == 512 * 94_000_000 + 20 * 149_000_000 and both.checkpoint_bytes == 8 * 12 * 149_000_000
     assert needs(imagenet("zeroshot", "ft"), 0).gpu_bytes == 0
 
 

@@ -121,7 +121,9 @@ def test_a_rate_is_the_median_of_the_trained_records_that_fit(store: Store) -> N
     passes = COSTS.passes("ft", TASK, Training(epochs=1))
     records = [made(cell, seconds) for cell, seconds in zip(cells, (1.0, 2.0, 6.0), strict=True)]
     zero_shot = quick_cell("zeroshot")
-    others = [made(cells[0], 100.0, device="cuda"), made(cells[0], 100.0, workers=2), made(zero_shot, 100.0)]
+    others = [made(zero_shot, 100.0)]
+    for execution in ({"device": "cuda"}, {"workers": 2}, {"compile": True}):
+        others.append(made(cells[0], 100.0, **execution))
     assert recorded(others, HERE, COSTS) is None
     rate = recorded([*records, *others], HERE, COSTS)
     assert rate is not None and not rate.estimate and rate.basis.startswith("3 cells on record here")
