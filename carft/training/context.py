@@ -26,6 +26,7 @@ from carft.core.errors import UserError
 from carft.core.heartbeat import heartbeat
 from carft.core.metrics import Predictions, merge_classes
 from carft.data.card import Card
+from carft.data.icons.world import BUILT_IN_WEIGHTS
 from carft.data.image_files import Files, jpeg_decoder
 from carft.data.indexing import statuses
 from carft.data.reference_views import EVAL_VIEWS
@@ -38,7 +39,7 @@ from carft.training.device import bit_variables
 from carft.training.distributed import WorkerRank, gather_rows
 from carft.training.execution import Execution, cpu_facts, hardware_facts
 
-UINT8 = np.dtype("uint8")
+FLOAT, UINT8 = np.dtype("float32"), np.dtype("uint8")
 #: share of the cache that the views of one set may take; the pretrained model's features save more for their size
 VIEW_SHARE = 0.25
 #: images of validation that are decoded at a time
@@ -92,7 +93,7 @@ class CellContext:
         pretrained = load_pretrained(*weights)
         pretrained.clip.to(execution.device)
         heartbeat()
-        prompts = prompts_of(*weights, chosen, cell.reading.context_templates, execution.device)
+        prompts = prompts_of(*weights, chosen, cell.reading.context_templates, execution.device, execution.cache)
         heartbeat()
         opened = catalog.open(cell.task, execution, cell.holdout)
         heartbeat()
@@ -221,9 +222,29 @@ def installed_packages() -> dict[str, str]:
 
 
 @lru_cache(maxsize=32)
-def prompts_of(model: str, pretrained: str, card: Card, bank: str, device: str) -> Prompts:
-    """Class head and context heads of loaded weights on a device, computed once a process."""
-    return Prompts.of(load_pretrained(model, pretrained), card, bank)
+def prompts_of(model: str, pretrained: str, card: Card, bank: str, device: str, cache: ArrayCache | None) -> Prompts:
+    """Class head and context heads, computed once per machine: other processes and sweeps read them from the cache.
+
+    Built-in models are so small that each process computes them, which no changed file can reach.
+    """
+    loaded = load_pretrained(model, pretrained)
+    if cache is None or (model, pretrained) in BUILT_IN_WEIGHTS:
+        return Prompts.of(loaded, card, bank)
+    templates = card.bank(bank)
+    depends_on = {
+        "weights": [loaded.digest, loaded.configuration],
+        "model": model,
+        "prompts": [card.classes, card.templates, templates, card.contexts],
+        "computed": [device, torch.__version__, NUMERICS],
+    }
+    sizes = [len(card.classes), len(templates), len(card.contexts or templates)]
+
+    def make() -> np.ndarray:
+        made = Prompts.of(loaded, card, bank)
+        return torch.cat([made.classes, made.contexts, made.known]).cpu().numpy()
+
+    cached = cache.get(f"heads-{key_of(depends_on)}", sum(sizes), loaded.width, FLOAT, make)
+    return Prompts(card, *torch.from_numpy(np.array(cached.values)).to(device).split(sizes))
 
 
 def cached_views(images: ImageSet, card: Card, view: str, side: int, cache: ArrayCache | None) -> ImageSet:

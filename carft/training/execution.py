@@ -24,7 +24,7 @@ from carft.training.device import use_repeatable_cublas
 if TYPE_CHECKING:
     from carft.core.array_cache import ArrayCache
 
-#: share of the cache that features may fill; views and drawings need the rest
+#: share of the cache that features may fill; heads, views and drawings need the rest
 FEATURE_SHARE = 0.9
 CPU_INFO = Path("/proc/cpuinfo")
 
@@ -87,7 +87,7 @@ class Execution(Settings):
     checkpoint_minutes: CheckpointMinutes = CHECKPOINT_MINUTES
     feature_cache: Annotated[
         str | None,
-        Field(description="Folder of features, views, drawings: ~/.cache/carft/features, or none to store nothing."),
+        Field(description="Folder of features, heads, drawings: ~/.cache/carft/features, or none to store nothing."),
     ] = None
     feature_cache_size: Annotated[
         float, Field(gt=0, description="Largest size of that folder in GiB; what does not fit is computed each time.")
@@ -108,7 +108,7 @@ class Execution(Settings):
 
     @property
     def cache(self) -> ArrayCache | None:
-        """The disk cache of features, views and drawings; None without one."""
+        """The disk cache of features, heads and drawings; None without one."""
         if self.feature_cache is None:
             return None
         from carft.core.array_cache import GIB, ArrayCache  # numpy takes longer to import than many commands run
