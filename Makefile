@@ -22,7 +22,7 @@ ifneq ($(UV),)
 		--constraints constraints.txt --editable '.[dev]'
 else
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
 endif
 	touch $@
 
