@@ -55,7 +55,7 @@ def answering(command: Callable[..., Answer]) -> Callable[..., None]:
         if answer.code:
             raise SystemExit(answer.code)
 
-    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    vars(call)["__signature__"] = inspect.Signature(parameters)
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return call
 

@@ -241,7 +241,7 @@ def begin_run(results: str, catalog: Catalog, tasks: list[str], methods: Iterabl
             raise ModuleNotFoundError(f"No module named '{package}'", name=package)
     from carft.store.mirror import open_for_runs
 
-    store = open_for_runs(results, catalog, tasks, methods)
+    store = open_for_runs(results, catalog, tasks, methods, cell)
     say_left_out(store)
     print_run_header(catalog, tasks, cell)
     return store

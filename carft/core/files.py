@@ -117,13 +117,43 @@ def write_atomic(path: Path, write: Callable[[Path], Result]) -> Result:
     part = path.with_name(f"{path.name}.{os.getpid()}-{uuid4().hex[:8]}.part")
     try:
         result = write(part)
-        with part.open("rb+") as stream:
-            os.fsync(stream.fileno())
+        _flush(part, os.O_RDWR)
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+    sync_folder(path.parent)
     return result
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to disk: a file that was created or renamed is else lost when the power fails.
+
+    On a file system that cannot do so, nothing happens. Raises ``OSError`` if the folder cannot be opened or flushed.
+    """
+    try:
+        _flush(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        if error.errno not in (*UNSUPPORTED, errno.EBADF):
+            raise
+
+
+def _flush(path: Path, flags: int) -> None:
+    """Flush a file or folder to disk. flags: those of ``os.open``."""
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folders(folder: Path) -> None:
+    """Create a folder and its parents, where they are missing, and flush their names to disk."""
+    if folder.is_dir():
+        return
+    make_folders(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
 
 
 def files_below(root: Path, folders: tuple[str, ...]) -> list[str]:
@@ -173,6 +203,7 @@ def new_folder(target: Path) -> Iterator[Path]:
         if target.is_dir():
             target.rmdir()
         part.rename(target)
+        sync_folder(target.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

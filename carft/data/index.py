@@ -109,9 +109,12 @@ def rows_of(values: Sequence[Value], index: Sequence[int]) -> Sequence[Value]:
 def together(parts: Sequence[Sequence[Value]]) -> Sequence[Value]:
     """Concatenate sequences: rows of one column to a column, anything else to a tuple."""
     first = parts[0]
-    if isinstance(first, Column) and all(isinstance(one, Column) and one.values is first.values for one in parts):
-        return Column(first.values, first.made, np.concatenate([one.picked for one in parts]))  # type: ignore[attr-defined]
-    return tuple(chain.from_iterable(parts))
+    if not isinstance(first, Column):
+        return tuple(chain.from_iterable(parts))
+    picked = [one.picked for one in parts if isinstance(one, Column) and one.values is first.values]
+    if len(picked) < len(parts):
+        return tuple(chain.from_iterable(parts))
+    return Column(first.values, first.made, np.concatenate(picked))
 
 
 # its file

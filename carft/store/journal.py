@@ -32,7 +32,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from carft.core.errors import UserError
-from carft.core.files import file_digest, open_plain
+from carft.core.files import file_digest, open_plain, sync_folder
 from carft.store.document import Document, Json, Shared, empty_dict, empty_list, parse_document
 
 #: the folder
@@ -236,6 +236,8 @@ def append_line(path: Path, kind: str, facts: Mapping[str, Any]) -> str:
             except OSError:
                 file.truncate(end)
                 raise
+        if not end:
+            sync_folder(path.parent)
         _named[_writer(path)].update(grown)
         return _digest(text)
 

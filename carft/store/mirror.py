@@ -32,6 +32,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from carft.catalog.catalog import Catalog
+from carft.config.cell import Cell, weights_place_of
 from carft.core.errors import StorageUnavailable, UserError
 from carft.core.files import files_below, given_path, write_atomic
 from carft.store.journal import JOURNAL
@@ -118,14 +119,17 @@ def open_store(
     return store
 
 
-def open_for_runs(results: str | Path, catalog: Catalog, tasks: Iterable[str], methods: Iterable[str]) -> Store:
+def open_for_runs(
+    results: str | Path, catalog: Catalog, tasks: Iterable[str], methods: Iterable[str], cell: Cell
+) -> Store:
     """A results folder to write to, as of :func:`open_store`, with what a report needs of the runs.
 
-    Raises ``UserError`` for a folder that cannot be written.
+    cell: one of the runs, for its weights. Raises ``UserError`` for a folder that cannot be written, and as of
+    :func:`carft.store.stored_catalog.adopt_catalog`.
     """
     store = open_store(results, catalog, writable=True)
     store.require_writable()
-    adopt_catalog(store, catalog, tasks, methods)
+    adopt_catalog(store, catalog.with_weights(weights_place_of(cell)), tasks, methods)
     return store
 
 

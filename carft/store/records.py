@@ -27,7 +27,9 @@ from carft.core.failure_kinds import reason_of
 from carft.core.files import (
     file_digest,
     json_bytes,
+    make_folders,
     require_plain_name,
+    sync_folder,
     write_atomic,
     write_json,
 )
@@ -229,7 +231,7 @@ class Store(ResultsFolder):
         metrics: their names begin with that of the set. note: other fields of :class:`Evaluation`.
         """
         path = self.predictions_path(cell, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
         content, facts = {"set": name, "metrics": dict(metrics), **note}, path.with_suffix(".json")
 
         def write(part: Path) -> None:
@@ -311,9 +313,11 @@ class Store(ResultsFolder):
 
     def _supersede(self, cell: str) -> None:
         target = self.root / "superseded" / f"{cell}-{uuid4().hex[:8]}"
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(target.parent)
         with self.changing(f"superseded/{target.name}"), self.changing(f"cells/{cell}"):
             shutil.move(self.folder(cell), target)
+        sync_folder(target.parent)
+        sync_folder(self.root / "cells")
 
     def checkpoint_path(self, cell: str) -> Path:
         """Path of the checkpoint of a cell that trains; see :mod:`carft.training.checkpoint`."""

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from carft.catalog.catalog import BUILT_IN, Catalog
 from carft.core.errors import UserError, typed_sweep
-from carft.core.files import write_json
+from carft.core.files import make_folders, write_json
 from carft.store.document import Model, read_document
 from carft.store.journal import JOINING, JOURNAL, Journal, append_line, own_chain_path, read_journal
 from carft.store.predictions import SHARED
@@ -144,4 +144,4 @@ class ResultsFolder:
         """Create a folder below the root; ``FileNotFoundError`` when the sentinel file is gone."""
         if self.sentinel is not None and not (self.root / self.sentinel).is_file():
             raise FileNotFoundError(errno.ENOENT, "The results folder is no longer there", str(self.root))
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folders(folder)

@@ -2,13 +2,14 @@
 
 tasks/<hash of the name>.json   what a report needs of a named task on your own data
 methods/<name>.json             the card of a method from outside this package
-folders.json                    name of a named task -> paths of its folder and tasks file here; no archive holds it
+folders.json                    paths on this machine: name of a named task -> its folder and tasks file, sha256 of
+                                weights -> their file or model folder; no archive holds it
 suites/chosen.json              the suites that tasks are evaluated on, where a sweep chose them
 
 A report needs these and neither the images nor the code. No code is read from a results folder.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any, ClassVar
@@ -16,6 +17,7 @@ from typing import Any, ClassVar
 from pydantic import Field, TypeAdapter
 
 from carft.catalog.catalog import Catalog
+from carft.catalog.resolve import SHARED_CONFIG, configuration_digest
 from carft.config.cell import stable_hash
 from carft.config.registry import NOT_HERE, MethodCard
 from carft.core.errors import UserError
@@ -38,6 +40,10 @@ class PathsFile(Document):
     """Task -> its folder."""
     files: dict[str, str] = Field(default_factory=dict)
     """Task -> its tasks file."""
+    weights: dict[str, str] = Field(default_factory=dict)
+    """sha256 of weights -> their file, or the model folder."""
+    configurations: dict[str, str] = Field(default_factory=dict)
+    """sha256 of weights -> digest of the configuration in their model folder."""
 
 
 class SuitesFile(Document):
@@ -55,6 +61,7 @@ def stored_catalog(store: Store, catalog: Catalog) -> Catalog:
     Files that cannot be read are left out, and ``store.left_out`` names them.
     """
     whole = catalog.with_tasks(named_tasks(store)).with_tasks(catalog.own.named.values())
+    whole = whole.with_weights(_paths(store).weights).with_weights(catalog.weights)
     whole = whole.with_suites(catalog.suites or chosen_suites(store))
     methods = dict(catalog.stored_methods)
     for card in _stored(store, METHODS, MethodCard):
@@ -97,10 +104,12 @@ def _stored(store: Store, folder: str, kind: type[Model]) -> list[Model]:
 
 
 def adopt_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods: Iterable[str] = ()) -> None:
-    """Write what reports on these tasks and methods need of a catalog into a results folder.
+    """Write what reports on these tasks and methods need of a catalog, and its weights, into a results folder.
 
-    Raises ``UserError`` for a named task that the folder holds with other data, or with studies in another metric.
+    Raises ``UserError`` for a named task that the folder holds with other data, or with studies in another metric; and
+    for a model folder whose configuration is no longer that of earlier runs.
     """
+    configurations = _configurations(store, catalog.weights)
     named = []
     for name in dict.fromkeys(tasks):
         task = catalog.named(name)
@@ -115,7 +124,8 @@ def adopt_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods:
         method = catalog.method(name)
         if method.digest:
             store.put(f"{METHODS}/{method.name}.json", _content(method, *_OF_CODE))
-    _add_paths(store, PathsFile(folders=folders, files=files))
+    weights = dict(catalog.weights)
+    _add_paths(store, PathsFile(folders=folders, files=files, weights=weights, configurations=configurations))
     suites = list(catalog.suites) or chosen_suites(store)
     if suites:
         store.put(CHOSEN, {"suites": suites})
@@ -157,6 +167,25 @@ def _require_same(store: Store, tasks: Iterable[NamedTask]) -> None:
             )
 
 
+def _configurations(store: Store, places: Mapping[str, str]) -> dict[str, str]:
+    """Digest of weights -> that of the configuration in their model folder, of those that lie in one here.
+
+    Ids of cells count the weights alone, so the cells of another architecture or normalisation would have the same.
+    """
+    known, found = _paths(store).configurations, {}
+    for weights, place in places.items():
+        digest = configuration_digest(place)
+        if not digest:
+            continue
+        if known.get(weights, digest) != digest:
+            raise UserError(
+                f"'{store.name}' holds results of the weights in '{place}' with another {SHARED_CONFIG}.",
+                "Put that configuration back, or use another --results.",
+            )
+        found[weights] = digest
+    return found
+
+
 def _content(value: Any, *left_out: str) -> dict[str, Any]:
     return TypeAdapter(type(value)).dump_python(value, mode="json", exclude=set(left_out))
 
@@ -170,9 +199,9 @@ def _paths(store: Store) -> PathsFile:
 
 def _add_paths(store: Store, new: PathsFile) -> None:
     """Write paths that are known beside those that a results folder holds."""
-    before = _paths(store)
-    whole = {"folders": dict(before.folders), "files": dict(before.files)}
-    for key, paths in (("folders", new.folders), ("files", new.files)):
-        whole[key].update({name: path for name, path in paths.items() if path})
-    if store.root / FOLDERS in store.left_out or whole != {"folders": before.folders, "files": before.files}:
+    before = _paths(store).model_dump()
+    whole = {}
+    for key, paths in new.model_dump().items():
+        whole[key] = {**before[key], **{name: path for name, path in paths.items() if path}}
+    if store.root / FOLDERS in store.left_out or whole != before:
         store.put(FOLDERS, whole)

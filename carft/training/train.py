@@ -67,7 +67,7 @@ def train(
     """
     asked = (seed, training, reading, model, pretrained)
     cell = specify(task, method, hyperparameters or {}, *asked, catalog=catalog, **protocol)
-    store = open_for_runs(results, catalog, [cell.task], [cell.method])
+    store = open_for_runs(results, catalog, [cell.task], [cell.method], cell)
     for words in store.left_out.values():
         log(f"Left out: {words}")
     announce(cell)

@@ -17,7 +17,7 @@ def expected_numbers() -> list[Any]:
         return list(pd.read_csv(stream).itertuples(index=False))
 
 
-def cells_of(expected: Any, cells: pd.DataFrame) -> list[str]:
+def matching_cells(expected: Any, cells: pd.DataFrame) -> list[str]:
     """The cells with these settings that were evaluated on the set. cells: as of :func:`reports.read_cells`."""
     name = f"{expected.set}/top1"
     if name not in cells or "hp/lr" not in cells:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from reports.evidence.expected_numbers import cells_of, expected_numbers
+from reports.evidence.expected_numbers import expected_numbers, matching_cells
 from reports.tables.table import Sources, TableRow, means_of, table
 
 
@@ -16,7 +16,7 @@ from reports.tables.table import Sources, TableRow, means_of, table
 def expected(sources: Sources) -> Iterator[TableRow]:
     """One row per expected number of which the folder has cells. answer: inside or outside."""
     for number in expected_numbers():
-        cells = cells_of(number, sources.evidence.archive.cells)
+        cells = matching_cells(number, sources.evidence.archive.cells)
         if not cells:
             continue
         value = means_of(sources.evidence, cells, {"value": f"{number.set}/top1"})["value"]

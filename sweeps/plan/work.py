@@ -98,7 +98,7 @@ def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> It
         "oracle": (method.name, 0, sealed, 0, whole - small),
     }
     settled = Counter(job.kind for job in progress.jobs if progress.is_settled(job))
-    for kind, wanted in study.planned_jobs.items():
+    for kind, wanted in progress.planned_jobs.items():
         jobs = max(0, wanted - settled[kind])
         counted_for, cells, passes, steps, bytes_ = of_a_job[kind]
         yield PendingWork(kind, task, counted_for, jobs, jobs * cells, passes, steps, bytes_)

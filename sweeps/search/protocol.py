@@ -360,7 +360,7 @@ class Protocol:
         """Kind of job -> cells of the whole sweep that it computes; those of ``oracle`` are the searched ones."""
         cells: Counter[JobKind] = Counter({"confirm": len(self.untrained_jobs)})
         for study in self.studies:
-            for kind, jobs in study.planned_jobs.items():
+            for kind, jobs in self.progress(study).planned_jobs.items():
                 cells[kind] += jobs * self.cells_of(kind)
         del cells["oracle"]
         return cells

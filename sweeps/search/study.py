@@ -7,7 +7,7 @@ trials in advance. What another sampler proposes depends on what has ended; stud
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -385,6 +385,17 @@ class StudyProgress:
     def is_settled(self, job: Job) -> bool:
         """Whether a job of the study is done, failed or pruned."""
         return (job.kind == "search" and job.cell.id in self.study.pruned) or self.state.is_settled(job)
+
+    @property
+    def planned_jobs(self) -> Mapping[JobKind, int]:
+        """Those of the study; once it has a winner, without the soup and oracle jobs that pruned trials do not get."""
+        planned = dict(self.study.planned_jobs)
+        if self.study.recipe.pruner == "none" or self.winner is None:
+            return planned
+        known = Counter(job.kind for job in self.jobs)
+        for kind in planned.keys() & {"soup", "oracle"}:
+            planned[kind] = known[kind]
+        return planned
 
     @property
     def n_pruned(self) -> int:

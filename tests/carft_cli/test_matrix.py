@@ -62,13 +62,14 @@ KINDS = {
 class World:
     """A kind of task with its sweep. planned, swept: what both commands said, as JSON or to people.
 
-    data: options that say where images are.
+    data: options that say where images are. sets: what `data check` looks at.
     """
 
     root: Path
     catalog: Catalog
     tasks: Sequence[str]
     data: Sequence[str]
+    sets: Sequence[str]
     sweep: Sequence[str]
     planned: dict[bool, Said] = field(default_factory=dict)
     swept: dict[bool, Said] = field(default_factory=dict)
@@ -129,7 +130,8 @@ def prepared(root: Path, kind: Kind) -> World:
         tasks = [task.name for task in named]
     data = data if kind.sets or kind.own else ()
     sweep = (kind.recipe, "--smoke", "--seeds", "1", *kind.options, *data, *RESNET)
-    return World(root, catalog, tasks, data, (*sweep, "--feature-cache", str(root / "cache")))
+    sets = [*kind.sets, *(tasks if kind.own else ())]
+    return World(root, catalog, tasks, data, sets, (*sweep, "--feature-cache", str(root / "cache")))
 
 
 def tasks_of(kind: Kind) -> list[str]:
@@ -226,6 +228,48 @@ def test_reading(world: World, name: str, as_json: bool) -> None:
         assert not has_fixtures(world) or "fixture" in page
     if name == "report verify":
         assert found["holds"] if as_json else "Every table holds." in found
+
+
+@human_and_json
+def test_data(world: World, as_json: bool) -> None:
+    options = [*world.data, *(["--json"] if as_json else [])]
+    for name in world.sets:
+        checked = assert_good(call("data", "check", name, *options), as_json)
+        if as_json:
+            assert {row["status"] for row in checked} == {"fixture" if has_fixtures(world) else "unknown"}
+
+
+@human_and_json
+def test_results(world: World, as_json: bool) -> None:
+    archive, theirs, merged = (world.root / f"{name}-{as_json}" for name in ("all.zip", "theirs", "merged"))
+    options = ["--json"] if as_json else []
+    finished = len(list(Store(world.results).records()))
+    for words in (("export", archive, "--results", world.results), ("import", archive, "--to", theirs)):
+        found = assert_good(call("results", *words, *options), as_json)
+        assert (found["cells"] == finished) if as_json else (f"cells: {finished}\n" in found)
+    found = assert_good(call("results", "import", world.results, theirs, "--to", merged, *options), as_json)
+    assert not as_json or (found["shared"], found["corrupt"]) == (finished, {})
+
+
+def test_cells(world: World) -> None:
+    """Two cells on one task of the kind, then what is made of trained cells."""
+    results = ("--results", world.root / "trained")
+    place = (*results, *world.data) if has_fixtures(world) else results  # a results folder knows where own data lie
+    task, cache = world.tasks[-1], ("--feature-cache", world.root / "cache")
+    train = ("train", "--task", task, "--method", "ft", "--epochs", "1", *RESNET, "--unseal", "--keep-weights", *cache)
+    asked: list[Sequence[object]] = [(*train, *world.data, *results, "--lr", lr) for lr in ("1e-4", "3e-4")]
+    made = [assert_good(call(*words, "--json"), True) for words in asked]
+    ids = [record.id for record in Store(world.root / "trained").records()]
+    made.append(assert_good(call("combine", "wise_ft", "--cells", ids[0], *place, "--json"), True))
+    made.append(assert_good(call("combine", "soup", "--cells", ",".join(ids), *place, "--json"), True))
+    export = ("model", "export", ids[0], "--to", world.root / "model")
+    exported = assert_good(call(*export, *place, "--json"), True)
+    assert all(Path(path).is_file() for path in exported)
+    kind = world.catalog.card(task)
+    for found in made:
+        for row in found if isinstance(found, list) else [found]:
+            assert ("test/top1" in row["metrics"]) == ("test" in kind.sets)
+            assert ("ood/mean/top1" in row["metrics"]) == bool(kind.suites)
 
 
 def has_fixtures(world: World) -> bool:

@@ -205,7 +205,7 @@ def test_a_listing_or_cell_that_is_not_there_is_refused(arguments: tuple, says: 
     assert_refused(*arguments, "--results", tmp_path, "--json", says=says)
 
 
-def test_files_that_are_torn_are_named_and_written_again(store: Store, tmp_path: Path) -> None:
+def test_truncated_files_are_named_and_written_again(store: Store, tmp_path: Path) -> None:
     """Nothing blocks a folder but what is asked for, and no hint moves results away."""
     task = named_task("zoo/pets", draw_pets(tmp_path))
     catalog = BUILT_IN.with_suites(["hands"], [TASK])
@@ -214,14 +214,14 @@ def test_files_that_are_torn_are_named_and_written_again(store: Store, tmp_path:
     store.note("planned", suites=["hands"])
     store.put("sweeps/20260101T000000Z-1.json", {})
     store.put("studies/abc/study.json", {})
-    torn = ["folders.json", "suites/chosen.json"]
-    torn += [path.relative_to(store.root).as_posix() for path in store.root.glob("tasks/*.json")]
-    for name in torn:
+    truncated = ["folders.json", "suites/chosen.json"]
+    truncated += [path.relative_to(store.root).as_posix() for path in store.root.glob("tasks/*.json")]
+    for name in truncated:
         (store.root / name).write_bytes(b"")
     for arguments in (("ls", "cells"), ("ls", "studies"), ("status",)):
         done = run_cli(*arguments, "--results", store.root, "--json", in_process=True)
         assert done.returncode == 0, done.stderr
-        assert all(name in done.stderr for name in torn if arguments[0] == "ls")
+        assert all(name in done.stderr for name in truncated if arguments[0] == "ls")
         assert "move that" not in done.stderr.lower()
     assert "20260101T000000Z-1.json" in done.stderr
     adopt_catalog(store, BUILT_IN.with_tasks([task]), [task.name])

@@ -80,6 +80,12 @@ class ImageTable:
                 labels.append(number[row.label])
                 groups.append(row.group)
             images[domain] = Index(tuple(paths), tuple(labels), tuple(groups))
+        notes = list(notes)
+        folded = {name.casefold(): name for name in classes}
+        for name in classes:
+            other = folded[name.casefold()]
+            if other != name:
+                notes.append(f"The classes '{name}' and '{other}' differ only in case.")
         return ImageTable(root, images, tuple(classes), _splits_by_group(root, rows), digest, tuple(notes))
 
     @property

@@ -87,7 +87,7 @@ def test_a_set_is_downloaded_unpacked_and_then_left_alone(served: tuple[Path, st
 def test_another_file_than_that_on_record_is_refused(served: tuple[Path, str], tmp_path: Path) -> None:
     folder, address = served
     packed(folder, tmp_path / "scratch")
-    for _ in range(2):  # what is there from before counts no more
+    for _ in range(2):  # the file that the first attempt left is not used
         with pytest.raises(UserError, match="corrupted"):
             fetch(of(address, "0" * 32), tmp_path / "data")
 

@@ -265,3 +265,9 @@ def test_a_picture_is_the_image_of_its_name_as_long_as_the_folder_is_the_same(tr
     picture(7).save(name.with_name("another.png"))
     with pytest.raises(UserError, match="changed"):
         catalog.own.picture(card, "test", name.relative_to(tree).as_posix())
+
+
+def test_classes_that_differ_only_in_case_are_named(tree: Path) -> None:
+    for domain in DOMAINS:
+        shutil.copytree(tree / domain / "cat", tree / domain / "Cat")
+    assert "The classes 'Cat' and 'cat' differ only in case." in read(tree).notes

@@ -17,8 +17,9 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
+from carft.catalog.catalog import BUILT_IN
 from carft.catalog.resolve import SHARED_CONFIG, SHARED_WEIGHTS, specify
-from carft.config.cell import Training
+from carft.config.cell import Training, weights_place_of
 from carft.core.errors import UserError
 from carft.core.files import file_digest
 from carft.core.heartbeat import on_heartbeat
@@ -30,6 +31,7 @@ from carft.models.clip import (
     with_activation,
 )
 from carft.store.records import Store
+from carft.store.stored_catalog import adopt_catalog
 from carft.training.execution import Execution
 from carft.training.run import run_cell
 from tests.support.helpers import LR, ROOT, TASK, environment, quick_cell
@@ -256,7 +258,7 @@ def test_a_model_whose_tower_returns_tokens_too_is_trained(tmp_path: Path, store
     assert store.is_done(cell.id)
 
 
-def test_a_model_folder_whose_configuration_changed_is_another_model(tmp_path: Path) -> None:
+def test_a_model_folder_whose_configuration_changed_is_another_model(tmp_path: Path, store: Store) -> None:
     """Ids count the weights alone."""
     cells = []
     for name in ("first", "second"):
@@ -265,12 +267,18 @@ def test_a_model_folder_whose_configuration_changed_is_another_model(tmp_path: P
     path = tmp_path / "second" / SHARED_CONFIG
     config = json.loads(path.read_text())
     path.write_text(json.dumps(config, indent=4))
-    first, second = (load_pretrained(cell.model, cell.pretrained).configuration for cell in cells)
-    assert cells[0].id == cells[1].id and first == second  # another layout of the same
+    first, second = (weights_place_of(cell) for cell in cells)
+    adopt_catalog(store, BUILT_IN.with_weights(first), ())
+    adopt_catalog(store, BUILT_IN.with_weights(second), ())  # another layout of the same
     config["preprocess_cfg"]["mean"] = [0.5, 0.5, 0.5]
     path.write_text(json.dumps(config))
-    load_pretrained.cache_clear()
-    assert load_pretrained(cells[1].model, cells[1].pretrained).configuration != first
+    digests = {load_pretrained(cell.model, cell.pretrained).configuration for cell in cells}
+    assert cells[0].id == cells[1].id and len(digests) == 2
+    with pytest.raises(UserError, match=r"with another open_clip_config\.json"):
+        adopt_catalog(store, BUILT_IN.with_weights(second), ())
+    path.write_text("{")
+    with pytest.raises(UserError, match="is not JSON"):
+        adopt_catalog(store, BUILT_IN.with_weights(second), ())
 
 
 def test_a_folder_without_weights_that_can_be_read_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from unittest.mock import patch
 
 import pytest
 
-from carft.config.cell import DIGEST_MARK, located, path_in, record_form
+from carft.catalog.catalog import BUILT_IN
+from carft.config.cell import DIGEST_MARK, located, path_in, record_form, weights_place_of
 from carft.core.errors import UserError
 from carft.core.failure_kinds import FailureKind
 from carft.core.files import files_below
@@ -20,7 +21,7 @@ from carft.data.icons.world import nine_tasks
 from carft.store.archive import pack, unpack
 from carft.store.failures import write_failure
 from carft.store.records import Store
-from carft.store.stored_catalog import adopt_catalog
+from carft.store.stored_catalog import adopt_catalog, stored_catalog
 from carft.store.study_file import Extension
 from sweeps.faults.policy import FIRST_TRIALS
 from sweeps.plan.planning import plan_of
@@ -472,11 +473,18 @@ def test_neither_records_nor_an_archive_hold_where_weights_lie(tmp_path: Path) -
     protocol = Protocol(recipe_of(tmp_path / "secret-folder/w.pt"), store)
     Crew(store).work(protocol)
     protocol.write_studies()
+    place = weights_place_of(protocol.studies[0].cell({"lr": 1e-3}, 0))
+    adopt_catalog(store, BUILT_IN.with_weights(place), ())
+    assert list(stored_catalog(store, BUILT_IN).weights.values()) == [str(tmp_path / "secret-folder/w.pt")]
     protocol.commit({})
     pack(store, tmp_path / "a.zip")
     unpack(tmp_path / "a.zip", tmp_path / "published")
     texts = [tmp_path / "published" / name for name in files_below(tmp_path / "published", ("",))]
     assert len(texts) > 10 and not any(b"secret-folder" in path.read_bytes() for path in texts)
+    record = next(r for r in store.records() if r.cell.method == "ft")
+    assert located(record.cell.model, record.cell.pretrained, store.catalog.weights)[1].startswith(
+        str(tmp_path / "secret-folder")
+    )
 
 
 def test_a_model_folder_is_named_without_its_path_and_found_again() -> None:

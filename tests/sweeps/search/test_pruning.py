@@ -154,4 +154,4 @@ def test_nothing_is_left_after_a_search_that_pruned(store: Store) -> None:
     assert protocol.finished() and protocol.pruned
     assert protocol.total() == len(protocol.done) + len(protocol.pruned)
     left = plan_of(protocol, Resources(), 2, Rate(1.0, 1.0, 1.0, "a test"))
-    assert (left.cells, left.failed) == (0, 0)
+    assert (left.cells, left.failed, left.left) == (0, 0, ())
