@@ -24,9 +24,9 @@ from carft.store.records import Store
 from carft.store.study_file import StudyFile, Trial
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from reports.analysis.contrasts import Contrast, every_set, every_suite, id_test, pool
-from reports.evidence.evidence import CAR_FT, FT, Evidence
-from reports.evidence.views import read_evidence
+from reports.judge.contrasts import Contrast, every_set, every_suite, id_test, pool
+from reports.read.evidence import CAR_FT, FT, Evidence
+from reports.read.views import read_evidence
 
 TABLE = Path(__file__).with_name("common_rate.csv")
 FAMILY, MODEL = "icons-3-full/", "icons-resnet"

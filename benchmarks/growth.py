@@ -32,8 +32,8 @@ from carft.store.mirror import VARIABLE
 from carft.store.records import Store
 from carft_cli.ls import list_cells
 from reports.build import build_report
-from reports.evidence.views import read_evidence
-from reports.figures.figure import figures
+from reports.read.views import read_evidence
+from reports.render.figures.figure import figures
 from sweeps.recipes.loading import load_recipe
 from sweeps.search.protocol import Protocol
 from tests.support.buckets import Bucket

@@ -165,7 +165,7 @@ def _rows(made: Plan) -> list[dict[str, Any]]:
 
 def _unknown_classes(recipe: Recipe, store: Store) -> dict[str, str]:
     """Task -> that the model does not know its classes, in a sentence, where the zero-shot cell is on record."""
-    from reports.analysis.levels import Recognition, unknown_classes
+    from reports.judge.levels import Recognition, unknown_classes
 
     unknown = {}
     for task in recipe.tasks:

@@ -22,7 +22,7 @@ from carft_cli.options import Data, ResultsPath, existing, local_folder, open_re
 if TYPE_CHECKING:
     from carft.store.records import Store
     from reports.build import Built
-    from reports.claims.claim import Verdict
+    from reports.judge.claims.claim import Verdict
     from reports.verify import Verification
     from reports.why import Chain
 
@@ -58,7 +58,7 @@ def build(
         return Answer(None, ())
     from reports.build import build_report, tasks_file_of
     from reports.render.pictures import PictureOptions
-    from reports.words.verdict_words import as_json as verdict_json
+    from reports.render.words.verdict_words import as_json as verdict_json
 
     store = existing(results)
     pictures = PictureOptions(not no_images, split(private) or (), data)
@@ -95,7 +95,7 @@ def in_folder(command: str, results: str, tasks_file: str = "") -> str:
 
 def _built_lines(built: Built, results: str, tasks_file: str) -> Iterator[Shown]:
     """Warnings, one row a claim, what was asked and found and how sure it is, and where to open the page."""
-    from reports.words.verdict_words import reason_words
+    from reports.render.words.verdict_words import reason_words
 
     verdicts = built.sources.verdicts
     for words in built.warnings:
@@ -119,8 +119,8 @@ def _built_lines(built: Built, results: str, tasks_file: str) -> Iterator[Shown]
 def claim_rows(verdicts: Iterable[Verdict]) -> Rows:
     """A row a claim that was asked: title, verdict, the number with its interval, what it rests on, cautions."""
     from reports.render.formatting import amount, interval, mark_of
-    from reports.words.page_words import rests_on
-    from reports.words.verdict_words import first_sight
+    from reports.render.words.page_words import rests_on
+    from reports.render.words.verdict_words import first_sight
 
     rows: Rows = []
     for v in verdicts:
@@ -152,8 +152,8 @@ def verify(out_dir: ReportFolder = Path("report"), results: ResultsPath = "resul
 
     Example: `python cli.py report verify --out report --results results`
     """
+    from reports.render.words.verdict_words import as_dict
     from reports.verify import verify as check_report
-    from reports.words.verdict_words import as_dict
 
     verification = check_report(open_results(results), out_dir)
     checks = []

@@ -27,7 +27,7 @@ def sweep(settings: SweepSettings) -> Answer:
 
     Example: `python cli.py sweep downstream --gpus 8 --space lr=3e-6:1e-4 --space kl_weight=0.01:10`
     """
-    from reports.claims.ledger import ledger
+    from reports.judge.claims.ledger import ledger
     from sweeps import sweep as run
     from sweeps.ray_backend.connect import require_resources, with_nodes
     from sweeps.search.protocol import Protocol

@@ -30,10 +30,10 @@ from carft.store.document import FIELDS, Document
 from carft.store.journal import Line
 from carft.training.execution import Execution
 from carft_cli.app import app
-from reports.claims.ledger import ledger
-from reports.evidence.cells import COLUMNS
-from reports.tables.table import TableCard, table_cards
-from reports.words.glossary import TERMS
+from reports.judge.claims.ledger import ledger
+from reports.read.cells import COLUMNS
+from reports.render.tables.table import TableCard, table_cards
+from reports.render.words.glossary import TERMS
 from sweeps.recipes.loading import load_recipe, recipe_names
 from sweeps.recipes.recipe import Recipe
 

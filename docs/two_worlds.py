@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.style import STYLES, plt
+from reports.render.figures.style import STYLES, plt
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "docs" / "two-worlds.svg"

@@ -22,7 +22,7 @@ def read_cells(results: str | Path) -> pd.DataFrame:
     """
     from carft.catalog.catalog import BUILT_IN
     from carft.store.mirror import open_store
-    from reports.evidence.results import Results
+    from reports.read.results import Results
 
     store = open_store(results, BUILT_IN)
     store.require_present()

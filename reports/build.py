@@ -6,14 +6,14 @@ from pathlib import Path
 
 from carft.core.errors import UserError, typed
 from carft.store.records import Store
-from reports.evidence.protocol import DEPARTED
-from reports.evidence.results import Results
-from reports.evidence.views import read_evidence
-from reports.figures.figure import draw_figures
+from reports.read.protocol import DEPARTED
+from reports.read.results import Results
+from reports.read.views import read_evidence
 from reports.render import manifest as manifests
+from reports.render.figures.figure import draw_figures
 from reports.render.page import FRONT, GENERATOR, PAGES, Content, rendered
 from reports.render.pictures import PictureOptions, make_pictures
-from reports.tables.table import Sources, table_cards
+from reports.render.tables.table import Sources, table_cards
 
 #: the characters of the page of a report that hold the mark of this package
 HEAD = 1000

@@ -11,14 +11,14 @@ import numpy as np
 from carft.core.errors import UserError
 from carft.core.metrics import Frame
 from carft.store.records import Store
-from reports.analysis.contrasts import Sets
-from reports.analysis.forgetting import POSITIVE
-from reports.analysis.levels import LEVELS
-from reports.analysis.pairing import contributions
-from reports.evidence.evidence import Entry, Evidence
-from reports.evidence.views import read_evidence
-from reports.stats.intervals import Estimate, pooled, two_way
-from reports.tables.table import numbers_of
+from reports.judge.contrasts import Sets
+from reports.judge.forgetting import POSITIVE
+from reports.judge.intervals import Estimate, pooled, two_way
+from reports.judge.levels import LEVELS
+from reports.judge.pairing import contributions
+from reports.read.evidence import Entry, Evidence
+from reports.read.views import read_evidence
+from reports.render.tables.table import numbers_of
 
 #: fields of a study that are no settings: its results, its place, and those whose parts are settings
 NO_SETTINGS = {

@@ -14,11 +14,11 @@ from pathlib import Path
 from carft.store.journal import JOURNAL, journal_digest
 from carft.store.records import Store
 from reports.build import sources_of, write_tables
-from reports.claims.claim import Verdict
-from reports.claims.verdicts import changed_margins
-from reports.evidence.evidence import Evidence, which_search
+from reports.judge.claims.claim import Verdict
+from reports.judge.claims.verdicts import changed_margins
+from reports.read.evidence import Evidence, which_search
 from reports.render.manifest import Manifest, fingerprint, made_with, record_digests
-from reports.tables.table import table_cards
+from reports.render.tables.table import table_cards
 
 #: recomputed numbers may differ in the last bits on another processor or another numpy, never more
 RELATIVE, ABSOLUTE = 1e-9, 1e-12

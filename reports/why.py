@@ -10,11 +10,11 @@ from carft.catalog.resolve import command
 from carft.core.errors import UserError, unknown
 from carft.store.records import Store
 from reports.build import sources_of
-from reports.claims.claim import Verdict
+from reports.judge.claims.claim import Verdict
 from reports.render.formatting import amount, formatted
-from reports.tables.table import INTERVAL, Sources, cells_of, rows_of, table_card, table_cards
-from reports.words.page_words import mean_words, setting_words
-from reports.words.verdict_words import (
+from reports.render.tables.table import INTERVAL, Sources, cells_of, rows_of, table_card, table_cards
+from reports.render.words.page_words import mean_words, setting_words
+from reports.render.words.verdict_words import (
     computed_words,
     power_words,
     reason_words,

@@ -38,8 +38,8 @@ LONGEST = (
     "tests/sweeps/faults/test_failing_cells.py",
     "tests/sweeps/ray_backend/test_sweep.py",
     "tests/carft/catalog/test_plugins.py",
-    "tests/reports/claims/test_verdicts.py",
-    "tests/reports/claims/test_claims.py",
+    "tests/reports/judge/claims/test_verdicts.py",
+    "tests/reports/judge/claims/test_claims.py",
     "tests/carft/methods",
     "tests/carft/training/test_simulated_card.py",
     "tests/carft/training/test_checkpoints.py",
@@ -202,7 +202,7 @@ def _quick_disk() -> Iterator[None]:
 
 @contextmanager
 def _two_figures() -> Iterator[None]:
-    from reports.figures.figure import figures
+    from reports.render.figures.figure import figures
 
     with patch.dict(figures(), {name: figures()[name] for name in ("answer", "differences")}, clear=True):
         yield

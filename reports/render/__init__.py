@@ -1,4 +1,4 @@
-"""Pages for people: HTML, Markdown, LaTeX, and the manifest of a report.
+"""Stage 3: tables, figures, pages for people, and the manifest of a report.
 
-It may import every other room of ``reports``.
+It may import ``reports.read`` and ``reports.judge``.
 """

@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from reports.analysis.contrasts import Part
-from reports.claims.claim import ICONS, Verdict, VerdictNumber
-from reports.evidence.evidence import ORACLE, Entry, label
-from reports.tables.table import Methods, TableCard
-from reports.words.page_words import on_record_words
-from reports.words.verdict_words import shown_word
+from reports.judge.claims.claim import ICONS, Verdict, VerdictNumber
+from reports.judge.contrasts import Part
+from reports.read.evidence import ORACLE, Entry, label
+from reports.render.tables.table import Methods, TableCard
+from reports.render.words.page_words import on_record_words
+from reports.render.words.verdict_words import shown_word
 
 #: rows above which the page pages a table from a JSON block, so that it opens fast
 LONGEST = 300

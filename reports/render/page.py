@@ -13,17 +13,17 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from reports.claims.claim import Verdict, VerdictNumber
-from reports.evidence.evidence import ORACLE
-from reports.figures.figure import DrawnFigure
+from reports.judge.claims.claim import Verdict, VerdictNumber
+from reports.read.evidence import ORACLE
 from reports.render import formatting
+from reports.render.figures.figure import DrawnFigure
 from reports.render.formatting import FormattedTable, formatted
 from reports.render.pictures import Pictures
 from reports.render.provenance import cell_block, provenance
-from reports.tables.table import Sources, rows_of, table_cards
-from reports.words import page_words
-from reports.words import verdict_words as of_verdicts
-from reports.words.glossary import TERMS
+from reports.render.tables.table import Sources, rows_of, table_cards
+from reports.render.words import page_words
+from reports.render.words import verdict_words as of_verdicts
+from reports.render.words.glossary import TERMS
 
 #: marks a page as one of this package, whose folder a report may write to again
 GENERATOR = Markup('<meta name="generator" content="carft">')

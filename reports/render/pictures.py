@@ -15,10 +15,10 @@ import pandas as pd
 from PIL import Image
 
 from carft.core.errors import UserError
-from reports.analysis.disagreements import SIDES, answers_of, stable_digest
-from reports.evidence.evidence import COMPARED, Evidence, label
-from reports.tables.table import TableRow, rows_of
-from reports.words.page_words import prompt_words
+from reports.judge.disagreements import SIDES, answers_of, stable_digest
+from reports.read.evidence import COMPARED, Evidence, label
+from reports.render.tables.table import TableRow, rows_of
+from reports.render.words.page_words import prompt_words
 
 FOLDER = "pictures"
 #: longest side in pixels, and the quality of the JPEG files

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from reports.analysis.contrasts import Part
-from reports.claims.claim import Verdict
-from reports.evidence.evidence import label
+from reports.judge.claims.claim import Verdict
+from reports.judge.contrasts import Part
+from reports.read.evidence import label
 from reports.render.formatting import FormattedTable, amount
-from reports.tables.table import Sources, cells_of, rows_of, table_cards
-from reports.words.page_words import maker_words, setting_line
-from reports.words.verdict_words import computed_words, reason_words, variance_words
+from reports.render.tables.table import Sources, cells_of, rows_of, table_cards
+from reports.render.words.page_words import maker_words, setting_line
+from reports.render.words.verdict_words import computed_words, reason_words, variance_words
 
 CELL_COLUMNS = (
     *(("cell", False), ("task", False), ("method", False), ("hyperparameters", False), ("seed", True)),

@@ -105,7 +105,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     root.mkdir()
     kind = KINDS[request.param]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("reports.figures.figure.DPI", 20)
+        patch.setattr("reports.render.figures.figure.DPI", 20)
         made = prepared(root, kind)
         for task in made.tasks if kind.sets else ():  # 2 of 80 prompts: the layout is wanted, not the text
             family, card = BUILT_IN.opener(task)

@@ -23,9 +23,9 @@ from carft.data.icons.world import nine_tasks
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from reports.build import Built, build_report
-from reports.claims.ledger import ledger
+from reports.judge.claims.ledger import ledger
 from reports.render.formatting import latex, markdown
-from reports.words.verdict_words import as_dict
+from reports.render.words.verdict_words import as_dict
 from tests.support.browsing import unpacked
 from tests.support.helpers import run_cli
 from tests.support.planted import QUICK, Plan, plant

@@ -15,8 +15,8 @@ from carft.config.cell import Training
 from carft.core.errors import UserError
 from carft.store.records import Store
 from reports.build import sources_of
-from reports.claims.ledger import ledger
-from reports.tables.table import Sources, table_cards
+from reports.judge.claims.ledger import ledger
+from reports.render.tables.table import Sources, table_cards
 from reports.why import explain
 from tests.support.helpers import TASK, run_cli
 from tests.support.planted import QUICK, plant

@@ -16,7 +16,7 @@ from carft.core.files import write_json
 from carft.store.records import Store
 from carft.store.study_file import StudyFile
 from reports.build import sources_of
-from reports.claims.claim import Verdict
+from reports.judge.claims.claim import Verdict
 from reports.verify import broken_rules
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol

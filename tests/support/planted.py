@@ -28,9 +28,9 @@ from carft.protocol.seeds import search_seed_of
 from carft.store.record_files import Record
 from carft.store.records import Store
 from carft.store.study_file import StudyFile
-from reports.claims.claim import Verdict
-from reports.claims.verdicts import verdicts
-from reports.evidence.views import read_evidence
+from reports.judge.claims.claim import Verdict
+from reports.judge.claims.verdicts import verdicts
+from reports.read.views import read_evidence
 from tests.support.helpers import made_up_study
 
 PROVENANCE = {

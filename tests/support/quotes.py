@@ -16,7 +16,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from carft.core.errors import UserError
-from reports.tables.table import TableCard, rows_of, table_cards
+from reports.render.tables.table import TableCard, rows_of, table_cards
 
 _LINK = re.compile(
     r"\[(?P<text>[^\[\]]+)\]\(<?(?P<path>[^()#<>]*?)tables/(?P<table>\w+)\.csv#(?P<address>[^()<>]+)>?\)"

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from reports.stats.intervals import Contributions, group_term, interaction_term, net, seed_term, weighted_quantile
+from reports.judge.intervals import Contributions, group_term, interaction_term, net, seed_term, weighted_quantile
 
 
 def contributions_of(

@@ -18,7 +18,7 @@ from carft.store import archive
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, SweepState, write_state
-from reports.evidence.views import read_evidence
+from reports.read.views import read_evidence
 from tests.support.folder import draw_pets, keep_tasks, named_task
 from tests.support.helpers import LR, made_up_predictions, made_up_record, quick_cell, run_cli
 from tests.support.hostile import damage

@@ -20,10 +20,10 @@ import pytest
 from carft.data.sets import picture
 from carft.store.records import Store
 from reports.build import sources_of
-from reports.figures.figure import draw_figures
+from reports.render.figures.figure import draw_figures
 from reports.render.page import Content, rendered
 from reports.render.pictures import PictureOptions, make_pictures
-from reports.tables.table import Sources
+from reports.render.tables.table import Sources
 from tests.support.browsing import PATIENCE_MS, Open
 from tests.support.helpers import TASK
 from tests.support.planted import QUICK, plant

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from reports.claims.ledger import ledger
+from reports.judge.claims.ledger import ledger
 from reports.render.formatting import mark_of
 from reports.render.page import Content, rendered
 from tests.reports.render.conftest import changed

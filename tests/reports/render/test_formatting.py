@@ -7,10 +7,10 @@ import math
 
 import pytest
 
-from reports.claims.claim import VerdictNumber
+from reports.judge.claims.claim import VerdictNumber
 from reports.render.formatting import axis, bar, markdown, packed_json
 from reports.render.page import Content, rendered
-from reports.words.verdict_words import reason_words
+from reports.render.words.verdict_words import reason_words
 from tests.reports.render.conftest import changed
 from tests.support.browsing import unpacked
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from reports.render.page import Content
-from reports.tables.table import INTERVAL, PAIRED, Sources, cells_of, rows_of, table_cards
+from reports.render.tables.table import INTERVAL, PAIRED, Sources, cells_of, rows_of, table_cards
+from reports.render.words.verdict_words import computed_words
 from reports.why import explain
-from reports.words.verdict_words import computed_words
 from tests.support.browsing import IN_A_BROWSER, Open, column, values
 from tests.support.helpers import TASK
 

@@ -13,10 +13,10 @@ import pytest
 
 from carft.store.records import Store
 from reports.build import build_report, sources_of
-from reports.claims.ledger import ledger
-from reports.evidence.scopes import BUILT_IN_POOLS, Scope, named
+from reports.judge.claims.ledger import ledger
+from reports.read.scopes import BUILT_IN_POOLS, Scope, named
 from reports.render.page import Content
-from reports.tables.table import Sources
+from reports.render.tables.table import Sources
 from tests.support.browsing import NEEDS_A_BROWSER
 from tests.support.helpers import ROOT
 from tests.support.planted import Plan, plant

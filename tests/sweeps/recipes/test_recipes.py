@@ -17,7 +17,7 @@ from carft.core.errors import UserError
 from carft.protocol.seeds import search_seed_of
 from carft_cli.declare import parameters_of, settings_of
 from carft_cli.sweep_settings import SweepSettings
-from reports.evidence.references import reference_numbers
+from reports.read.references import reference_numbers
 from sweeps.recipes.choices import Readings
 from sweeps.recipes.loading import load_recipe, parse_recipe, recipe_names
 from sweeps.recipes.ranges import range_of_model, ranged

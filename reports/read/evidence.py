@@ -1,0 +1,382 @@
+"""What a report rests on: the entries of one scope under one reading, and their cells."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+from carft.config.cell import PROTOCOL, Cell, Reading, id_form, task_key
+from carft.config.registry import COMBINED, METHODS, MethodCard, SoupRule
+from carft.core.errors import UserError
+from carft.core.metrics import Outcomes
+from carft.data.card import Card
+from carft.protocol.selection import best_alpha
+from carft.store.journal import StudyPlan
+from carft.store.record_files import Record
+from carft.store.records import Store
+from carft.store.study_file import StudyFile
+from reports.read.note import Note
+from reports.read.results import Results, finished_trials
+from reports.read.scopes import Scope
+
+Source = tuple[str, ...]  # cells of one entry, by seed
+Choices = tuple[tuple[str, Any], ...]  # factors of a reading that differ from the default, sorted
+
+#: factors that enter the loss through the KL term alone
+KL_FACTORS = {"kl_direction", "context_temperature", "context_scale", "context_templates"}
+
+VALIDATION, ORACLE, FIXED = "validation", "test (oracle)", "nothing"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the tables: a method; or what was made of the cells of ``parent``.
+
+    alpha: of an interpolation (None: by validation). greedy: the rule of a soup over a study's search cells.
+    """
+
+    method: str
+    parent: str | None = None
+    alpha: float | None = None
+    greedy: float | None = None
+
+    @property
+    def label(self) -> str:
+        """A short name for tables and figures."""
+        if self.parent is None:
+            return self.method
+        name = f"{self.method}({self.parent})"
+        if self.greedy:
+            return f"{name} greedy"
+        if self.alpha is not None:
+            return f"{name} alpha {self.alpha:g}"
+        return name
+
+    @staticmethod
+    def parse(label: str) -> Entry:
+        """The entry with a label."""
+        method, _, rest = label.partition("(")
+        parent, _, rule = rest.partition(")")
+        entry = Entry(method, parent or None)
+        kind, _, alpha = rule.strip().partition(" ")
+        if kind == "greedy":
+            return replace(entry, greedy=SoupRule.GREEDY.value)
+        return replace(entry, alpha=float(alpha)) if kind == "alpha" else entry
+
+
+ZERO_SHOT, FT, CAR_FT = Entry("zeroshot"), Entry("ft"), Entry("car_ft")
+#: CAR-FT with random unit vectors in place of its context prompts, the first of its controls
+RANDOM = Entry("car_ft_random")
+WISE, WISE_CAR = Entry("wise_ft", "ft"), Entry("wise_ft", "car_ft")
+
+
+def entries_of(methods: Mapping[str, MethodCard]) -> tuple[Entry, ...]:
+    """The rows of tables: every method, the interpolations of every trained one, soups, and what ``combine`` makes."""
+    entries, interpolations, soups, made = [], [], [], list[Entry]()
+    for name, method in methods.items():
+        if method.kind != "post-hoc":
+            entries.append(Entry(name))
+        if method.kind == "trained":
+            interpolations.append(Entry("wise_ft", name))
+            for combined in COMBINED:
+                space = METHODS[combined].space
+                alpha = space["alpha"].first_guess if "alpha" in space else None
+                made.append(Entry(combined, name, alpha=alpha))
+        if method.in_soups:
+            soups += [Entry("soup", name, greedy=rule.value) for rule in SoupRule]
+    return (*entries, *interpolations, *soups, *made)
+
+
+def label(entry: str, methods: Mapping[str, MethodCard] = METHODS) -> str:
+    """An entry's display name: ``wise_ft(ft)`` is "WiSE-FT of FT", ``soup(ft) greedy`` "greedy soup of FT"."""
+    row = Entry.parse(entry)
+    name = methods[row.method].label
+    if row.greedy:
+        name = f"greedy {name}"
+    return f"{name} of {methods[row.parent].label}" if row.parent else name
+
+
+#: what pictures, levels and sentences set side by side
+COMPARED = (ZERO_SHOT, FT, CAR_FT)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One scope under one reading. ``others`` holds the views of the other scopes, for the first view only.
+
+    dropped: studies of the scope under another recipe, way to select or with fewer trials than what is reported.
+    """
+
+    archive: Results
+    scope: Scope
+    name: str
+    studies: Sequence[StudyFile]
+    dropped: Sequence[StudyFile]
+    readings: Mapping[Choices, Sequence[StudyFile]] = field(default_factory=dict)
+    others: Sequence[Evidence] = ()
+    _cells: dict[tuple[str, Entry], Source] = field(default_factory=dict, init=False, compare=False)
+
+    def views(self) -> Iterator[Evidence]:
+        """This view and those of the other scopes."""
+        yield self
+        yield from self.others
+
+    def confirm_cells(self) -> Iterator[tuple[StudyFile, str]]:
+        """(study, cell) of every finished confirm cell of this view."""
+        for study in self.studies:
+            for cell in study.confirm:
+                if cell in self.records:
+                    yield study, cell
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns that name the scope of a row in every table."""
+        return {"scope": self.name, "scale": self.scale}
+
+    def under(self, reading: Choices) -> Evidence:
+        """The same scope under another reading. FT does not know the KL term's factors: its default study serves."""
+        known_to_ft = []
+        for name, value in reading:
+            if name not in KL_FACTORS:
+                known_to_ft.append((name, value))
+        studies = {}
+        for study in self.readings.get(tuple(known_to_ft), ()):
+            if study.method == FT.method:
+                studies[study.task, study.method, study.search] = study
+        for study in self.readings.get(reading, ()):
+            studies[study.task, study.method, study.search] = study
+        return replace(self, studies=list(studies.values()), others=())
+
+    def with_shared_searches(self, methods: Sequence[str]) -> Evidence:
+        """This view with the first R searches alone of each of these methods, where R is the fewest that one has.
+
+        Search k of one method is compared with search k of another.
+        """
+        shared = min(self.searches_of(methods).values(), default=0)
+        return self.with_searches(range(1, shared + 1), methods)
+
+    def with_searches(self, searches: Container[int], methods: Sequence[str]) -> Evidence:
+        """This view with these searches alone of each of these methods."""
+        kept = []
+        for study in self.studies:
+            if study.method not in methods or study.search in searches:
+                kept.append(study)
+        if len(kept) == len(self.studies):
+            return self
+        return replace(self, studies=kept, others=())
+
+    def searches_of(self, methods: Sequence[str]) -> dict[str, int]:
+        """Method -> the largest number of its searches of a task, for the methods that were searched."""
+        largest: dict[str, int] = {}
+        for name in methods:
+            for study in self.studies:
+                if study.method == name:
+                    largest[name] = max(study.search, largest.get(name, study.search))
+        return largest
+
+    @property
+    def store(self) -> Store:
+        return self.archive.store
+
+    @property
+    def records(self) -> Mapping[str, Record]:
+        """All finished cells of the folder, of every scope."""
+        return self.archive.records
+
+    @property
+    def scale(self) -> str:
+        """``paper`` or ``miniature``."""
+        return self.scope.scale
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        """The tasks with a study, in the family's order."""
+        studied = {study.task for study in self.studies}
+        order = self.scope.family.tasks
+        return [*sorted(studied.intersection(order), key=order.index), *sorted(studied.difference(order))]
+
+    @cached_property
+    def wanted_tasks(self) -> list[str]:
+        """The tasks that a claim on the whole family needs, and those that were run beside them."""
+        return list(dict.fromkeys((*self.scope.family.tasks, *self.tasks)))
+
+    def card(self, task: str) -> Card:
+        return self.archive.catalog.card(task)
+
+    @property
+    def methods(self) -> Mapping[str, MethodCard]:
+        """All methods by name, in the order of tables."""
+        return self.archive.catalog.methods
+
+    @property
+    def trained_methods(self) -> list[str]:
+        """Names of the trained methods."""
+        return self.archive.catalog.trained_methods()
+
+    def entries(self) -> tuple[Entry, ...]:
+        """The rows of the tables."""
+        return entries_of(self.methods)
+
+    @cached_property
+    def _by_method(self) -> dict[tuple[str, str], list[StudyFile]]:
+        found = defaultdict(list)
+        for study in sorted(self.studies, key=lambda study: study.search):
+            found[study.task, study.method].append(study)
+        return dict(found)
+
+    def searches(self, task: str, method: str) -> Sequence[StudyFile]:
+        """The studies of a task and method: one for each independent search, in order."""
+        return self._by_method.get((task, method), ())
+
+    def search(self, cell: str) -> int:
+        """Which search a cell, or what it is made of, is of; 1 for any other cell."""
+        return self.archive.searches[cell]
+
+    def departures(self, task: str, method: str) -> Iterator[tuple[StudyFile, Note]]:
+        """Where the studies of a task and method left the protocol; what belongs to no study is left out."""
+        for study in self.searches(task, method):
+            for note in self.archive.departures.get(study.id, ()):
+                yield study, note
+
+    def absent(self, method: str) -> list[StudyPlan]:
+        """Studies of a method that sweeps planned together with those here, in this scope, and that have no winner."""
+        absent = []
+        for plan in self.archive.protocol.absent(self.studies, method):
+            if plan.task in self.wanted_tasks or not self._is_known(plan.task):
+                absent.append(plan)
+        return absent
+
+    def _is_known(self, task: str) -> bool:
+        """Whether a task is in the catalog."""
+        try:
+            self.card(task)
+        except UserError:
+            return False
+        return True
+
+    def ended_by_search(self, task: str, method: str) -> list[int]:
+        """How many search trials were pruned or ended with a record, of every search."""
+        ended = []
+        for study in self.searches(task, method):
+            ended.append(len(finished_trials(study, self.records)) + len(study.pruned))
+        return ended
+
+    def cells(self, task: str, entry: Entry) -> Source:
+        """Finished, fully unsealed cells of an entry, by search and seed; empty when there are none."""
+        if (task, entry) not in self._cells:
+            names = self.set_names(task)
+            opened = []
+            for cell in self._made(task, entry):
+                if self.archive.is_open(cell, task, names):
+                    opened.append(cell)
+            self._cells[task, entry] = tuple(opened)
+        return self._cells[task, entry]
+
+    def _made(self, task: str, entry: Entry) -> Iterator[str]:
+        """The cells of an entry, opened or not."""
+        if entry.method == WISE.method:
+            for parent in self.cells(task, Entry(str(entry.parent))):
+                yield from self._interpolated(parent, entry.alpha)
+        elif entry.parent is not None:
+            rule = entry.alpha if entry.greedy is None else entry.greedy
+            for study in self.searches(task, entry.parent):
+                for parents in self._combined(study, entry):
+                    cell = self.archive.made.get((entry.method, parents, rule))
+                    if cell is not None:
+                        yield cell
+        elif self.methods[entry.method].kind == "untrained":
+            yield from self._start(task, entry.method)
+        else:
+            for study in self.searches(task, entry.method):
+                yield from study.confirm
+
+    def _combined(self, study: StudyFile, entry: Entry) -> list[frozenset[str]]:
+        """The sets of cells of a study of each of which an entry makes one cell."""
+        if entry.greedy is not None:
+            return [frozenset(trial.cell for trial in finished_trials(study, self.records))]
+        if METHODS[entry.method].of_several:
+            return [frozenset(study.confirm)]
+        return [frozenset({cell}) for cell in study.confirm]
+
+    def _start(self, task: str, method: str) -> Iterator[str]:
+        """The untrained cell that the scope's studies start from, if there is one, best in their precision."""
+        precisions = {study.precision for study in self.studies if study.task == task}
+        starts = []
+        for record in self.records.values():
+            cell = record.cell
+            is_asked = cell.method == method and task_key(cell.task) == task_key(task)
+            if is_asked and self._is_start(cell, task):
+                starts.append(record)
+        if starts:
+            yield min(starts, key=lambda record: record.cell.precision not in precisions).id
+
+    def _is_start(self, cell: Cell, task: str) -> bool:
+        """Whether an untrained cell is what the scope's studies start from: data, model, weights, default reading."""
+        start = (self.scope.stale or self.card(task).version, *self.scope.start)
+        protocol = tuple(PROTOCOL.values())
+        if self.studies:
+            protocol = protocol_settings(self.studies[0])
+        return (
+            (cell.data_version, *id_form(cell.model, cell.pretrained)) == start
+            and cell.reading == Reading()
+            and protocol_settings(cell) == protocol
+        )
+
+    def _interpolated(self, parent: str, alpha: float | None) -> Iterator[str]:
+        """The interpolation of a cell at this alpha; None: at that which validation prefers."""
+        curve = {}
+        for of in self.archive.alphas:
+            cell = self.archive.made.get((WISE.method, frozenset({parent}), of))
+            if cell is not None:
+                curve[of] = cell
+        if curve and alpha is None:
+            alpha = best_alpha({of: self.records[cell].metrics for of, cell in curve.items()})
+        if alpha in curve:
+            yield curve[alpha]
+
+    def set_names(self, task: str) -> list[str]:
+        """The sealed sets of a task: ``test`` where there is one, and ``ood/<suite>``."""
+        return list(self.card(task).sets)
+
+    def suites(self, task: str) -> list[str]:
+        """Names of the sets under shift: ``ood/<suite>``."""
+        return [name for name in self.set_names(task) if name.startswith("ood/")]
+
+    def suite_names(self) -> list[str]:
+        """Suites of all tasks, without ``ood/``."""
+        return _plain_names(map(self.suites, self.tasks))
+
+    def left_out_suites(self) -> list[str]:
+        """Suites of the tasks, without ``ood/``, that the sweep left out."""
+        return _plain_names(self.archive.left_out.get(task, ()) for task in self.tasks)
+
+    def outcome(self, cell: str, name: str) -> Outcomes:
+        """What a cell said on a set."""
+        return self.archive.outcomes(cell, self.records[cell].cell.task, [name])[0]
+
+    def metrics(self, cell: str) -> Mapping[str, float]:
+        """All metrics of a cell."""
+        return self.archive.metrics(cell)
+
+    def seed(self, cell: str) -> int:
+        return self.records[cell].cell.seed
+
+
+def _plain_names(sets: Iterable[Iterable[str]]) -> list[str]:
+    """Names of suites without ``ood/``, each once."""
+    names = dict.fromkeys(chain.from_iterable(sets))
+    return [name.removeprefix("ood/") for name in names]
+
+
+def protocol_settings(one: StudyFile | Cell) -> tuple[Any, ...]:
+    """The settings of the protocol, in the order of ``PROTOCOL``."""
+    return tuple(getattr(one, name) for name in PROTOCOL)
+
+
+def which_search(study: StudyFile | StudyPlan) -> str:
+    """Which search a study is, where it is not the first: ``, search 2``."""
+    return "" if study.search == 1 else f", search {study.search}"

@@ -1,0 +1,268 @@
+"""Accuracies: levels, task by task, along the curves of WiSE-FT, cell by cell; and recognition of contexts."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from carft.core.metrics import Outcomes
+from reports.judge.forgetting import POSITIVE
+from reports.judge.intervals import Estimate, pooled
+from reports.judge.levels import LEVELS, chance_of_contexts, level_of, levels_by_task
+from reports.read.evidence import COMPARED, FIXED, RANDOM, VALIDATION, Entry, Evidence
+from reports.render.tables.table import (
+    LEVEL_INTERVAL,
+    TableRow,
+    means_of,
+    measured,
+    numbers_of,
+    scope_table,
+)
+
+CHANCE = "1 over the number of known contexts of the task."
+LEVEL_FORMULAS = dict.fromkeys(("low", "high", "card_low", "card_high"), LEVEL_INTERVAL)
+#: what stands beside zero-shot, FT and CAR-FT where all their tasks have it: CAR-FT's first control, and a remedy
+BESIDE = (RANDOM, POSITIVE)
+
+
+@scope_table(
+    "What each method reaches",
+    "Means in % over the tasks that zero-shot, FT and CAR-FT all have, with 95 % intervals; also CAR-FT with random "
+    "vectors and WiSE-FT of FT at a fixed alpha where these tasks have them. Whether two methods differ, only the "
+    "paired differences tell.",
+    ["scope", "place", "method"],
+    shares=("value", "low", "high", "chance"),
+    formulas={
+        "value": "Unweighted mean over tasks of the mean over confirm seeds of the metric: context recognition (macro "
+        "over contexts, mean over the ID test set and all suites), top-1 on the ID test set, or mean top-1 "
+        "over the suites.",
+        "chance": "Mean over tasks of 1 over the number of known contexts; empty for accuracy.",
+        **LEVEL_FORMULAS,
+    },
+)
+def levels(view: Evidence) -> Iterator[TableRow]:
+    """One row per scope, place and method: the mean over the tasks that all compared methods with a level have.
+
+    A method that stands beside them has a row only where it has all of these tasks.
+
+    value, low, high and chance are shares of 1; low and high are NaN with one seed, and within [0, 1] otherwise.
+    chance: what guessing would reach of contexts; NaN for accuracies.
+    """
+    for place, (metric, sets) in LEVELS.items():
+        by_entry = {entry: levels_by_task(view, entry, metric, sets) for entry in (*COMPARED, *BESIDE)}
+        shared = set(view.tasks)
+        for entry in COMPARED:
+            if by_entry[entry]:
+                shared &= set(by_entry[entry])
+        tasks = [task for task in view.tasks if task in shared]
+        for entry, by_task in by_entry.items():
+            if not tasks or not shared <= set(by_task):
+                continue
+            of_tasks, cells = [], list[str]()
+            for task in tasks:
+                of_tasks.append(by_task[task][0])
+                cells += by_task[task][1]
+            mean = pooled(of_tasks)
+            low, high = mean.level_interval()
+            yield {
+                "place": place,
+                "method": entry.label,
+                "value": mean.effect,
+                "low": low,
+                "high": high,
+                "n_tasks": len(tasks),
+                **numbers_of(mean, "n_seeds", "n_groups"),
+                "cells": " ".join(cells),
+                "chance": chance_of_contexts(view, tasks) if metric == "context" else math.nan,
+            }
+
+
+#: columns of the table of tasks, beside those of its sets -> the metric whose mean they are
+MEANS = {
+    "val_top1": "val/top1",
+    "context_top1": "test/context_top1",
+    "ood_context_top1": "ood/context_top1",
+}
+
+
+@scope_table(
+    "Task by task",
+    "Top-1 in %, means over confirm seeds, with a 95 % interval for the ID test alone. WiSE-FT's alpha was chosen on "
+    "validation. Where a task's usual metric is mean per class, it stands beside top-1, with its interval.",
+    ["task", "method"],
+    shares=(
+        *("test_top1", "low", "high", "val_top1", "ood/*", "*context_top1"),
+        *("test_card_metric", "card_low", "card_high", "context_chance"),
+    ),
+    hidden=("cells", "scale", "val_top1"),
+    headings={
+        "test_top1": "ID test",
+        "ood/mean": "mean OOD",
+        "context_top1": "context ID",
+        "ood_context_top1": "context OOD",
+        "context_chance": "context by chance",
+        "card_metric": "usual metric",
+        "test_card_metric": "ID test in it",
+        "card_low": "its low",
+        "card_high": "its high",
+    },
+    formulas={
+        "test_top1": "Mean over the cells of test/top1 (share of images whose largest logit is the label's).",
+        "test_card_metric": "Mean over the cells of test/top1 or test/mean_per_class, as the task's card says.",
+        "card_metric": "The field's usual metric of the task, from its card.",
+        "context_chance": CHANCE,
+        **LEVEL_FORMULAS,
+    },
+    metrics={"test_top1": "test/top1", "ood/*": "{}/top1", **MEANS},
+)
+def tasks(view: Evidence) -> Iterator[TableRow]:
+    """One row per task and entry: n, test_top1 with its interval, every suite, mean OOD and context recognition.
+
+    Values are shares of 1, means over confirm seeds; low and high bound test_top1 at 95 %. test_card_metric is the
+    accuracy in the metric that the task's card names (card_metric), with its interval.
+    """
+    for task, entry, cells in measured(view):
+        card_metric, is_untrained = view.card(task).metric, view.methods[entry.method].kind == "untrained"
+        estimate, of_card = _accuracy(view, task, cells, "top1"), _accuracy(view, task, cells, card_metric)
+        low, high = estimate.level_interval()
+        card_low, card_high = of_card.level_interval()
+        of_sets = {name: f"{name}/top1" for name in (*view.suites(task), "ood/mean")}
+        yield {
+            "task": task,
+            "method": entry.label,
+            "selected_on": FIXED if is_untrained else VALIDATION,
+            **numbers_of(estimate, "n_seeds", "n_groups"),
+            "test_top1": estimate.effect,
+            "low": low,
+            "high": high,
+            **means_of(view, cells, {**of_sets, **MEANS}),
+            "cells": " ".join(cells),
+            "card_metric": card_metric,
+            "test_card_metric": of_card.effect,
+            "card_low": card_low,
+            "card_high": card_high,
+            "context_chance": chance_of_contexts(view, [task]),
+        }
+
+
+def _accuracy(evidence: Evidence, task: str, cells: Sequence[str], metric: str) -> Estimate:
+    """ID test accuracy in a metric.
+
+    NaN with the number of groups where a task has suites only; no groups for different images.
+    """
+    names = evidence.set_names(task)
+    level = level_of(evidence, cells, ["test"] if "test" in names else names, metric)
+    if level is None:
+        return Estimate(math.nan, (), len(cells), 0)
+    return level if "test" in names else replace(level, effect=math.nan, components=())
+
+
+#: columns of the curves -> the metric whose mean they are
+CURVE_METRICS = dict.fromkeys(("val/top1", "test/top1", "ood/mean/top1", "test/context_top1", "ood/context_top1"), "{}")
+
+
+@scope_table(
+    "WiSE-FT curves",
+    "Means over seeds in %, from the pretrained (alpha 0) to the fine-tuned model (alpha 1).",
+    ["task", "parent", "alpha"],
+    shares=("*top1", "context_chance"),
+    formulas={"context_chance": CHANCE},
+    metrics=CURVE_METRICS,
+)
+def wise(view: Evidence) -> Iterator[TableRow]:
+    """WiSE-FT curves: per task, parent and alpha, the means over seeds of val, ID and OOD top-1."""
+    for task, parent, alpha in product(view.tasks, view.trained_methods, view.archive.alphas):
+        cells = view.cells(task, Entry("wise_ft", parent, alpha))
+        if cells:
+            yield {
+                "task": task,
+                "parent": parent,
+                "alpha": alpha,
+                "n_seeds": len(cells),
+                **means_of(view, cells, CURVE_METRICS),
+                "context_chance": chance_of_contexts(view, [task]),
+                "cells": " ".join(cells),
+            }
+
+
+@scope_table(
+    "Confirm cells",
+    "Those of trained methods, with hyperparameters and what they reach, in %.",
+    ["scope", "task", "method", "search", "seed"],
+    shares=("*top1", "ood_mean", "context_chance"),
+    formulas={
+        "context_chance": CHANCE,
+        "context_top1": "Mean over the held-out sets of SET/context_top1 (macro over contexts).",
+    },
+    metrics={"val_top1": "val/top1", "test_top1": "test/top1", "ood_mean": "ood/mean/top1"},
+    on_page=False,
+)
+def confirmed(view: Evidence) -> Iterator[TableRow]:
+    """Hyperparameters and shares of 1 of every finished confirm cell.
+
+    context_top1: context recognition, the mean over all held-out sets, each a mean over its contexts.
+    """
+    for study, cell in view.confirm_cells():
+        if not view.archive.evaluated(cell):
+            continue
+        record, metrics = view.records[cell], view.metrics(cell)
+        recognised = [metrics.get(f"{name}/context_top1", math.nan) for name in view.set_names(study.task)]
+        yield {
+            "task": study.task,
+            "method": study.method,
+            "search": study.search,
+            "seed": record.cell.seed,
+            "val_top1": record.metrics["val/top1"],
+            "test_top1": metrics.get("test/top1"),
+            "ood_mean": metrics.get("ood/mean/top1"),
+            "context_top1": pd.Series(recognised, dtype=float).mean(),
+            "context_chance": chance_of_contexts(view, [study.task]),
+            "selected_on": VALIDATION,
+            "cell": cell,
+            **record.cell.hyperparameters,
+        }
+
+
+@scope_table(
+    "Context confusion",
+    "Known against named contexts, summed over tasks and seeds.",
+    ["scope", "method", "where", "known", "named"],
+    shares=("share", "chance"),
+    unwritten=("cells",),
+)
+def confusion(view: Evidence) -> Iterator[TableRow]:
+    """Known against named context per entry, ID and OOD apart: images, and their share of the known context.
+
+    Summed over tasks and seeds; a row of the confusion matrix sums to 1 over ``named``. Interpolations are left out.
+    chance: what guessing would recognise of the contexts of the scope, a share of 1.
+    """
+    counts, whole = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
+    used = defaultdict[str, list[str]](list)
+    for task, entry, cells in measured(view):
+        contexts = view.card(task).contexts
+        if entry.parent is not None or not contexts:
+            continue
+        used[entry.label] += cells
+        for cell, name in product(cells, view.set_names(task)):
+            where = "ID" if name == "test" else "OOD"
+            for code, named_code, images in _confused(view.outcome(cell, name), len(contexts)):
+                row = (entry.label, where, contexts[code])
+                counts[*row, contexts[named_code]] += images
+                whole[row] += images
+    chance = chance_of_contexts(view, [task for task in view.tasks if view.card(task).contexts]) if counts else math.nan
+    for (method, where, known, named), images in counts.items():
+        numbers = {"images": images, "share": images / whole[method, where, known], "chance": chance}
+        named_row = {"method": method, "where": where, "known": known, "named": named}
+        yield {**named_row, **numbers, "cells": " ".join(used[method])}
+
+
+def _confused(outcome: Outcomes, contexts: int) -> Iterator[tuple[int, int, int]]:
+    """Yield each known context, a context that was named for it, and the number of such images."""
+    codes = np.stack([outcome.contexts, outcome.predicted_contexts]).astype(np.int64)
+    known, named = codes[:, ((codes >= 0) & (codes < contexts)).all(axis=0)]
+    pairs, images = np.unique(known * contexts + named, return_counts=True)
+    yield from zip((pairs // contexts).tolist(), (pairs % contexts).tolist(), images.tolist(), strict=True)

@@ -1,0 +1,77 @@
+"""What a results folder holds: its cells, what must hold of them, and what cannot be used."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from carft.catalog.catalog import Catalog
+from carft.catalog.resolve import command
+from carft.config.cell import Cell
+from carft.core.errors import UserError
+from reports.read.evidence import Entry
+from reports.read.note import Note
+from reports.render.tables.table import Sources, TableRow, table
+
+#: the metrics of a cell
+METRICS = ("val/*", "test/*", "ood/*", "train/*")
+
+
+@table(
+    "Cells",
+    "Every cell with the command that makes it again.",
+    ["cell"],
+    shares=("*top1", "*per_class"),
+    metrics=dict.fromkeys(METRICS, "{}"),
+    on_page=False,
+)
+def cells(sources: Sources) -> pd.DataFrame:
+    """The frame of all cells, as of :func:`reports.read_cells`, with the command that runs each again."""
+    archive = sources.evidence.archive
+    commands = []
+    for record in archive.records.values():
+        commands.append(_again(record.cell, archive.catalog, bool(archive.evaluated(record.id))))
+    table = archive.cells.assign(command=commands).reset_index()
+    return table.sort_values(["task", "method", "seed", "cell"], ignore_index=True)
+
+
+def _again(cell: Cell, catalog: Catalog, is_open: bool) -> str:
+    """The command that runs a cell again; empty for a task that the catalog does not know."""
+    try:
+        return command(cell, "again", catalog=catalog, unseal=is_open)
+    except UserError:
+        return ""
+
+
+@table(
+    "What could not be used",
+    "Corrupt, failed, missing, of other numerics or data, or not the largest study of its question.",
+    ["what", "where"],
+)
+def problems(sources: Sources) -> pd.DataFrame:
+    """What the report cannot use: corrupt or failed cells, other numerics or data, studies that are not the largest."""
+    found = list(sources.evidence.archive.problems)
+    for view in sources.evidence.views():
+        for study in view.dropped:
+            size = f"{len(study.trials)} trials, {study.training.epochs} epochs"
+            why = f"another recipe or way to select, or fewer trials, than what {view.name} reports"
+            found.append(Note("study not used", f"{study.method} on {study.task}, {size}: {why}.", where=study.id))
+        for study in view.studies:
+            opened = view.cells(study.task, Entry(study.method))
+            missing = ", ".join(cell for cell in study.confirm if cell not in opened)
+            if missing:
+                words = f"{study.method} on {study.task}: {missing} not finished, unsealed or readable."
+                found.append(Note("missing seed", words, where=study.id))
+    rows = [(note.kind, note.where, note.text) for note in found]
+    return pd.DataFrame(rows, columns=["what", "where", "words"]).drop_duplicates(ignore_index=True)
+
+
+@table(
+    "Null checks",
+    "What must hold, on these records, before any comparison means something.",
+    ["check"],
+)
+def nulls(sources: Sources) -> Iterator[TableRow]:
+    """One row per check: passed, failed or not checkable, with why and the cells."""
+    for check in sources.checks:
+        named = {"check": check.name, "status": check.status, "words": check.words}
+        yield {**named, "n_cells": len(check.cells), "cells": " ".join(check.cells)}

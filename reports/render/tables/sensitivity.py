@@ -1,0 +1,185 @@
+"""Verdicts and what they rest on: readings of what the paper leaves open, controls, forgetting given back."""
+
+import math
+from collections.abc import Iterator
+
+from reports.judge.claims.readings import DEFAULTS, reading_results
+from reports.judge.contrasts import Part
+from reports.judge.established import remedies
+from reports.judge.forgetting import GivenBack
+from reports.judge.intervals import Estimate
+from reports.read.evidence import VALIDATION, Evidence
+from reports.read.references import NAMES, reported_gain, reported_share
+from reports.render.tables.table import (
+    DIFFERENCE_FORMULAS,
+    INTERVAL,
+    PAIRED,
+    Sources,
+    TableRow,
+    numbers_of,
+    scope_table,
+    table,
+)
+from reports.render.words.verdict_words import as_dict
+
+
+@table(
+    "Claims",
+    "One row per claim. Numbers are those of the part that decides it, in points.",
+    ["claim"],
+    points=("effect", "low", "high", "smallest_visible"),
+    formulas=DIFFERENCE_FORMULAS,
+    on_page=False,
+)
+def claims(sources: Sources) -> Iterator[TableRow]:
+    """One row per verdict."""
+    # scripts get null for what does not exist, tables an empty cell
+    for verdict in sources.verdicts:
+        yield {**as_dict(verdict), "floor": verdict.number.floor, "cells": " ".join(verdict.cells)}
+
+
+@table(
+    "Verdicts",
+    "One row per part of a claim, deciding or beside it, in points.",
+    ["claim", "part"],
+    points=("effect", "low*", "high*", "margin", "smallest_visible"),
+    formulas=DIFFERENCE_FORMULAS,
+    unwritten=("cells",),
+    on_page=False,
+)
+def verdicts(sources: Sources) -> Iterator[TableRow]:
+    """One row per part of a verdict."""
+    for verdict in sources.verdicts:
+        for part in verdict.parts:
+            yield {
+                "claim": verdict.claim,
+                "verdict": verdict.verdict,
+                "scope": verdict.scope,
+                "scale": verdict.scale,
+                "selected_on": part.selected_on,
+                "part": part.name,
+                "deciding": part.deciding,
+                "margin": part.margin,
+                **numbers_of(part, "effect", "low", "high"),
+                **numbers_of(part, "df", "smallest_visible", "floor", "n_tasks", "n_seeds", "n_groups"),
+                "metric": part.metric,
+                "cells": " ".join(part.cells),
+            }
+
+
+@scope_table(
+    "Readings",
+    "CAR-FT minus FT under every reading of what the paper leaves open that was run.",
+    ["scope", "reading", "where"],
+    points=("effect", "low", "high"),
+)
+def readings(view: Evidence) -> Iterator[TableRow]:
+    """One row per reading and set (ID test, mean OOD, each suite): effect, interval, the answers, every factor."""
+    results = reading_results(view)
+    if len(results) == 1:
+        return
+    factors = set[str]()
+    for result in results:
+        factors.update(dict(result.choices))
+    defaults = {name: DEFAULTS.get(name, "default") for name in sorted(factors)}
+    for result in results:
+        for where, part in result.shown.items():
+            yield {
+                "reading": result.label,
+                "where": where,
+                **numbers_of(part, "effect", "low", "high", "n_tasks", "n_seeds", "n_groups"),
+                "selected_on": VALIDATION,
+                **{claim: verdict.verdict for claim, verdict in result.verdicts.items()},
+                **defaults,
+                **dict(result.choices),
+                "cells": " ".join(part.cells),
+            }
+
+
+@table(
+    "Could this experiment have shown it?",
+    "What independent work has established, in points. An experiment that does not show it cannot show a claim. "
+    "WiSE-FT at alpha 0.5 is the positive control, named in advance; p is one-sided, after Holm over other remedies.",
+    ["control"],
+    points=("reported", "effect", "low", "high"),
+    headings={"reported": "ImageNet", "p_adjusted": "p"},
+    formulas={
+        "reported": "From ImageNet and its four shifts with CLIP ViT-B/16, within one pipeline of others "
+        "(reports/read/reference_numbers.csv).",
+        "p_adjusted": "The inverse of the interval, after Holm.",
+        **DIFFERENCE_FORMULAS,
+    },
+)
+def controls(sources: Sources) -> Iterator[TableRow]:
+    """One row per control and scope; effect, low, high and reported are shares of 1."""
+    nothing = Part("", Estimate(math.nan, (), 0, 0, n_searches=0), (), ())
+    for asked in sources.controls:
+        part = asked.part or nothing
+        yield {
+            "control": asked.control.name,
+            "scope": asked.scope,
+            "scale": asked.scale,
+            "answer": asked.answer,
+            "expected": "above 0",
+            "reported": asked.control.reported,
+            **numbers_of(part, "effect", "low", "high"),
+            "p_adjusted": asked.p_adjusted,
+            **numbers_of(part, "n_tasks", "n_searches", "n_seeds"),
+            "words": asked.words,
+            "statement": asked.control.statement,
+            "source": asked.control.source,
+            "cells": " ".join(part.cells),
+        }
+
+
+@scope_table(
+    "Share of forgetting given back",
+    "Out of distribution, mean of suites and tasks: what a method gains over FT, and its share of what FT lost to "
+    "zero-shot, over the searches that both have. ImageNet: the same from numbers of others, where one pipeline has "
+    "all three.",
+    ["method"],
+    shares=("share", "share_low", "share_high", "imagenet_share"),
+    points=("gained", "low", "high", "imagenet_gained", "forgotten", "forgotten_low", "forgotten_high"),
+    hidden=("cells", "share", "share_low", "share_high"),
+    headings={"given_back": "given back", "imagenet_share": "ImageNet, %", "imagenet_gained": "ImageNet, gained"},
+    formulas={
+        "share*": "(method - FT) / (zero-shot - FT) with Fieller's interval: the shares v for which "
+        "(method - FT) - v (zero-shot - FT) may be 0.",
+        "imagenet*": "From ImageNet's four shifts with CLIP ViT-B/16, within one pipeline of others "
+        "(reports/read/reference_numbers.csv).",
+        "gained": PAIRED,
+        "forgotten": PAIRED,
+        "forgotten_*": INTERVAL,
+        **DIFFERENCE_FORMULAS,
+    },
+)
+def given_back(view: Evidence) -> Iterator[TableRow]:
+    """One row per scope and method: what it gains over FT out of distribution as a share of what FT lost to zero-shot.
+
+    Shares of 1. share_low and share_high are NaN where the interval has no two bounds; given_back tells it in words.
+    """
+    for entry in remedies(view):
+        found = GivenBack.of(view, entry)
+        if found is None:
+            continue
+        share, gained, forgotten = found.share, found.gained, found.forgotten
+        is_bounded = found.is_defined and share.kind == "between"
+        reference = NAMES.get(entry.label, "")
+        yield {
+            "method": entry.label,
+            "given_back": found.words,
+            "share": share.value if found.is_defined else math.nan,
+            "share_low": share.low if is_bounded else math.nan,
+            "share_high": share.high if is_bounded else math.nan,
+            "imagenet_share": reported_share(reference),
+            "gained": gained.estimate.effect,
+            "low": gained.low,
+            "high": gained.high,
+            "imagenet_gained": reported_gain(reference)[0],
+            "forgotten": forgotten.estimate.effect,
+            "forgotten_low": forgotten.low,
+            "forgotten_high": forgotten.high,
+            **numbers_of(gained, "n_tasks", "n_searches", "n_seeds"),
+            "flaws": gained.doubts,
+            "cells": " ".join(gained.cells),
+        }

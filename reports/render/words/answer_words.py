@@ -1,0 +1,214 @@
+"""The answer at the top of a report: three sentences on each scope, and five lines on how far to trust them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from reports.judge.claims.claim import Verdict, each_once
+from reports.judge.claims.verdicts import can_be_asked, doubts
+from reports.judge.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
+from reports.judge.established import FORGETS, POSITIVE_CONTROL, Asked
+from reports.judge.forgetting import equivalence_of
+from reports.judge.levels import Recognition, unknown_classes
+from reports.judge.null_checks import NullCheck, failures
+from reports.read.evidence import CAR_FT, FT, Entry, Evidence
+from reports.read.results import finished_trials
+from reports.render.words.verdict_words import doubt_words, interval_words
+
+QUESTION = "Does CAR-FT beat plain fine-tuning, in and out of distribution?"
+SCALES = {
+    "miniature": "miniature: drawings and a tiny CLIP. No evidence for or against the paper's numbers.",
+    "paper": "paper: the data sets of the paper.",
+    "own": "own: your images. No evidence for or against the paper's numbers.",
+}
+
+
+@dataclass(frozen=True)
+class Topic:
+    """What a sentence is about."""
+
+    title: str
+    metric: str
+    sets: Sets
+    needs: str
+    """What a scope must have, as in the ledger."""
+    lacking: str
+    """Why there is no number where it does not have it."""
+
+
+TOPICS = (
+    Topic("Context recognition", "context", every_set, "contexts", "no image here has a known context"),
+    Topic("In distribution", "top1", id_test, "test", "these tasks have no test set in distribution"),
+    Topic("Out of distribution", "top1", every_suite, "suites", "these tasks have no shifted sets"),
+)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence of the answer."""
+
+    topic: str
+    """What it is about: context recognition, or accuracy in or out of distribution."""
+    words: str
+    """A whole sentence; one more for each method of one's own."""
+    decided: Sequence[Verdict] = ()
+    """The verdicts on it."""
+
+    @property
+    def text(self) -> str:
+        """The sentence after what it is about."""
+        return f"{self.topic}: {self.words}"
+
+
+@dataclass(frozen=True)
+class PageAnswer:
+    """What came out, and how far to trust it."""
+
+    question: str
+    sentences: Sequence[Sentence]
+    """The three on the scope that is reported first."""
+    others: Mapping[str, Sequence[Sentence]]
+    """Further scope that something was decided in -> the three sentences on it."""
+    trust: Sequence[tuple[str, str]]
+    """(what, words) of five lines."""
+
+    @property
+    def summary(self) -> list[tuple[str, str]]:
+        """(what, words): the question, the sentences on the first scope, and how far to trust them."""
+        told = [(sentence.topic, sentence.words) for sentence in self.sentences]
+        return [("Asked", self.question), *told, *self.trust]
+
+    @staticmethod
+    def of(
+        evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck], controls: Sequence[Asked]
+    ) -> PageAnswer:
+        """The answer of a results folder.
+
+        verdicts and controls: of all scopes. checks: the null checks of the folder.
+        """
+        told = {evidence.name, *(verdict.scope for verdict in verdicts if not verdict.missing)}
+        sentences = {}
+        for view in evidence.views():
+            if view.name in told:
+                sentences[view.name] = [sentence_on(topic, view, verdicts, checks) for topic in TOPICS]
+        first = sentences.pop(evidence.name)
+        return PageAnswer(QUESTION, first, sentences, _trust(evidence, verdicts, checks, controls))
+
+
+def _difference(topic: Topic, evidence: Evidence, method: str) -> Part | None:
+    """A method minus plain fine-tuning, the mean over tasks; None where a side was not evaluated."""
+    return pool(evidence, Contrast(Entry(method), FT, topic.metric, topic.sets), topic.title)
+
+
+def sentence_on(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck]) -> Sentence:
+    """The sentence of a topic on a scope. verdicts and checks: of the folder."""
+    if not can_be_asked(topic.needs, evidence):
+        return Sentence(topic.title, f"This was not measured: {topic.lacking}.")
+    decided = []
+    for verdict in verdicts:
+        if verdict.asked.topic == topic.title and verdict.scope == evidence.name and not verdict.missing:
+            decided.append(verdict)
+    told = []
+    own = [study.method for study in evidence.studies if study.plugin]
+    for method in dict.fromkeys((CAR_FT.method, *own)):
+        part = _difference(topic, evidence, method)
+        if part is not None:
+            words = f"{evidence.methods[method].label} {_against_ft(topic, part, evidence)}"
+            doubt = part.unequal or part.flaws or doubts(evidence, part.cells, failures(checks))
+            if doubt or (method == CAR_FT.method and any(verdict.flag for verdict in decided)):
+                words += ", but the evidence is in doubt"
+            told.append(f"{words}.")
+    if not told:
+        waiting = "This was not measured: fine-tuned cells were not evaluated yet."
+        if all(study.grid for study in evidence.studies):
+            waiting = "Nothing was tuned: the table equal_settings compares single settings."
+        return Sentence(topic.title, waiting)
+    return Sentence(topic.title, " ".join(told), decided)
+
+
+def _against_ft(topic: Topic, part: Part, evidence: Evidence) -> str:
+    """How a method compares with plain fine-tuning. A direction is named where the interval has one."""
+    points = 100 * part.estimate.effect
+    if math.isnan(points):
+        reason = doubt_words(part.unequal, part.flaws) or "they were not evaluated on the same images"
+        return f"and plain fine-tuning cannot be compared: {reason}"
+    if part.low > 0 or part.high < 0:
+        size = f"{abs(points):.1f} points"
+        if topic.metric == "context":
+            return f"recognises {size} {'more' if points > 0 else 'fewer'} contexts than plain fine-tuning"
+        return f"is {size} {'more' if points > 0 else 'less'} accurate than plain fine-tuning"
+    equivalence = equivalence_of(evidence, topic.needs, [part])
+    if equivalence is not None:
+        return f"differs from plain fine-tuning by less than {100 * equivalence:.2g} points"
+    missing = f" ({interval_words(part)})" if math.isnan(part.low) else ""
+    return f"is not shown to differ from plain fine-tuning: {points:+.1f} points{missing}"
+
+
+def _trust(
+    evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck], controls: Sequence[Asked]
+) -> list[tuple[str, str]]:
+    """(what, words) of five lines."""
+    compared = [study for study in evidence.studies if study.method in (FT.method, CAR_FT.method)]
+    searches = min((len(evidence.searches(study.task, study.method)) for study in compared), default=0)
+    trials = [len(finished_trials(study, evidence.records)) for study in compared] or [0]
+    searched = f"{min(trials)} trials"
+    if max(trials) > min(trials):
+        searched = f"{min(trials)} to {max(trials)} trials"
+    if searches > 1:
+        searched += f" in each of {searches} searches"
+        over, luck = "searches, seeds", ""
+    else:
+        searched += " in one search"
+        over, luck = "seeds", ", and the luck of the search"
+    warnings = list(_warnings(evidence, verdicts, checks))
+    if max(trials) == 1:
+        warnings.append("One trial a study: nothing was tuned.")
+    return [
+        ("Scale", SCALES.get(evidence.scale, evidence.scale)),
+        ("Rests on", f"{evidence.name}: {_size(evidence)}; {searched} of a study."),
+        ("Could it have shown it", _controls([asked for asked in controls if asked.scope == evidence.name])),
+        ("Intervals", f"95 %, over {over} and test images. They leave out other tasks, models and data{luck}."),
+        ("Warnings", " ".join(filter(None, warnings)) or "none."),
+    ]
+
+
+def _size(evidence: Evidence) -> str:
+    """What CAR-FT minus FT rests on, in distribution if that was measured."""
+    for topic in (*TOPICS[1:], TOPICS[0]):
+        part = _difference(topic, evidence, CAR_FT.method)
+        if part is not None and part.tasks:
+            n_seeds, unit = part.estimate.n_seeds, evidence.card(part.tasks[0]).group
+            tasks = f"{len(part.tasks)} of {len(evidence.wanted_tasks)} tasks"
+            return f"{tasks}, {n_seeds} seed{'s' * (n_seeds != 1)}, {part.estimate.n_groups:,} test {unit}s"
+    return "no pair of FT and CAR-FT cells yet"
+
+
+def _controls(asked: Sequence[Asked]) -> str:
+    """How many controls held, what fine-tuning forgets, and what the positive control gains."""
+    counts = Counter[str](one.answer for one in asked)
+    clauses = [f"{counts['holds']} of {len(asked)} controls hold, {counts['not run']} were not run"]
+    for one in asked:
+        if one.part is not None and one.control in (FORGETS, POSITIVE_CONTROL):
+            clauses.append(f"{one.control.name}: {one.answer}, {100 * one.part.estimate.effect:+.1f} points")
+    return "; ".join(clauses) + "."
+
+
+def _warnings(evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck]) -> Iterator[str]:
+    """Sentences on what speaks against the whole report, the worst first."""
+    failed = [check.name for check in failures(checks)]
+    if failed:
+        yield f"A null check FAILED ({'; '.join(failed)}): nothing is decided about CAR-FT."
+    yield unknown_classes(Recognition.of(evidence, "top1"))
+    for task in evidence.archive.unreadable:
+        yield f"{task}: an image cannot be read."
+    cautions: list[str] = []
+    for verdict in verdicts:
+        cautions += verdict.cautions
+    for caution in each_once(cautions):
+        yield f"{caution[0].upper()}{caution[1:]}."
+    departed = sum(len(of_study) for of_study in evidence.archive.departures.values())
+    if departed:
+        yield f"{departed} departure{'s' * (departed > 1)} from the protocol."

@@ -1,4 +1,0 @@
-"""Tables: what a table is (``table``), and a module of tables with their cards for each subject.
-
-It may import ``reports.claims`` and below.
-"""
