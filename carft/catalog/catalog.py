@@ -20,10 +20,11 @@ from carft.catalog.families import (
     installed_family,
     package_digest,
 )
-from carft.catalog.plugins import installed_method, methods_in, read_plugins
+from carft.catalog.plugins import installed_method, methods_in
 from carft.config.cell import Cell
 from carft.config.registry import METHODS, MethodCard
 from carft.core.errors import UserError, first_of, typed, unknown
+from carft.core.files import read_given
 from carft.core.source import installed, text_digest
 from carft.data.card import Card, DataOptions
 from carft.data.checking import NAMED, find_unreadable
@@ -238,7 +239,10 @@ class Catalog:
 
     def with_plugins(self, paths: Sequence[Path]) -> Catalog:
         """Return the catalog with the methods of plugin files. Raises ``UserError`` for a file that cannot be one."""
-        catalog = replace(self, plugins=tuple(dict.fromkeys((*self.plugins, *read_plugins(paths)))))
+        plugins = dict.fromkeys(self.plugins)
+        for path in paths:
+            plugins[path.name, read_given(path, "plugin", "Give the path of a Python file.")] = None
+        catalog = replace(self, plugins=tuple(plugins))
         _ = catalog.methods  # a file that cannot be one is refused here, before work starts
         return catalog
 

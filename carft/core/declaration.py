@@ -38,7 +38,7 @@ EXPECTED = {
 }
 
 
-class _Refusing(type):
+class Refusing(type):
     """Makes objects as usual, with ``UserError`` in place of pydantic's error."""
 
     def __call__(cls, *args: Any, **values: Any) -> Any:
@@ -48,7 +48,7 @@ class _Refusing(type):
             raise refusal(error) from None
 
 
-class Settings(metaclass=_Refusing):
+class Settings(metaclass=Refusing):
     """Base of a class of settings. A value that the declaration does not allow raises ``UserError``."""
 
     __pydantic_config__: ClassVar[ConfigDict] = CHECKED

@@ -15,10 +15,9 @@ import pandas as pd
 import pytest
 
 from carft.catalog.catalog import BUILT_IN
-from carft.catalog.plugins import check_card, methods_in
+from carft.catalog.plugins import methods_in
 from carft.catalog.resolve import command, specify
 from carft.config.cell import Cell
-from carft.config.registry import METHODS
 from carft.core.errors import UserError
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog, stored_catalog
@@ -93,10 +92,12 @@ def test_records_bring_the_card_without_the_code(plugin: Path, store: Store) -> 
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("first_guess=1.0", "first_guess=1000.0", "the range of weight is not"),
-        ("shares=FINE_TUNING", "shares={'l2': 'x'}", "it shares l2"),
-        ("reads=HEAD_FACTORS", "reads=('colour',)", "no reading factor colour"),
+        ("first_guess=1.0", "first_guess=1000.0", "near.py, line 10: The range of weight is not"),
+        ("shares=FINE_TUNING", "shares={'l2': 'x'}", "It shares l2"),
+        ("reads=HEAD_FACTORS", "reads=('colour',)", "There is no reading factor colour"),
         ('name="near"', 'name="Near it"', "small letters"),
+        ("epoch_passes=4", "epoch_passes=-4", "The epoch passes must be greater than or equal to 0"),
+        ("epoch_passes=4", "epoch_passes=4, colour=1", "unexpected keyword argument 'colour'"),
         ("    whole_batch=False,\n", "", "near.py, line 10: TypeError"),
         ("import torch\n", "import torchh\n", "near.py, line 3: ModuleNotFoundError"),
         ("@method", "@(lambda **k: lambda c: c)", "has no method"),
@@ -109,11 +110,6 @@ def test_a_plugin_that_cannot_be_is_refused_with_its_line(plugin: Path, old: str
     with pytest.raises(UserError) as refused:
         BUILT_IN.with_plugins([plugin])
     assert says in str(refused.value)
-
-
-def test_the_cards_of_the_package_pass_the_same_checks() -> None:
-    for card in METHODS.values():
-        check_card(card, "built in")
 
 
 def test_an_installed_method_is_found_by_its_entry_point(plugin: Path, site: Path) -> None:
