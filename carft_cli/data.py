@@ -118,7 +118,11 @@ def refusal_of(task: str, catalog: Catalog) -> str | None:
     """Why no sweep can use your own images, in a sentence; None where one can."""
     from carft.training.execution import Execution
 
-    return catalog.refusal(task, Execution())
+    try:
+        catalog.require_present(task, Execution())
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def _asked(name: str, data: Path | None, tasks_file: Path | None) -> tuple[list[tuple[str, DataSet]], Catalog, Path]:

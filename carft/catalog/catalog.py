@@ -10,16 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carft.catalog.families import (
-    CARDS,
-    DATA_SETS,
-    FAMILIES,
-    GROUP,
-    TAKEN,
-    family_name,
-    installed_family,
-    package_digest,
-)
+from carft.catalog.families import CARDS, DATA_SETS, FAMILIES, GROUP, TAKEN, family_name, installed_family
 from carft.catalog.plugins import installed_method, methods_in
 from carft.config.cell import Cell
 from carft.config.registry import METHODS, MethodCard
@@ -42,7 +33,7 @@ if TYPE_CHECKING:
 class Catalog:
     """All tasks and methods that a command knows: those of this package, of packages, of files, and of a folder.
 
-    A change is a new value; nothing is shared between two of them.
+    Most methods take the name of a task or method, and raise ``UserError`` for one that is not known.
     """
 
     own: OwnData = OWN_DATA
@@ -58,11 +49,9 @@ class Catalog:
 
     def of_cell(self, cell: Cell) -> Catalog:
         """Return what a cell needs of the catalog, to be sent to its worker: of the plugins that of its method."""
-        named: dict[str, NamedTask] = {}
-        if task := self.named(cell.task):
-            named[cell.task] = task
+        task = self.named(cell.task)
+        own = replace(self.own, named={task.name: task} if task else {})
         plugins = tuple((file, text) for file, text in self.plugins if text_digest(text) in cell.sources)
-        own = replace(self.own, named=named)
         return replace(self, own=own, stored_methods={}, plugins=plugins)
 
     # tasks
@@ -84,8 +73,7 @@ class Catalog:
     def with_suites(self, suites: Iterable[str], tasks: Collection[str] = ()) -> Catalog:
         """Return the catalog whose tasks have these suites alone. A task that has none of them keeps all of its own.
 
-        tasks: those of which one must have each suite; by default nothing is checked. Raises ``UserError`` for a suite
-        that none of them has.
+        Raises ``UserError`` for a suite that none of ``tasks`` has, if any are named.
         """
         catalog, whole = replace(self, suites=tuple(suites)), replace(self, suites=())
         known: list[str] = []
@@ -101,7 +89,7 @@ class Catalog:
         return self.own.named.get(task)
 
     def card(self, task: str) -> Card:
-        """Return the card of a task, that of a named task as it was named. Raises ``UserError`` for an unknown name."""
+        """Return the card of a task, with the chosen suites."""
         return self.opener(task)[1]
 
     def cards(self) -> list[Card]:
@@ -126,19 +114,17 @@ class Catalog:
         return fnmatch.filter(names, pattern)
 
     def family(self, task: str) -> Family:
-        """Return the family of a task. Raises ``UserError`` for an unknown name."""
+        """Return the family of a task."""
         return self.opener(task)[0]
 
     def opener(self, task: str, kind: str = "task", known: Iterable[str] = CARDS) -> tuple[Family, Card]:
-        """The family that opens a task, and its card with the chosen suites. Raises ``UserError`` for an unknown name.
+        """Return the family that opens a task, and its card with the chosen suites.
 
         kind, known: what the message says that the name is not, and the names that are.
         """
-        families: list[Family] = [self.own, *FAMILIES]
-        if package := installed_family(family_name(task)):
-            families.append(package)
-        for family in families:
-            if (card := family.card(task)) is not None:
+        for family in (self.own, *FAMILIES, installed_family(family_name(task))):
+            card = family.card(task) if family else None
+            if family and card:
                 left_out = set(card.suites) - set(self.suites)
                 if 0 < len(left_out) < len(card.suites):
                     card = card.without_suites(left_out)
@@ -150,7 +136,7 @@ class Catalog:
         raise unknown(kind, task, known, more=more)
 
     def data_sets(self, name: str) -> list[DataSet]:
-        """Return the data set of this name, or those of the task of this name. Raises ``UserError`` for neither."""
+        """Return the data set of this name, or those of the task of this name."""
         if self.named(name):
             return [self.own.files(name)]
         if name in DATA_SETS:
@@ -192,11 +178,7 @@ class Catalog:
         (family.require_sealed if sealed else family.require_present)(card, options)
 
     def require_readable(
-        self,
-        task: str,
-        options: DataOptions,
-        log: Callable[[str], None],
-        known: dict[str, Mapping[Path, str]],
+        self, task: str, options: DataOptions, log: Callable[[str], None], known: dict[str, Mapping[Path, str]]
     ) -> None:
         """Raise ``UserError``, with names, if images of a task's data sets cannot be decoded.
 
@@ -212,19 +194,11 @@ class Catalog:
                 known[data_set.name] = find_unreadable(data_set, root, log)
             base = root / data_set.folder
             if broken := [path.relative_to(base).as_posix() for path in known[data_set.name]]:
+                reasons = typed("data", "check", task if named else data_set.name, *check)
                 raise UserError(
                     f"Images in '{base}' cannot be decoded: {first_of(broken, NAMED)}.",
-                    "Replace them with complete copies. "
-                    f"For the reasons: {typed('data', 'check', task if named else data_set.name, *check)}",
+                    f"Replace them with complete copies. For the reasons: {reasons}",
                 )
-
-    def refusal(self, task: str, options: DataOptions) -> str | None:
-        """Return why the training data of a task cannot be used, with what to do; None where they can."""
-        try:
-            self.require_present(task, options)
-        except UserError as error:
-            return str(error)
-        return None
 
     def sizes(self, task: str, options: DataOptions) -> Sizes:
         """Return the numbers of images of a task.
@@ -268,7 +242,7 @@ class Catalog:
         return {**METHODS, **self.stored_methods, **self.of_files}
 
     def method(self, name: str) -> MethodCard:
-        """Return the card of a method. Raises ``UserError`` for an unknown name."""
+        """Return the card of a method."""
         card = METHODS.get(name) or self.of_files.get(name) or installed_method(name) or self.stored_methods.get(name)
         if card is None:
             more = " A method of your own needs its file: --plugin FILE"
@@ -285,23 +259,18 @@ class Catalog:
 
     def source_of(self, method: str, task: str) -> str:
         """Return the digest of the code of method and task, as far as it is no part of this package; else empty."""
-        digests = [self.method(method).digest]
-        if task not in CARDS and not self.named(task):
-            digests.append(package_digest(task))
+        digests = (self.method(method).digest, self.family(task).digest)
         return "+".join(digest for digest in digests if digest)
 
     def require_source(self, method: str, task: str, digest: str) -> None:
         """Raise ``UserError`` if a cell of method and task was specified with other code than that of this catalog."""
-        if (here := self.source_of(method, task)) != digest:
+        here = self.source_of(method, task)
+        if here != digest:
             raise UserError(
                 f"The cell was made with another version of the plugin of '{method}' on '{task}' "
-                f"({_digest_words(digest)}); loaded is {_digest_words(here)}.",
+                f"(digest {digest or 'none'}); loaded is {here or 'none'}.",
                 "Give the version that it was made with: --plugin FILE",
             )
-
-
-def _digest_words(digest: str) -> str:
-    return f"digest {digest}" if digest else "no plugin"
 
 
 #: the catalog of this package alone; installed packages are found by name

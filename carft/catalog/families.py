@@ -4,6 +4,7 @@ A package has the entry point ``carft.data`` (docs/extending.md) under the name 
 :class:`Family`, to a card, or to a list of cards.
 """
 
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -33,14 +34,13 @@ def built_in_families() -> tuple[Family, ...]:
     for folder in iter_modules(carft.data.__path__):
         module = f"carft.data.{folder.name}.family"
         if folder.ispkg and find_spec(module):
-            family = import_module(module).FAMILY
-            if family.cards:
-                families.append(family)
-    return tuple(sorted(families, key=lambda family: (family.order, family.name)))
+            families.append(import_module(module).FAMILY)
+    families.sort(key=lambda family: (family.order, family.name))
+    return tuple(family for family in families if family.cards)
 
 
 #: the families of this package, in the order of `ls tasks` and of reports
-FAMILIES: tuple[Family, ...] = built_in_families()
+FAMILIES = built_in_families()
 
 CARDS: dict[str, Card] = {}
 #: a task is made of one or more data sets
@@ -56,59 +56,46 @@ DOWNSTREAM: tuple[str, ...] = tuple(DOWNSTREAM_FAMILY.cards)
 TAKEN = {"downstream", "domainbed", *map(family_name, (*CARDS, *DATA_SETS))}
 
 
-# installed packages
-
-
 @cache
-def package_digest(task: str) -> str:
-    """Return the digest of the code of the installed package that has a task; empty if none has."""
-    name = family_name(task)
-    family = installed_family(name)
-    if family is None or family.card(task) is None:
-        return ""
-    return module_digest(installed(GROUP)[name].module)
-
-
-@cache
-def installed_family(family: str) -> Family | None:
+def installed_family(name: str) -> Family | None:
     """Return the installed family of this name; None if there is none.
 
     Raises ``UserError`` for an entry point that leads to no family, or to a card that contradicts itself.
     """
-    entry = installed(GROUP).get(family)
+    entry = installed(GROUP).get(name)
     if entry is None:
         return None
     content = loaded(entry)
+    if isinstance(content, Card):
+        content = [content]
+    if isinstance(content, list | tuple) and content and all(isinstance(card, Card) for card in content):
+        content = Family(name, {card.name: card for card in content})
     if not isinstance(content, Family):
-        cards = [content] if isinstance(content, Card) else content
-        if not isinstance(cards, list | tuple) or not cards or not all(isinstance(card, Card) for card in cards):
-            raise UserError(
-                f"{entry.value}: it is no card of a task, no list of cards, and no family.", "See docs/extending.md."
-            )
-        content = Family(family, {card.name: card for card in cards})
+        raise UserError(
+            f"{entry.value}: it is no card of a task, no list of cards, and no family.", "See docs/extending.md."
+        )
     for card in content.cards.values():
-        _require_consistent(card, family, entry.value)
-    return content
+        if problem := _contradiction(card, name):
+            raise UserError(f"{entry.value}: the task '{card.name}' cannot be: {problem}.", "See docs/extending.md.")
+    return replace(content, digest=module_digest(entry.module))
 
 
-def _require_consistent(card: Card, family: str, source: str) -> None:
-    """Raise ``UserError`` for a card that contradicts itself. source: what leads to it."""
-    problems = []
+def _contradiction(card: Card, family: str) -> str:
+    """What a card of a family cannot be; empty for one that can be."""
     if family_name(card.name) != family:
-        problems.append(f"its name does not begin with '{family}'")
+        return f"its name does not begin with '{family}'"
     if not card.version or len(card.classes) < 2:
-        problems.append("it needs a version and two classes")
+        return "it needs a version and two classes"
     if STANDARD not in card.banks:
-        problems.append(f"it has no bank '{STANDARD}' of context templates")
+        return f"it has no bank '{STANDARD}' of context templates"
     for prompt in chain(card.templates, card.contexts, *card.banks.values()):
         if prompt.count("{}") != 1:
-            problems.append(f"the prompt '{prompt}' needs exactly one {{}}")
+            return f"the prompt '{prompt}' needs exactly one {{}}"
     if card.scale not in ("paper", "miniature", "own"):
-        problems.append(f"there is no scale '{card.scale}'")
+        return f"there is no scale '{card.scale}'"
     for suite in card.suites:
         if "/" in suite or suite == RESERVED:
-            problems.append(f"a suite cannot be called '{suite}'")
+            return f"a suite cannot be called '{suite}'"
     if not card.has_test and not card.suites:
-        problems.append("it has no held-out set")
-    if problems:
-        raise UserError(f"{source}: the task '{card.name}' cannot be: {problems[0]}.", "See docs/extending.md.")
+        return "it has no held-out set"
+    return ""

@@ -89,6 +89,8 @@ class Family:
     """How its tasks are pooled in reports; by default all in one pool."""
     order: int = 100
     """Place among the families of this package in ``ls tasks`` and reports, lowest first."""
+    digest: str = ""
+    """Digest of the source of an installed family, part of the id of every cell; empty for others."""
 
     def card(self, task: str) -> Card | None:
         """Return the card of a task; None if the family has none of this name."""

@@ -9,13 +9,13 @@ from importlib import invalidate_caches
 from pathlib import Path
 from unittest.mock import patch
 
-from carft.catalog.families import installed_family, package_digest
+from carft.catalog.families import installed_family
 from carft.catalog.plugins import installed_method
 from carft.core.source import installed
 from tests.support.helpers import ROOT
 
 #: what is looked up once a process
-CACHES = (installed, installed_method, installed_family, package_digest)
+CACHES = (installed, installed_method, installed_family)
 SHAPES = ROOT / "examples" / "shapes" / "family.py"
 
 
