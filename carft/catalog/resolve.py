@@ -9,7 +9,7 @@ from typing import Any
 
 from carft.catalog.catalog import BUILT_IN, Catalog
 from carft.config.cell import DIGEST_MARK, LOCAL_DIR, Cell, Reading, Training, id_form, stable_hash
-from carft.config.registry import COMBINED, OWN_OPTIONS, SoupRule
+from carft.config.registry import OWN_OPTIONS, SoupRule, option
 from carft.core.errors import UserError, typed
 from carft.core.files import file_digest
 from carft.data.card import Card
@@ -50,17 +50,15 @@ def specify(
     training, reading = training or Training(), reading or Reading()
     method_card.require_trainable(hyperparameters)
     chosen.bank(reading.context_templates)
-    if not 0 <= seed < 2**32:
-        raise UserError(f"The seed must lie between 0 and {2**32 - 1}, not {seed}.")
     untrained = method_card.kind == "untrained"
     model, pretrained = _model_and_weights(chosen, model, pretrained)
-    asked = ["holdout"] * (protocol.get("holdout", "stable") != "stable")
-    asked += ["domain balanced"] * training.domain_balanced
-    if asked and not chosen.domains:
-        raise UserError(
-            f"{chosen.name} has no training domains, which {asked[0]} needs.",
-            "Only the tasks of DomainBed have them, such as pacs/sketch.",
-        )
+    asked = {"holdout": protocol.get("holdout", "stable") != "stable", "domain balanced": training.domain_balanced}
+    for name, needs_domains in asked.items():
+        if needs_domains and not chosen.domains:
+            raise UserError(
+                f"{chosen.name} has no training domains, which {name} needs.",
+                "Only the tasks of DomainBed have them, such as pacs/sketch.",
+            )
     return Cell(
         task=chosen.name,
         data_version=chosen.version,
@@ -101,13 +99,13 @@ def named_weights(pretrained: str) -> str:
 
     The path is absolute, since the workers of a sweep run in folders of their own.
     """
-    folder = pretrained.removeprefix(LOCAL_DIR)
-    path = Path(pretrained) if folder == pretrained else Path(folder) / SHARED_WEIGHTS
+    path, where = Path(pretrained).absolute(), str(Path(pretrained).absolute())
+    if pretrained.startswith(LOCAL_DIR):
+        path, where = Path(pretrained.removeprefix(LOCAL_DIR), SHARED_WEIGHTS), pretrained
     if not path.is_file():
         return pretrained
-    where = path.absolute() if folder == pretrained else pretrained
     facts = path.stat()
-    return f"{where}{DIGEST_MARK}{_digest(path.absolute(), facts.st_mtime_ns, facts.st_size)}"
+    return f"{where}{DIGEST_MARK}{_digest(path, facts.st_mtime_ns, facts.st_size)}"
 
 
 def configuration_digest(place: str) -> str:
@@ -127,7 +125,7 @@ def configuration_digest(place: str) -> str:
 
 @lru_cache(maxsize=16)
 def _digest(path: Path, modified_ns: int, size: int) -> str:
-    """Return the digest of a file, which is read once for all cells of a sweep. It is read again after a change."""
+    """Digest of a file, which is read once for all cells of a sweep. It is read again after a change."""
     return file_digest(path)
 
 
@@ -188,27 +186,26 @@ def command(cell: Cell, results: str, *, catalog: Catalog, unseal: bool = False)
 
     Where your own data, weights and plug-ins lie is left open.
     """
-    if cell.method == "soup":
-        words = ["combine", "soup", "--cells", ",".join(cell.parents)]
-        if cell.hyperparameters["greedy"] != SoupRule.UNIFORM.value:
-            words.append("--greedy")
-        return typed(*words, "--results", results)
-    if cell.method in COMBINED:
+    if cell.parents:
         words = ["combine", cell.method, "--cells", ",".join(cell.parents)]
-        if "alpha" in cell.hyperparameters:
+        if cell.hyperparameters.get("greedy"):
+            words.append("--greedy")
+        if "alpha" in cell.hyperparameters and cell.method != "wise_ft":  # whose command makes all of a curve
             words += ["--alpha", repr(cell.hyperparameters["alpha"])]
         return typed(*words, "--results", results)
-    if cell.parents:
-        return typed("combine", "wise_ft", "--cells", cell.parents[0], "--results", results)
     plain = specify(cell.task, cell.method, cell.hyperparameters, catalog=catalog)
     words = ["train", "--task", cell.task, "--method", cell.method]
     for name, value in sorted(cell.hyperparameters.items()):
-        words += [_option(name), repr(value)] if name in OWN_OPTIONS else ["--set", f"{name}={value!r}"]
+        words += [option(name), repr(value)] if name in OWN_OPTIONS else ["--set", f"{name}={value!r}"]
     if cell.seed:
         words += ["--seed", str(cell.seed)]
-    words += _setting_words(vars(cell.training), vars(plain.training))
-    words += _setting_words(cell.reading.factors(), {})
-    words += _setting_words(cell.protocol(), plain.protocol())
+    settings = {**vars(cell.training), **vars(cell.reading), **cell.protocol()}
+    defaults = {**vars(plain.training), **vars(plain.reading), **plain.protocol()}
+    for name, value in settings.items():
+        if value != defaults[name]:
+            words.append(option(name))
+            if value is not True:
+                words.append(str(value))
     words += _model_words(cell, plain)
     if catalog.named(cell.task):
         words += ["--tasks-file", "FILE"]
@@ -219,22 +216,6 @@ def command(cell: Cell, results: str, *, catalog: Catalog, unseal: bool = False)
     if unseal:
         words.append("--unseal")
     return typed(*words, "--results", results)
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def _setting_words(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """Return the options of the settings that are not the default."""
-    words: list[str] = []
-    for name, value in settings.items():
-        if value == defaults.get(name):
-            continue
-        words.append(_option(name))
-        if value is not True:
-            words.append(str(value))
-    return words
 
 
 def _model_words(cell: Cell, plain: Cell) -> list[str]:

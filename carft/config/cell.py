@@ -9,8 +9,9 @@ from dataclasses import field
 from functools import cached_property, lru_cache
 from pathlib import PurePath
 from sys import intern
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from carft.config.settings import PROTOCOL, ProtocolSettings, Reading, Training
@@ -36,8 +37,7 @@ class Cell(Settings, ProtocolSettings):
     """Weights: a tag, or a file's path or name with the sha256 of its content."""
     method: str
     hyperparameters: Mapping[str, float] = field(default_factory=dict)
-    seed: int = 0
-    """In [0, 2**32)."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     training: Training = field(default_factory=Training)
     reading: Reading = field(default_factory=Reading)
     parents: tuple[str, ...] = ()

@@ -129,7 +129,7 @@ class MethodCard(metaclass=Refusing):
                 raise UserError(f"Method '{self.name}' has no {hyperparameter_words(name)}.", f"It has: {known}.")
         for name, limits in self.space.items():
             if name not in given:
-                how = f"--{name.replace('_', '-')}" if name in OWN_OPTIONS else f"--set {name}=VALUE"
+                how = option(name) if name in OWN_OPTIONS else f"--set {name}=VALUE"
                 raise UserError(f"Method '{self.name}' needs its {hyperparameter_words(name)}.", f"Give {how}.")
             value, least = given[name], "of at least 0" if limits.zero_allowed else "above 0"
             if not 0 <= value < math.inf or (value == 0 and not limits.zero_allowed):
@@ -359,6 +359,11 @@ class SoupRule(Enum):
 
 #: hyperparameters with an option of their own on the command line; the others are given as ``--set name=VALUE``
 OWN_OPTIONS = ("lr", "kl_weight")
+
+
+def option(name: str) -> str:
+    """The option of a setting on the command line."""
+    return f"--{name.replace('_', '-')}"
 
 
 def hyperparameter_words(name: str) -> str:
