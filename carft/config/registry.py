@@ -1,21 +1,23 @@
 """The registry of methods. A card states everything that the rest of the project knows about a method.
 
-A new method is one file in ``carft/methods`` and one card below (docs/extending.md). No torch.
+A new method is one file in ``carft/methods`` and one card in ``methods.yaml`` (docs/extending.md). No torch.
 """
 
 import importlib
 import math
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from enum import Enum
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from carft.config.settings import NO_CLIP, Reading
+from carft.config.settings import Reading
 from carft.core.declaration import Refusing
 from carft.core.errors import PROGRAM, UserError
+from carft.core.yaml_file import read_yaml
 
 #: modules that are made from plugin files are called this and the digest of the text
 PLUGIN_MODULE = "carft_plugin_"
@@ -139,209 +141,21 @@ class MethodCard(metaclass=Refusing):
                 )
 
 
-LEARNING_RATE = Range(3e-5, 1e-3, first_guess=3e-4)
-KL_WEIGHT = Range(0.1, 10.0, first_guess=1.0, zero_allowed=True)
-PROBE_PENALTY = Range(1e-6, 1e-1, first_guess=1e-3)
-UNIT = Range(0.0, 1.0, first_guess=0.0, zero_allowed=True)
-#: hyperparameters that several methods have: hyperparameter -> its name across methods
-FINE_TUNING = {"lr": "learning rate of fine-tuning"}
-PROBE = {"l2": "penalty of the linear probe"}
-#: reading factors of a loss without contexts
-HEAD_FACTORS = ("class_head",)
-#: reading factors of a loss on context distributions
-CONTEXT_FACTORS = ("kl_direction", "context_temperature", "context_scale", "context_templates", "class_head")
+def _read() -> dict[str, MethodCard]:
+    text = Path(__file__).with_name("methods.yaml").read_text(encoding="utf-8")
+    cards = {}
+    for name, fields in read_yaml(text, "methods.yaml").items():
+        if not name.startswith("."):
+            cards[name] = MethodCard(name=name, **fields)
+    return cards
 
-FT = MethodCard(
-    name="ft",
-    label="FT",
-    summary="Fine-tuning of image encoder and class head by cross-entropy.",
-    implementation="carft.methods.ft:FineTune",
-    space={"lr": LEARNING_RATE},
-    shares=FINE_TUNING,
-    reads=HEAD_FACTORS,
-    epoch_passes=3,
-    in_soups=True,
-)
-CAR_FT = replace(
-    FT,
-    name="car_ft",
-    label="CAR-FT",
-    summary="Fine-tuning with a KL term that keeps the context distribution near the pretrained one.",
-    implementation="carft.methods.car_ft:ContextAwareFineTune",
-    space={"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
-    shares={**FINE_TUNING, "kl_weight": "weight of the context KL"},
-    reads=CONTEXT_FACTORS,
-    epoch_passes=4,
-)
-KD = replace(
-    FT,
-    name="kd",
-    label="KD",
-    summary="Fine-tuning that keeps the class distribution near the zero-shot one.",
-    implementation="carft.methods.distillation:ClassDistillation",
-    space={"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
-    epoch_passes=4,
-    in_soups=False,
-)
-FLYP = MethodCard(
-    name="flyp",
-    label="FLYP",
-    summary="Contrastive fine-tuning of image encoder and text tower on images and prompts of their class.",
-    implementation="carft.methods.flyp:FinetuneLikePretrain",
-    space={"lr": LEARNING_RATE},
-    trains_text=True,
-    epoch_passes=4,
-    compares=True,
-    own_training={"clip": NO_CLIP},
-)
-CARDS = (
-    MethodCard(
-        name="zeroshot",
-        label="zero-shot",
-        kind="untrained",
-        summary="The pretrained model with its prompt-built class head, as it is.",
-        implementation="carft.methods.ft:FineTune",
-    ),
-    MethodCard(
-        name="linear_probe",
-        label="linear probe",
-        summary="Logistic regression on the frozen image features.",
-        implementation="carft.methods.linear_probe:LinearProbe",
-        space={"l2": PROBE_PENALTY},
-        shares=PROBE,
-        first_passes=1,
-    ),
-    FT,
-    MethodCard(
-        name="lp_ft",
-        label="LP-FT",
-        summary="A linear probe, then fine-tuning from it.",
-        implementation="carft.methods.linear_probe:ProbeThenFineTune",
-        space={"lr": LEARNING_RATE, "l2": PROBE_PENALTY},
-        shares={**FINE_TUNING, **PROBE},
-        first_passes=1,
-        epoch_passes=3,
-    ),
-    replace(
-        FT,
-        name="l2_sp",
-        label="L2-SP",
-        summary="Fine-tuning that keeps the weights of the image encoder near the pretrained ones.",
-        implementation="carft.methods.l2_sp:StartingPoint",
-        space={"lr": LEARNING_RATE, "l2_weight": Range(0.01, 10.0, first_guess=0.1, zero_allowed=True)},
-        in_soups=False,
-    ),
-    KD,
-    replace(
-        KD,
-        name="feature_kd",
-        label="feature KD",
-        summary="Fine-tuning that keeps the image features near the pretrained ones.",
-        implementation="carft.methods.distillation:FeatureDistillation",
-        space={"lr": LEARNING_RATE, "distance_weight": Range(0.1, 100.0, first_guess=1.0, zero_allowed=True)},
-    ),
-    FLYP,
-    replace(
-        FLYP,
-        name="carot",
-        label="CaRot",
-        summary="FLYP with singular values of the projection near 1 and distillation from a moving average.",
-        implementation="carft.methods.carot:CalibratedRobust",
-        space={
-            "lr": LEARNING_RATE,
-            "orthogonality_weight": Range(0.02, 2.0, first_guess=0.2, zero_allowed=True),
-            "distillation_weight": Range(0.15, 15.0, first_guess=1.5, zero_allowed=True),
-        },
-        epoch_passes=5,
-    ),
-    MethodCard(
-        name="lora",
-        label="LoRA",
-        summary="Low-rank updates of the attention of image encoder and text tower.",
-        implementation="carft.methods.lora:LowRankAdaptation",
-        space={"lr": LEARNING_RATE},
-        epoch_passes=3,
-    ),
-    replace(
-        KD,
-        name="lipsum_ft",
-        label="Lipsum-FT",
-        summary="Fine-tuning that keeps the model's answers to random text.",
-        implementation="carft.methods.lipsum_ft:RandomText",
-        space={"lr": LEARNING_RATE, "energy_weight": Range(0.1, 10.0, first_guess=1.0, zero_allowed=True)},
-    ),
-    CAR_FT,
-    replace(
-        CAR_FT,
-        name="car_ft_permuted",
-        label="CAR-FT, permuted",
-        summary="Control of CAR-FT: every image is held to the context distribution of another image of its batch.",
-        implementation="carft.methods.car_ft_controls:PermutedContexts",
-        whole_batch=True,
-        in_soups=False,
-    ),
-    replace(
-        CAR_FT,
-        name="car_ft_random",
-        label="CAR-FT, random",
-        summary="Control of CAR-FT: random unit vectors in place of the context head.",
-        implementation="carft.methods.car_ft_controls:RandomContexts",
-        in_soups=False,
-    ),
-    MethodCard(
-        name="wise_ft",
-        label="WiSE-FT",
-        kind="post-hoc",
-        summary="Weights interpolated between the pretrained (alpha 0) and a fine-tuned model (alpha 1).",
-        implementation="carft.models.network:interpolate",
-        space={"alpha": replace(UNIT, first_guess=0.5)},
-    ),
-    MethodCard(
-        name="soup",
-        label="soup",
-        kind="post-hoc",
-        summary="Average of the weights of a study's search cells: all (greedy 0), or those that help (greedy 1).",
-        implementation="carft.posthoc.soup:uniform_soup",
-        space={"greedy": UNIT},
-    ),
-    MethodCard(
-        name="model_stock",
-        label="Model Stock",
-        kind="post-hoc",
-        summary="Between the pretrained model and the mean of confirm cells, by the angle between their updates.",
-        implementation="carft.posthoc.model_stock:model_stock",
-        combines="weights",
-        of_several=True,
-    ),
-    MethodCard(
-        name="lines",
-        label="LiNeS",
-        kind="post-hoc",
-        summary="A fine-tuned model whose update is scaled down towards the first layer.",
-        implementation="carft.posthoc.lines:scaled_by_depth",
-        combines="weights",
-        space={"alpha": UNIT},
-    ),
-    MethodCard(
-        name="output_average",
-        label="output average",
-        kind="post-hoc",
-        summary="The average of the class distributions of the zero-shot and a fine-tuned model.",
-        implementation="carft.posthoc.output_average:averaged",
-        combines="outputs",
-    ),
-    MethodCard(
-        name="dawin",
-        label="DaWin, outputs",
-        kind="post-hoc",
-        summary="Outputs of the zero-shot and a fine-tuned model, weighted for each image by their entropies.",
-        implementation="carft.posthoc.dawin:by_entropy",
-        combines="outputs",
-    ),
-)
+
 #: the methods of this package, in the order of tables
-METHODS: Mapping[str, MethodCard] = {card.name: card for card in CARDS}
-
+METHODS: Mapping[str, MethodCard] = _read()
+#: ranges, common names and reading factors that methods of plug-ins take as well
+LEARNING_RATE, KL_WEIGHT = METHODS["car_ft"].space["lr"], METHODS["car_ft"].space["kl_weight"]
+FINE_TUNING, HEAD_FACTORS = METHODS["ft"].shares, METHODS["ft"].reads
+CONTEXT_FACTORS = METHODS["car_ft"].reads
 #: post-hoc methods of the command ``combine``
 COMBINED = tuple(name for name, card in METHODS.items() if card.combines)
 #: interpolation weights of WiSE-FT

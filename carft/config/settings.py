@@ -10,8 +10,6 @@ from pydantic.dataclasses import dataclass
 
 from carft.core.declaration import STRICT, Settings, without_defaults
 
-#: a global norm of gradients that nothing reaches: no clipping
-NO_CLIP = 1e9
 #: settings that specifications always hold; they hold others only when they are not the default, so that ids stay
 ALWAYS_HELD = ("precision", "epochs", "batch_size", "weight_decay", "warmup", "clip", "crop")
 #: cells that may share a GPU at most

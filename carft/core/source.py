@@ -45,11 +45,12 @@ def loaded(entry: EntryPoint) -> Any:
         ) from error
 
 
-def tree_digest(root: Path, suffix: str = "") -> str:
-    """Return the sha256 of all files below a folder, or of those with this suffix, and of their names."""
+def tree_digest(root: Path, *suffixes: str) -> str:
+    """Return the sha256 of all files below a folder, or of those with these suffixes, and of their names."""
     digest = hashlib.sha256()
-    for path in sorted(root.rglob(f"*{suffix}")):
-        if path.is_file() and "__pycache__" not in path.parts:
+    for path in sorted(root.rglob("*")):
+        is_asked = not suffixes or path.suffix in suffixes
+        if is_asked and path.is_file() and "__pycache__" not in path.parts:
             name = path.relative_to(root).as_posix()
             digest.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
@@ -57,11 +58,11 @@ def tree_digest(root: Path, suffix: str = "") -> str:
 
 @cache
 def code_digest(root: Path = Path(__file__).parents[1]) -> str:
-    """Return 16 hexadecimal digits of sha256 of the Python files of ``carft``, which compute cells.
+    """Return 16 hexadecimal digits of sha256 of the code and the cards of methods in ``carft``, which compute cells.
 
     A comment counts too. What plans cells, reports on them or documents them does not.
     """
-    return tree_digest(root, ".py")[:16]
+    return tree_digest(root, ".py", ".yaml")[:16]
 
 
 def module_digest(module: str) -> str:

@@ -31,9 +31,7 @@ def parse_yaml(
     context: what validators of the model are given.
     """
     try:
-        loader = _Loader(text)
-        loader.name = source
-        content = loader.get_single_data()
+        content = read_yaml(text, source)
         if not isinstance(content, dict):
             raise UserError(
                 f"{source}: the {what} {_what_it_is(content)}.", "It must hold keys with values: KEY: VALUE."
@@ -50,6 +48,13 @@ def parse_yaml(
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"The {what} {source} is not YAML: {str(error).splitlines()[0]}.") from error
+
+
+def read_yaml(text: str, source: str) -> Any:
+    """The content of a YAML file. source: its name, for messages. Raises ``UserError`` for a key that appears twice."""
+    loader = _Loader(text)
+    loader.name = source
+    return loader.get_single_data()
 
 
 class _Loader(yaml.SafeLoader):

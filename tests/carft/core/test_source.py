@@ -18,6 +18,8 @@ def test_what_computes_cells_changes_the_digest_and_nothing_else(tmp_path: Path)
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("new")
     assert code_digest.__wrapped__(copied) == code_digest()
-    with (copied / "methods" / "ft.py").open("a") as file:
-        file.write("\nnew = 1\n")
-    assert code_digest.__wrapped__(copied) != code_digest()
+    for name in ("methods/ft.py", "config/methods.yaml"):
+        before = code_digest.__wrapped__(copied)
+        with (copied / name).open("a") as file:
+            file.write("\n# new\n")
+        assert code_digest.__wrapped__(copied) != before

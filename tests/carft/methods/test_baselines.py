@@ -14,7 +14,6 @@ from scipy.special import expit, log_softmax
 from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell, Training
 from carft.config.registry import METHODS
-from carft.config.settings import NO_CLIP
 from carft.core.errors import UserError
 from carft.core.heartbeat import on_heartbeat
 from carft.core.rng import PERMUTATION, generator
@@ -155,11 +154,11 @@ def test_a_batch_in_parts_has_the_loss_and_gradient_of_the_whole_batch(
 
 def test_flyp_clips_nothing_whatever_the_recipe_says(bench: CellContext) -> None:
     cell = first_guess("flyp")
-    assert cell.training.clip == NO_CLIP and first_guess("ft").training.clip == 1.0
+    assert cell.training.clip == METHODS["flyp"].own_training["clip"] and first_guess("ft").training.clip == 1.0
     assert max(row["grad_norm"] for row in compute(cell, bench).history) > 1.0
     (study,) = studies_of(load_recipe("miniature").changed([cell.task], ["flyp"]), [METHODS["flyp"]])
-    assert study.content["training"]["clip"] == NO_CLIP
-    assert study.cell({"lr": 1e-4}, 0).training.clip == NO_CLIP
+    assert study.content["training"]["clip"] == METHODS["flyp"].own_training["clip"]
+    assert study.cell({"lr": 1e-4}, 0).training.clip == METHODS["flyp"].own_training["clip"]
 
 
 @pytest.mark.parametrize("method", ["car_ft_permuted"])
