@@ -116,9 +116,12 @@ RESULTS, REPORT = "results", "report"
 
 def typed(*words: str, results: str | Path = RESULTS, out: str | Path = REPORT) -> str:
     """A command, quoted for a shell. results, out: named where they are not the defaults."""
-    folders = {"--results": (str(results), RESULTS), "--out": (str(out), REPORT)}
-    named = (word for option, (folder, default) in folders.items() if folder != default for word in (option, folder))
-    return f"{PROGRAM} {shlex.join([*words, *named])}"
+    named = list(words)
+    if str(results) != RESULTS:
+        named += ["--results", str(results)]
+    if str(out) != REPORT:
+        named += ["--out", str(out)]
+    return f"{PROGRAM} {shlex.join(named)}"
 
 
 def recipe_beside(results: str | Path) -> str:

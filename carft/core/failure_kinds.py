@@ -40,7 +40,6 @@ class FailureKind(StrEnum):
 #: kinds of failures that the same cell meets again each time
 REPEATED = (FailureKind.DIVERGED,)
 
-
 #: names of Ray's exceptions for a process or a node that is gone
 _LOST = (
     "ActorDiedError", "ActorUnavailableError", "LocalRayletDiedError", "NodeDiedError", "ObjectLostError",
@@ -48,37 +47,21 @@ _LOST = (
     "OwnerDiedError", "PreemptionError", "RayActorError", "WorkerCrashedError", "WorkerGroupStartupFailedError",
     "WorkerGroupStartupTimeoutError",
 )  # fmt: skip
-
-
 #: messages of gloo and NCCL to the workers of a cell when one of them is gone
 _LEFT = ("connection closed by peer", "connection reset by peer", "remote process exited")
-
-
 #: what CUDA, its libraries and its driver say of a GPU that does not work
 _OF_A_DEVICE = re.compile(
     r"CUDA error|CUDNN_STATUS|cuDNN error|CUBLAS_STATUS|CUFFT_|NCCL error|ncclUnhandledCudaError|ncclSystemError"
     r"|No CUDA GPUs are available|CUDA driver error|\bXid\b|fallen off the bus|uncorrectable ECC",
     re.IGNORECASE,
 )
-
-
 #: what CUDA says of a mistake of the program, which it would make on any GPU
 _OF_THE_PROGRAM = (
     "device-side assert", "invalid argument", "invalid configuration argument", "no kernel image", "invalid usage",
     "STATUS_NOT_SUPPORTED", "STATUS_BAD_PARAM", "STATUS_INVALID_VALUE",
 )  # fmt: skip
-
-
 #: messages of allocators, lower case
 _NO_MEMORY = ("out of memory", "can't allocate memory", "status_alloc_failed")
-
-
-#: exceptions of this package -> their kind; the first that fits counts
-_KINDS = {
-    Diverged: FailureKind.DIVERGED,
-    UnreadableImage: FailureKind.UNREADABLE,
-    UserError: FailureKind.REFUSED,
-}
 
 
 def failure_kind(error: BaseException) -> FailureKind:
@@ -136,16 +119,22 @@ def _is_a_loss(error: BaseException) -> bool:
 
 def _own_kind(error: BaseException) -> FailureKind | None:
     """The kind of failure that an exception is, whatever it wraps; None if it does not tell."""
-    for of_kind, kind in _KINDS.items():
-        if isinstance(error, of_kind):
-            return kind
-    name, text = type(error).__name__, str(error)
-    of_memory = isinstance(error, RuntimeError) and any(said in text.lower() for said in _NO_MEMORY)
-    if of_memory or isinstance(error, MemoryError):
-        return FailureKind.OUT_OF_MEMORY
-    if isinstance(error, OSError) or (name == "SafetensorError" and "I/O error" in text):
-        has_no_memory = getattr(error, "errno", None) == errno.ENOMEM
-        return FailureKind.OUT_OF_MEMORY if has_no_memory else FailureKind.STORAGE
+    text = str(error)
+    match error:
+        case Diverged():
+            return FailureKind.DIVERGED
+        case UnreadableImage():
+            return FailureKind.UNREADABLE
+        case UserError():
+            return FailureKind.REFUSED
+        case MemoryError() | OSError(errno=errno.ENOMEM):
+            return FailureKind.OUT_OF_MEMORY
+        case RuntimeError() if any(said in text.lower() for said in _NO_MEMORY):
+            return FailureKind.OUT_OF_MEMORY
+        case OSError():
+            return FailureKind.STORAGE
+    if type(error).__name__ == "SafetensorError" and "I/O error" in text:
+        return FailureKind.STORAGE
     return FailureKind.DEVICE if is_gpu_fault(error) else None
 
 
@@ -163,9 +152,7 @@ def _causes(error: BaseException) -> list[BaseException]:
 def _wrapped(error: BaseException) -> list[BaseException]:
     """The exceptions that an exception wraps directly."""
     workers = getattr(error, "worker_failures", None)
-    names = ("_base_exc", "cause", "controller_failure", "health_check_failure", "__cause__")
-    candidates = [
-        *(workers.values() if isinstance(workers, dict) else ()),
-        *(getattr(error, name, None) for name in names),
-    ]
+    candidates = list(workers.values()) if isinstance(workers, dict) else []
+    for name in ("_base_exc", "cause", "controller_failure", "health_check_failure", "__cause__"):
+        candidates.append(getattr(error, name, None))
     return [inner for inner in candidates if isinstance(inner, BaseException)]

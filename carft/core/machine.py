@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,41 +24,31 @@ def cores() -> int:
 def cpu_quota(groups: Path = CGROUPS, own: Path = OWN) -> float:
     """CPU cores of the smallest quota among this process's cgroup and those above it; infinity without one."""
     quotas = [math.inf]
-    for folder in _folders(groups, own):
-        limit, *period = _words(folder / "cpu.max") or ["max"]
-        if limit != "max":
-            quotas.append(float(limit) / float(period[0]))
+    for limit, *period in _limits("cpu.max", groups, own):
+        quotas.append(float(limit) / float(period[0]))
     return min(quotas)
 
 
 def memory_limit(groups: Path = CGROUPS, own: Path = OWN) -> float:
     """Bytes of the smallest limit of memory among this process's cgroup and those above it; infinity without one."""
-    limits = [math.inf]
-    for folder in _folders(groups, own):
-        limits += [float(word) for word in _words(folder / "memory.max") if word != "max"]
-    return min(limits)
+    return min([math.inf, *(float(limit) for limit, *_ in _limits("memory.max", groups, own))])
 
 
-def _folders(groups: Path, own: Path) -> Iterator[Path]:
-    """The folder of this process's cgroup of version 2, and those above it; a container may see a part."""
-    try:
+def _limits(file: str, groups: Path, own: Path) -> Iterator[list[str]]:
+    """Words of a file of this process's cgroup of version 2, and of those above it, where it holds a limit."""
+    lines: list[str] = []
+    with suppress(OSError):
         lines = own.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return
     for line in lines:
         number, _, path = line.split(":", 2)
         folder = groups / path.lstrip("/")
         for above in (folder, *folder.parents):
-            if number == "0" and above.is_relative_to(groups):
-                yield above
-
-
-def _words(file: Path) -> list[str]:
-    """The words of a file of a cgroup; none where it is not there."""
-    try:
-        return file.read_text(encoding="utf-8").split()
-    except OSError:
-        return []
+            words: list[str] = []
+            if number == "0" and above.is_relative_to(groups):  # a container may see a part
+                with suppress(OSError):
+                    words = (above / file).read_text(encoding="utf-8").split()
+            if words and words[0] != "max":
+                yield words
 
 
 #: bytes per second of 16 lanes of PCIe in one direction, of generation 4 and 5
@@ -105,14 +96,13 @@ def gpu_card(gpu: str) -> GpuCard | None:
 
 def slowest_card(gpus: Iterable[str]) -> str:
     """The name whose card has the least peak in bfloat16; empty where a card is not known, and without any."""
-    slowest, least = "", math.inf
+    peaks: dict[str, float] = {}
     for gpu in gpus:
         card = gpu_card(gpu)
         if card is None:
             return ""
-        if card.bfloat16 < least:
-            slowest, least = gpu, card.bfloat16
-    return slowest
+        peaks[gpu] = card.bfloat16
+    return min(peaks, key=peaks.__getitem__, default="")
 
 
 def require_gpu_card(gpu: str) -> None:
