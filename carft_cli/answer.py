@@ -101,6 +101,13 @@ def told(facts: Mapping[str, Any]) -> Iterator[Shown]:
             yield f"{name}: {cell_text(value) if value or value == 0 else '-'}"
 
 
+def without_constant(rows: Rows, name: str) -> Rows:
+    """The rows, without this column where all have one value in it."""
+    if len({row[name] for row in rows}) > 1:
+        return rows
+    return [{key: value for key, value in row.items() if key != name} for row in rows]
+
+
 def stacked(rows: Rows, head: Sequence[str]) -> Iterator[Shown]:
     """A line for each field, for long reasons and paths; the fields of ``head`` go first."""
     for row in rows:

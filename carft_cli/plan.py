@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from carft.core.errors import UserError, duration, size_words, typed_report
-from carft_cli.answer import Answer, Rows, Shown, answering, bold
+from carft_cli.answer import Answer, Rows, Shown, answering, bold, without_constant
 from carft_cli.console import err, headed, typed_again
 from carft_cli.data import split_rows, tables_of
 from carft_cli.declare import WHERE, option
@@ -182,7 +182,7 @@ def _lines(made: Plan, facts: dict[str, Any], following: str) -> Iterator[Shown]
     )
     yield facts["tasks"]
     if facts["splits"]:
-        yield facts["splits"]
+        yield without_constant(facts["splits"], "task")
     yield time_line(made)
     yield need_rows(made)
     if facts["checks"]:

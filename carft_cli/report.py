@@ -14,7 +14,7 @@ import typer
 from rich.text import Text
 
 from carft.core.errors import UserError, recipe_beside
-from carft_cli.answer import Answer, Rows, Shown, answering, bold, stacked
+from carft_cli.answer import Answer, Rows, Shown, answering, bold, stacked, without_constant
 from carft_cli.console import counted, split
 from carft_cli.declare import OUTPUT, option
 from carft_cli.options import Data, ResultsPath, existing, open_results
@@ -147,10 +147,7 @@ def claim_rows(verdicts: Iterable[Verdict]) -> Rows:
                 "rests on": "; ".join(filter(None, about)),
             }
         )
-    if len({row["scope"] for row in rows}) < 2:
-        for row in rows:
-            del row["scope"]
-    return rows
+    return without_constant(rows, "scope")
 
 
 @report.command()
