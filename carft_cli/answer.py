@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from functools import wraps
 from itertools import chain
 from typing import Annotated, Any
@@ -11,12 +11,12 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from carft_cli.console import cell_text, out, print_json, visible
-from carft_cli.declare import OUTPUT, option, parameters_of, settings_of
+from carft_cli.declare import OUTPUT, arguments_of, option, parameters_of
 
 AsJson = Annotated[bool, option(OUTPUT, "Print JSON on stdout, nothing else.", "--json")]
 Rows = list[dict[str, Any]]
-#: a line, or the rows of a table
-Shown = str | Text | Rows
+#: a line, the rows of a table, or facts by name
+Shown = str | Text | Rows | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Answer:
     facts: Any
     """What ``--json`` prints."""
     people: Iterable[Shown] | None = None
-    """What is printed without it, in this order; None: :func:`told` of the facts."""
+    """What is printed without it, in this order; None: the facts."""
     code: int = 0
     """The exit code."""
 
@@ -34,24 +34,19 @@ class Answer:
 def answering(command: Callable[..., Answer]) -> Callable[..., None]:
     """Turn a command that returns an :class:`Answer` into one that prints it and exits with its code.
 
-    The command has the options that are its parameters, or the fields of the one dataclass that it takes; and
-    ``--json``, of which it is not told.
+    ``--json`` is an option beside those of its parameters, of which it is not told.
     """
-    parameters = list(inspect.signature(command, eval_str=True).parameters.values())
-    settings: Any = parameters[0].annotation if parameters else None
-    has_settings = is_dataclass(settings)
-    if has_settings:
-        parameters = parameters_of(settings)
-    as_json = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=AsJson)
-    parameters.append(as_json)
+    parameters = parameters_of(command)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters.append(inspect.Parameter("as_json", keyword, default=False, annotation=AsJson))
 
     @wraps(command)
     def call(as_json: bool, **options: Any) -> None:
-        answer = command(settings_of(settings, options)) if has_settings else command(**options)
+        answer = command(**arguments_of(command, options))
         if as_json:
             print_json(answer.facts)
         else:
-            show(told(answer.facts) if answer.people is None else answer.people)
+            show([answer.facts] if answer.people is None else answer.people)
         if answer.code:
             raise SystemExit(answer.code)
 
@@ -61,10 +56,12 @@ def answering(command: Callable[..., Answer]) -> Callable[..., None]:
 
 
 def show(people: Iterable[Shown]) -> None:
-    """Print lines, but empty ones, and rows as tables."""
+    """Print lines, but empty ones, rows as tables, and facts a line for each."""
     for one in people:
         if isinstance(one, list):
             show(table(one))
+        elif isinstance(one, Mapping):
+            show(told(one))
         elif one:
             out.say(one)
 
@@ -93,11 +90,8 @@ def table(rows: Rows) -> Iterator[Shown]:
         yield "\n".join(texts[1:])
 
 
-def told(facts: Rows | Mapping[str, Any]) -> Iterator[Shown]:
-    """Rows as a table; of facts a line for each, with tables of those that are rows or have names themselves."""
-    if isinstance(facts, list):
-        yield facts
-        return
+def told(facts: Mapping[str, Any]) -> Iterator[Shown]:
+    """A line for each fact, with tables of those that are rows or have names themselves."""
     for name, value in facts.items():
         if isinstance(value, Mapping) and value:
             yield [{name: key, "value": part} for key, part in value.items()]
@@ -105,6 +99,13 @@ def told(facts: Rows | Mapping[str, Any]) -> Iterator[Shown]:
             yield from (bold(name), list(value))
         else:
             yield f"{name}: {cell_text(value) if value or value == 0 else '-'}"
+
+
+def without_constant(rows: Rows, name: str) -> Rows:
+    """The rows, without this column where all have one value in it."""
+    if len({row[name] for row in rows}) > 1:
+        return rows
+    return [{key: value for key, value in row.items() if key != name} for row in rows]
 
 
 def stacked(rows: Rows, head: Sequence[str]) -> Iterator[Shown]:

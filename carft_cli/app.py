@@ -43,19 +43,6 @@ TRAINING = {"torch", "torchvision", "open_clip", "huggingface_hub", "safetensors
 TRAINING |= {"ray", "grpc", "optuna", "tensorboardX"}
 #: package -> the extra that brings it
 EXTRAS = dict.fromkeys(TRAINING, "train") | {"tensorboardX": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
-#: command of an earlier version -> what takes its place
-EARLIER = {
-    "doctor": "Look at this machine with plan RECIPE --measure.",
-    "interpolate": "Make the curve of a cell with combine wise_ft --cells ID.",
-    "soup": "Average cells with combine soup --cells ID,ID.",
-    "show": "Look at a cell with ls cells ID.",
-    "recipes": "Look at recipes with ls recipes, and at one with ls recipes NAME.",
-    "new method": "Copy a method to begin with: docs/extending.md.",
-    "model check": "Measure zero-shot with train --task NAME --method zeroshot --unseal.",
-    "results merge": "Merge two folders with results import FOLDER FOLDER --to NEW.",
-    "data ls": "List data sets with ls data.",
-    "data fetch": "Download a data set with data check NAME --fetch; --fake draws one.",
-}
 #: option of Ray Tune or Optuna -> what does it here
 THEIRS = {
     "--scheduler": "--pruner none|halving|median",
@@ -71,7 +58,11 @@ def main() -> None:
     clear_bit_variables()
     collect_rarely()
     try:
-        _require_known(sys.argv[1:])
+        for argument in sys.argv[1:]:
+            require_utf8(argument)
+            option = argument.partition("=")[0]
+            if option in THEIRS:
+                raise UserError(f"There is no option {option}.", f"Give {THEIRS[option]}.")
         app()
     except UserError as refusal:
         _end("Refused:", refusal.message, refusal.hint, code=2)
@@ -101,19 +92,6 @@ def main() -> None:
         if kind == FailureKind.OUT_OF_MEMORY:
             hint = "A sweep computes such a batch in parts. Here give a smaller --batch-size."
         _end("The cell failed:", f"{kind}: {reason_of(error).splitlines()[0]}", hint, code=1)
-
-
-def _require_known(arguments: list[str]) -> None:
-    """Raise ``UserError`` for what is no text, a command of an earlier version, and an option that others name so."""
-    for argument in arguments:
-        require_utf8(argument)
-        option = argument.partition("=")[0]
-        if option in THEIRS:
-            raise UserError(f"There is no option {option}.", f"Give {THEIRS[option]}.")
-    for command in (arguments[:1], arguments[:2]):
-        name = " ".join(command)
-        if name in EARLIER:
-            raise UserError(f"There is no command '{name}' any more.", EARLIER[name])
 
 
 def _remedy(error: OSError) -> str | None:

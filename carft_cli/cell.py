@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,29 +37,26 @@ if TYPE_CHECKING:
     from carft.training.execution import Execution
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainSettings(ModelOptions, ExecutionOptions, ResultsOptions):
-    """Everything that `train` is asked for."""
-
-    task: TaskName
-    method: Annotated[str, option(RUN, "Name of the method; see: ls methods")]
-    lr: Annotated[float | None, option(RUN, "Peak learning rate.")] = None
-    kl_weight: Annotated[float | None, option(RUN, "Weight of CAR-FT's KL term; 0 is plain ft.")] = None
-    seed: Annotated[int, option(RUN, "Order and augmentation of the images.", min=0)] = 0
-    training: Annotated[dict[str, Any], Options(Training, RUN, ("epochs", "batch_size"))]
-    set_: Annotated[list[str], option(RUN, "NAME=VALUE of any other hyperparameter.", "--set")] = field(
-        default_factory=list
-    )
-    reading: Annotated[dict[str, Any], Options(Reading, RUN)]
-    protocol: Annotated[dict[str, Any], Options(ProtocolSettings, RUN)]
-    device: Device = "auto"
-    tasks_file: TasksFilePath = None
-    unseal: Annotated[bool, option(OUTPUT, "Evaluate on the held-out sets too: test set, suites.", "--unseal")] = False
-    keep_weights: Annotated[bool, option(OUTPUT, "Keep the trained weights.", "--keep-weights")] = False
-
-
 @answering
-def train(settings: TrainSettings) -> Answer:
+def train(
+    task: TaskName,
+    method: Annotated[str, option(RUN, "Name of the method; see: ls methods")],
+    *,
+    lr: Annotated[float | None, option(RUN, "Peak learning rate.")] = None,
+    kl_weight: Annotated[float | None, option(RUN, "Weight of CAR-FT's KL term; 0 is plain ft.")] = None,
+    seed: Annotated[int, option(RUN, "Order and augmentation of the images.", min=0)] = 0,
+    training: Annotated[dict[str, Any], Options(Training, RUN, ("epochs", "batch_size"))],
+    set_: Annotated[list[str] | None, option(RUN, "NAME=VALUE of any other hyperparameter.", "--set")] = None,
+    reading: Annotated[dict[str, Any], Options(Reading, RUN)],
+    protocol: Annotated[dict[str, Any], Options(ProtocolSettings, RUN)],
+    device: Device = "auto",
+    tasks_file: TasksFilePath = None,
+    unseal: Annotated[bool, option(OUTPUT, "Evaluate on the held-out sets too: test set, suites.", "--unseal")] = False,
+    keep_weights: Annotated[bool, option(OUTPUT, "Keep the trained weights.", "--keep-weights")] = False,
+    starting: ModelOptions,
+    computing: ExecutionOptions,
+    folder: ResultsOptions,
+) -> Answer:
     """Run one cell in this process, without Ray. A finished cell is not run again.
 
     Example: `python cli.py train --task icons-3/mix-7 --method car_ft --lr 3e-4 --kl-weight 1`
@@ -67,30 +64,27 @@ def train(settings: TrainSettings) -> Answer:
     from carft import train as run
     from carft.config.registry import METHODS
 
-    if settings.plugin and settings.method in METHODS:
-        words = f"'{settings.method}' is a method of this package, and runs in no process that has loaded a plugin."
+    if folder.plugin and method in METHODS:
+        words = f"'{method}' is a method of this package, and runs in no process that has loaded a plugin."
         raise UserError(words, "Leave --plugin out.")
-    catalog = settings.catalog()
-    says, example = "a hyperparameter with a number", "l2_weight=0.1"
-    hyperparameters = named_values("--set", settings.set_, float, says, example)
-    hyperparameters |= given(lr=settings.lr, kl_weight=settings.kl_weight)
-    model, pretrained = settings.weights()
-    task, catalog = task_of_file(catalog, settings.tasks_file, settings.task)
+    hyperparameters = named_values("--set", set_, float, "a hyperparameter with a number", "l2_weight=0.1")
+    model, pretrained = starting.weights()
+    task, catalog = task_of_file(folder.catalog(), tasks_file, task)
     result = run(
         task,
-        settings.method,
-        hyperparameters,
-        seed=settings.seed,
-        training=Training(**settings.training),
-        reading=Reading(**settings.reading),
+        method,
+        hyperparameters | given(lr=lr, kl_weight=kl_weight),
+        seed=seed,
+        training=Training(**training),
+        reading=Reading(**reading),
         model=model,
         pretrained=pretrained,
-        **settings.protocol,
-        results=settings.results,
-        execution=settings.execution(device=settings.device),
+        **protocol,
+        results=folder.results,
+        execution=computing.execution(device=device),
         catalog=catalog,
-        unseal=settings.unseal,
-        keep_weights=settings.keep_weights,
+        unseal=unseal,
+        keep_weights=keep_weights,
         log=lambda line: err.print(line, style="dim"),
         announce=lambda cell: print_run_header(catalog, [cell.task], cell),
     )

@@ -12,6 +12,7 @@ import typer
 
 from carft.core.errors import UserError, typed
 from carft.core.files import given_path
+from carft.training.execution import Execution
 from carft_cli.answer import Answer, Rows, Shown, answering, stacked
 from carft_cli.console import counted, err
 from carft_cli.declare import DATA, option
@@ -105,24 +106,17 @@ def _own(task: str, catalog: Catalog, status: str) -> dict[str, Any]:
 
     table, named = catalog.own.table(task), catalog.own.named[task]
     copies = held_out_copies(table.sets(named.id_domains, named.ood_domains))
-    facts: dict[str, Any] = {"groups": len(table.splits), "notes": table.notes, "refused": refusal_of(task, catalog)}
+    facts: dict[str, Any] = {
+        "groups": len(table.splits),
+        "notes": table.notes,
+        "refused": catalog.refusal(task, Execution()),
+    }
     facts["copies"] = {name: [[str(path) for path in pair] for pair in pairs] for name, pairs in copies.items()}
     if copies:
         facts["remedy"] = "Held-out images have the bytes of images to train on: give copies one group."
     if status == "unknown":  # no catalog knows what your data should be
         facts["meaning"] = "Every image can be read."
     return facts
-
-
-def refusal_of(task: str, catalog: Catalog) -> str | None:
-    """Why no sweep can use your own images, in a sentence; None where one can."""
-    from carft.training.execution import Execution
-
-    try:
-        catalog.require_present(task, Execution())
-    except UserError as error:
-        return str(error)
-    return None
 
 
 def _asked(name: str, data: Path | None, tasks_file: Path | None) -> tuple[list[tuple[str, DataSet]], Catalog, Path]:

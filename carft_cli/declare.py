@@ -1,13 +1,13 @@
-"""Options of a command: fields of a frozen dataclass, or made from a class of settings.
+"""Options of a command: parameters of its function, one by one or in groups.
 
-Such a dataclass inherits the options that several commands share. A field is one option (``Annotated`` with
-:func:`option`), or a dict of the given ones of :class:`Options`.
+A group is a parameter whose type is a dataclass of options, which several commands share, or a dict of the given ones
+of :class:`Options`.
 """
 
 import inspect
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields
-from typing import Annotated, Any, Optional, TypeVar, get_type_hints
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, is_dataclass
+from typing import Annotated, Any, Optional
 
 import typer
 from pydantic.fields import FieldInfo
@@ -27,8 +27,6 @@ PANELS = (
     "Advanced: data",
 )
 RUN, SEARCH, WHERE, DATA, OUTPUT, MORE_RUN, MORE_SEARCH, MORE_WHERE, MORE_DATA = PANELS
-
-Declared = TypeVar("Declared")
 
 
 def option(panel: str, text: str, *names: str, **more: Any) -> Any:
@@ -70,55 +68,50 @@ class Options:
             if names:
                 kind = str  # so that the class of settings refuses, as everywhere
             made = option(panel, words, *flags, metavar=names)
-            yield _parameter(name, Annotated[Optional[kind], made], None)  # noqa: UP045  # a type made at run time
+            hint: Any = Annotated[Optional[kind], made]  # noqa: UP045  # a type made at run time
+            yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint)
 
 
-def parameters_of(settings: Any) -> list[inspect.Parameter]:
-    """One parameter for each option, by panels; in a panel a class's own go before those that it inherits."""
-    hints = get_type_hints(settings, include_extras=True)
-    declared = {field.name: field for field in fields(settings)}
-    names: dict[str, None] = {}
-    for kind in settings.__mro__:
-        names |= dict.fromkeys(inspect.get_annotations(kind))
+def parameters_of(command: Callable[..., Any]) -> list[inspect.Parameter]:
+    """One parameter for each option of a function or of a dataclass of options, by panels."""
     parameters: list[inspect.Parameter] = []
-    for name in names:
-        made = _options_of(hints[name])
-        if made:
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        made = _made(parameter)
+        if isinstance(made, Options):
             parameters += made.parameters()
-            continue
-        field = declared[name]
-        default: Any = inspect.Parameter.empty
-        if field.default_factory is not MISSING:
-            default = field.default_factory()
-        elif field.default is not MISSING:
-            default = field.default
-        parameters.append(_parameter(name, hints[name], default))
+        elif _is_group(parameter):
+            parameters += parameters_of(parameter.annotation)
+        else:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
     return sorted(parameters, key=_panel_number)
 
 
-def settings_of(settings: type[Declared], values: Mapping[str, Any]) -> Declared:
-    """An instance of ``settings``; every value is taken from ``values``, and ``KeyError`` when one is missing."""
-    given: dict[str, Any] = {}
-    for name, hint in get_type_hints(settings, include_extras=True).items():
-        made = _options_of(hint)
-        if made:
-            given[name] = {option: values[option] for option in made.fields if values[option] is not None}
-        else:
-            given[name] = values[name]
-    return settings(**given)
+def arguments_of(command: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a function or dataclass is called with: its own part of the values of all options, in groups.
 
-
-def _parameter(name: str, hint: Any, default: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
-
-
-def _options_of(hint: Any) -> Options | None:
-    for made in getattr(hint, "__metadata__", ()):
+    Raises ``KeyError`` when the value of an option is missing.
+    """
+    arguments: dict[str, Any] = {}
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        name, group, made = parameter.name, parameter.annotation, _made(parameter)
         if isinstance(made, Options):
-            return made
-    return None
+            arguments[name] = {option: values[option] for option in made.fields if values[option] is not None}
+        elif _is_group(parameter):
+            arguments[name] = group(**arguments_of(group, values))
+        else:
+            arguments[name] = values[name]
+    return arguments
+
+
+def _made(parameter: inspect.Parameter) -> Any:
+    """What declares an option or a group: of Typer, or :class:`Options`; None for others."""
+    return getattr(parameter.annotation, "__metadata__", (None,))[0]
+
+
+def _is_group(parameter: inspect.Parameter) -> bool:
+    return is_dataclass(parameter.annotation)
 
 
 def _panel_number(parameter: inspect.Parameter) -> int:
-    panel = parameter.annotation.__metadata__[0].rich_help_panel
+    panel = getattr(_made(parameter), "rich_help_panel", None)
     return PANELS.index(panel) if panel else -1

@@ -14,9 +14,10 @@ import typer
 
 from carft.core.errors import MANY, OWN_RECIPE, UserError, first_of, typed, unknown
 from carft.core.files import given_path, write_text
-from carft_cli.answer import Answer, Shown, answering
+from carft.training.execution import Execution
+from carft_cli.answer import Answer, Shown, answering, without_constant
 from carft_cli.console import split
-from carft_cli.data import refusal_of, split_rows, split_warnings, tables_of
+from carft_cli.data import split_rows, split_warnings, tables_of
 from carft_cli.options import ModelOptions, given
 
 if TYPE_CHECKING:
@@ -69,13 +70,13 @@ def init(
     catalog = BUILT_IN.with_tasks(tasks)
     warnings: list[str] = []
     for task, table in tables.items():
-        warnings += [*catalog.card(task).warnings(), *table.notes, *filter(None, [refusal_of(task, catalog)])]
+        warnings += [*catalog.card(task).warnings(), *table.notes, *filter(None, [catalog.refusal(task, Execution())])]
     own = tables_of(tables, catalog)
     warnings += split_warnings(own)
     name = tasks[0].name.partition("/")[0]
     splits = split_rows(own)
     facts = {"task": name, "tasks": list(tables), "paths": paths, "splits": splits, "warnings": warnings}
-    people: list[Shown] = [splits, *(f"Warning: {warning}" for warning in warnings)]
+    people: list[Shown] = [without_constant(splits, "task"), *(f"Warning: {warning}" for warning in warnings)]
     for entry in entries:
         people += _words(entry)
     people.append(f"Would a person use these words? If not, edit {tasks_file} now: they stay once results have cells.")

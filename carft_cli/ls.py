@@ -13,7 +13,7 @@ from carft.core.errors import UserError, unknown
 from carft_cli.answer import Answer, Rows, answering
 from carft_cli.console import err
 from carft_cli.data import list_data
-from carft_cli.options import PLUGIN, ResultsPath, existing, open_results, say_left_out
+from carft_cli.options import ResultsOptions, existing, open_results, say_left_out
 
 if TYPE_CHECKING:
     from carft.store.records import Store
@@ -28,8 +28,8 @@ def ls(
     name: Annotated[
         str | None, typer.Argument(help="One of them: a cell by the beginning of its id, a recipe also by its file.")
     ] = None,
-    results: ResultsPath = "results",
-    plugin: Annotated[list[Path] | None, typer.Option("--plugin", help=PLUGIN)] = None,
+    *,
+    folder: ResultsOptions,
 ) -> Answer:
     """List what there is, or one of it: of a cell also its metrics and the command that makes it again.
 
@@ -38,12 +38,12 @@ def ls(
     if kind == "data":
         return list_data(name)
     if kind == "recipes":
-        return list_recipes(name, plugin or [])
+        return list_recipes(name, folder.plugin or [])
     if kind not in LISTINGS:
         raise unknown("listing", kind, (*LISTINGS, "data", "recipes"))
     if kind == "cells" and name is not None:
-        return one_cell(name, results)
-    store = open_results(results)
+        return one_cell(name, folder.results)
+    store = open_results(folder.results)
     rows = LISTINGS[kind](store)
     say_left_out(store)
     if name is not None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -41,15 +40,6 @@ def results_path(given: str) -> str:
     return checked_url(given)
 
 
-def local_folder(given: str | Path) -> Path:
-    """A folder to write to; ``UserError`` for a URL."""
-    if "://" in str(given):
-        raise UserError(
-            f"A report is written to a folder of this machine, not to '{given}'.", "Copy it there afterwards."
-        )
-    return Path(given)
-
-
 ResultsPath = Annotated[
     str,
     option(OUTPUT, "The results: a folder, or s3://BUCKET/...", "--results", parser=results_path, metavar="PATH"),
@@ -58,18 +48,18 @@ Data = Annotated[
     Path | None,
     option(DATA, "Folder of the data sets.", "--data", file_okay=False, resolve_path=True, metavar="PATH"),
 ]
-PLUGIN = "Python file with a method of your own, as often as needed (docs/extending.md)."
-TRACKED = "tensorboard|wandb|mlflow|optuna"
 TaskName = Annotated[str, option(RUN, "Name of the task; see: ls tasks")]
 Device = Annotated[str, option(WHERE, "auto takes a GPU where there is one.", metavar="auto|cpu|cuda")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResultsOptions:
-    """The results, and code that is no part of this package."""
+    """The results folder, and methods that are no part of this package."""
 
     results: ResultsPath = "results"
-    plugin: Annotated[list[Path], option(RUN, PLUGIN)] = field(default_factory=list)
+    plugin: Annotated[
+        list[Path] | None, option(RUN, "Python file with a method of your own, as often as needed (docs/extending.md).")
+    ] = None
 
     @cached_property
     def store(self) -> Store:
@@ -83,7 +73,7 @@ class ResultsOptions:
         """The catalog with the methods of the files, and the choice of suites that the results hold."""
         from carft.catalog.catalog import BUILT_IN
 
-        return BUILT_IN.with_suites(self.store.catalog.suites).with_plugins(self.plugin)
+        return BUILT_IN.with_suites(self.store.catalog.suites).with_plugins(self.plugin or [])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,13 +121,10 @@ class ExecutionOptions:
 
         settings: others of :class:`carft.training.execution.Execution`, in force where no option is given.
         """
-        given = {"feature_cache": FEATURES, **settings, **self.compute}
-        folder = given.pop("feature_cache")
-        cache = None
-        if folder != "none":
-            cache = str(given_path(folder).resolve())
-        data = None if self.data is None else str(self.data)
-        return Execution(data=data, feature_cache=cache, **given)
+        values = {"feature_cache": FEATURES, **settings, **self.compute}
+        folder = values.pop("feature_cache")
+        cache = None if folder == "none" else str(given_path(folder).resolve())
+        return Execution(data=text_of(self.data), feature_cache=cache, **values)
 
 
 TasksFilePath = Annotated[
@@ -176,7 +163,12 @@ def task_of_file(catalog: Catalog, file: Path | None, task: str) -> tuple[str, C
 
 def execution_here(data: Path | None) -> Execution:
     """The execution of a command with nothing to choose but the data folder."""
-    return Execution(device="auto", data=None if data is None else str(data)).on_this_machine()
+    return Execution(device="auto", data=text_of(data)).on_this_machine()
+
+
+def text_of(path: Path | None) -> str | None:
+    """A path as text; None where none was given."""
+    return None if path is None else str(path)
 
 
 def given(**values: Any) -> dict[str, Any]:
@@ -185,14 +177,14 @@ def given(**values: Any) -> dict[str, Any]:
 
 
 def named_values(
-    option: str, pairs: list[str], read: Callable[[str], OptionValue], says: str, example: str
+    option: str, pairs: list[str] | None, read: Callable[[str], OptionValue], says: str, example: str
 ) -> dict[str, OptionValue]:
     """NAME=VALUE options by name. read: reads a value, and raises ``ValueError`` for a wrong one.
 
     Raises ``UserError``, with ``says`` and ``example``, for a wrong pair, and for a name that is given twice.
     """
     values: dict[str, OptionValue] = {}
-    for pair in pairs:
+    for pair in pairs or ():
         name, _, text = pair.partition("=")
         name = name.strip()
         if name in values:
@@ -227,23 +219,6 @@ def existing(results: str, **asked: bool) -> Store:
     """The same of a folder that must be there, else ``UserError``."""
     store = open_results(results, **asked)
     store.require_present()
-    return store
-
-
-def begin_run(results: str, catalog: Catalog, tasks: list[str], methods: Iterable[str], cell: Cell) -> Store:
-    """Make the results folder, with what a report needs of the run; print the run's first line. Returns the folder.
-
-    cell: one of the run. Raises ``UserError`` for a folder that cannot be written, and ``ModuleNotFoundError`` before a
-    folder is made where the installation has no torch or Ray.
-    """
-    for package in ("torch", "ray"):
-        if find_spec(package) is None:
-            raise ModuleNotFoundError(f"No module named '{package}'", name=package)
-    from carft.store.mirror import open_for_runs
-
-    store = open_for_runs(results, catalog, tasks, methods, cell)
-    say_left_out(store)
-    print_run_header(catalog, tasks, cell)
     return store
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
 from carft.core.errors import UserError, duration, size_words, typed_report
-from carft_cli.answer import Answer, Rows, Shown, answering, bold
+from carft_cli.answer import Answer, Rows, Shown, answering, bold, without_constant
 from carft_cli.console import err, headed, typed_again
 from carft_cli.data import split_rows, tables_of
 from carft_cli.declare import WHERE, option
@@ -25,17 +25,13 @@ if TYPE_CHECKING:
     from sweeps.recipes.recipe import Recipe
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlanSettings(SweepSettings):
-    """The settings of `plan`: those of `sweep`, and whether this machine is measured."""
-
+@answering
+def plan(
+    settings: SweepSettings,
     measure: Annotated[
         bool, option(WHERE, "Train a few batches now, and look at driver and memory of this machine.", "--measure")
-    ] = False
-
-
-@answering
-def plan(settings: PlanSettings) -> Answer:
+    ] = False,
+) -> Answer:
     """What a sweep would take, and what stands in its way: cells, steps, time, disk, data, weights. Runs no cell.
 
     With --measure it trains a few batches for the forecast: on a cluster run it on every node. Exit code 1 when
@@ -47,12 +43,12 @@ def plan(settings: PlanSettings) -> Answer:
     from sweeps.ray_backend.preflight import obstacles, require_space
     from sweeps.search.after_opening import changes_after_opening
 
-    if settings.measure and settings.cluster.get("address"):
+    if measure and settings.cluster.get("address"):
         raise UserError("--measure looks at this machine alone.", "Run it on every node, without --address.")
     protocol, request = settings.prepared()
     refusals = obstacles(protocol.recipe, request, err.say)
     slots, checks = slots_of(request), list[dict[str, str]]()
-    if settings.measure:
+    if measure:
         from sweeps.plan.measuring import measured_plan
 
         made, checks = measured_plan(protocol, request, slots, refusals, err.say)
@@ -64,7 +60,7 @@ def plan(settings: PlanSettings) -> Answer:
         refusals.append(refusal)
     changes = changes_after_opening(protocol.recipe, protocol.store)
     facts = {**_as_json(made, refusals, protocol.store), "checks": checks, "after_opening": changes}
-    following = _following(made, refusals, settings.results)
+    following = _following(made, refusals, settings.folder.results)
     return Answer(facts, _lines(made, facts, following), code=int(bool(refusals)))
 
 
@@ -79,7 +75,7 @@ def accept_changes(recipe: Recipe, settings: SweepSettings) -> None:
     """
     from sweeps.search.after_opening import changes_after_opening
 
-    changes = changes_after_opening(recipe, settings.store)
+    changes = changes_after_opening(recipe, settings.folder.store)
     for words in changes:
         err.say(f"{OPENED} {words}.", style="yellow")
     if not changes or settings.yes:
@@ -186,7 +182,7 @@ def _lines(made: Plan, facts: dict[str, Any], following: str) -> Iterator[Shown]
     )
     yield facts["tasks"]
     if facts["splits"]:
-        yield facts["splits"]
+        yield without_constant(facts["splits"], "task")
     yield time_line(made)
     yield need_rows(made)
     if facts["checks"]:

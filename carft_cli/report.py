@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from carft.core.errors import recipe_beside
-from carft_cli.answer import Answer, Rows, Shown, answering, bold, stacked, told
+from carft.core.errors import UserError, recipe_beside
+from carft_cli.answer import Answer, Rows, Shown, answering, bold, stacked, without_constant
 from carft_cli.console import counted, split
 from carft_cli.declare import OUTPUT, option
-from carft_cli.options import Data, ResultsPath, existing, local_folder, open_results
+from carft_cli.options import Data, ResultsPath, existing, open_results
 
 if TYPE_CHECKING:
     from carft.store.records import Store
@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     from reports.judge.claims.claim import Verdict
     from reports.verify import Verification
     from reports.why import Chain
+
+
+def local_folder(given: str | Path) -> Path:
+    """A folder to write to; ``UserError`` for a URL."""
+    if "://" in str(given):
+        raise UserError(
+            f"A report is written to a folder of this machine, not to '{given}'.", "Copy it there afterwards."
+        )
+    return Path(given)
+
 
 ReportFolder = Annotated[
     Path, option(OUTPUT, "The report folder, on this machine.", "--out", parser=local_folder, metavar="PATH")
@@ -137,10 +147,7 @@ def claim_rows(verdicts: Iterable[Verdict]) -> Rows:
                 "rests on": "; ".join(filter(None, about)),
             }
         )
-    if len({row["scope"] for row in rows}) < 2:
-        for row in rows:
-            del row["scope"]
-    return rows
+    return without_constant(rows, "scope")
 
 
 @report.command()
@@ -203,7 +210,7 @@ def compare(
 
     with _opened(first) as ours, _opened(second) as theirs:
         facts = asdict(compared(ours, theirs))
-    return Answer(facts, [bold("B minus A, in shares of 1; without a task, the mean over tasks"), *told(facts)])
+    return Answer(facts, [bold("B minus A, in shares of 1; without a task, the mean over tasks"), facts])
 
 
 @contextmanager
@@ -244,7 +251,7 @@ def _chain_lines(chain: Chain, results: str, cells: bool) -> Iterator[Shown]:
     facts = dict(chain.facts)
     if "run" in facts:
         facts["run"] = in_folder(facts["run"], results)
-    yield from told(facts)
+    yield facts
     for title, rows in chain.tables.items():
         yield bold(f"\n{title}")
         yield list(rows)

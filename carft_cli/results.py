@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from carft.core.errors import UserError, size_words, typed, typed_report
-from carft_cli.answer import Answer, Rows, answering, told
+from carft_cli.answer import Answer, Rows, answering
 from carft_cli.options import ResultsPath, existing, results_path
 
 results_group = typer.Typer(
@@ -61,7 +61,7 @@ def export(
     packed = pack(existing(results, weights=weights), archive, weights, compact)
     elsewhere = f"Elsewhere: {typed('results', 'import', archive.name, '--to', archive.stem)}"
     facts = {"archive": str(archive), **packed}
-    return Answer(facts, [*told(facts), elsewhere])
+    return Answer(facts, [facts, elsewhere])
 
 
 @results_group.command("import")
@@ -93,4 +93,4 @@ def import_(
         facts |= {"shared": len(merged.shared), "corrupt": {}}
     else:
         raise UserError("Two results folders are merged at a time.", "Merge the result with the next one.")
-    return Answer(facts, [*told(facts), f"Next: {typed_report(to)}"])
+    return Answer(facts, [facts, f"Next: {typed_report(to)}"])

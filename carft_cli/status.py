@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from carft.core.errors import duration
-from carft_cli.answer import Answer, Rows, Shown, answering, bold, stacked, told
+from carft_cli.answer import Answer, Rows, Shown, answering, bold, stacked
 from carft_cli.options import ResultsPath, open_results, say_left_out
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _lines(state: SweepState, results: str, waits: bool) -> Iterator[Shown]:
         "share of training time that waited for images": state.data_wait,
         "GPU that is set aside": state.gpus_set_aside,
     }
-    yield from told({name: value for name, value in facts.items() if value})
+    yield {name: value for name, value in facts.items() if value}
     yield [{"task": name, **task.model_dump()} for name, task in state.tasks.items()]
     if alive:
         rows: Rows = []

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from carft.core.errors import typed, typed_report
 from carft_cli.answer import Answer, Shown, answering
 from carft_cli.console import err, typed_again
-from carft_cli.options import begin_run
+from carft_cli.options import print_run_header, say_left_out
 from carft_cli.plan import accept_changes, time_line
 from carft_cli.sweep_settings import SweepSettings
 
@@ -27,6 +28,9 @@ def sweep(settings: SweepSettings) -> Answer:
 
     Example: `python cli.py sweep downstream --gpus 8 --space lr=3e-6:1e-4 --space kl_weight=0.01:10`
     """
+    if find_spec("torch") is None:  # before a folder is made
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+    from carft.store.mirror import open_for_runs
     from reports.judge.claims.ledger import ledger
     from sweeps import sweep as run
     from sweeps.ray_backend.connect import require_resources, with_nodes
@@ -37,7 +41,9 @@ def sweep(settings: SweepSettings) -> Answer:
     require_resources(request)
     accept_changes(recipe, settings)
     first = recipe.cell(recipe.tasks[0], "zeroshot", {})  # with the model and weights of all
-    store = begin_run(settings.results, recipe.catalog, recipe.tasks, recipe.methods, first)
+    store = open_for_runs(settings.folder.results, recipe.catalog, recipe.tasks, recipe.methods, first)
+    say_left_out(store)
+    print_run_header(recipe.catalog, recipe.tasks, first)
     if request.gpus:
         left = Protocol(recipe, store, settings.retry_failed)
         request = settings.choose_workers(with_nodes(request, err.say), left)
@@ -46,7 +52,7 @@ def sweep(settings: SweepSettings) -> Answer:
         store,
         request,
         retry_failed=settings.retry_failed,
-        trackers=settings.log,
+        trackers=settings.log or [],
         margins={name: claim.margin for name, claim in ledger().items()},
         console=err,
         announce=lambda plan: err.say(f"{plan.cells} cells to run. {time_line(plan)}"),
@@ -63,7 +69,7 @@ def _outcome_lines(done: SweepResult, settings: SweepSettings) -> Iterator[Shown
     from carft.store.failures import failures
     from sweeps.status.trackers import TRACKERS
 
-    protocol, summary, results = done.protocol, done.summary, settings.results
+    protocol, summary, results = done.protocol, done.summary, settings.folder.results
     pruned = f"{summary.cells_pruned} pruned, " if summary.cells_pruned else ""
     yield (
         f"{summary.cells_done} cells done, {summary.cells_reused} found done, {summary.cells_failed} failed, "
@@ -83,7 +89,7 @@ def _outcome_lines(done: SweepResult, settings: SweepSettings) -> Iterator[Shown
         if progress.no_winner:
             cause = ": ".join(filter(None, (progress.no_winner, progress.code_error)))
             yield f"no winner: {study.method.name} on {study.task}: {cause}"
-    for name in dict.fromkeys(settings.log):
+    for name in dict.fromkeys(settings.log or []):
         yield f"{name}: {TRACKERS[name].shown_by.format(results=protocol.store.root)}"
     if summary.stopped:
         yield "Stopped. Finished cells are kept; the same command goes on where it stopped."

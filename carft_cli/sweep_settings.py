@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +16,6 @@ from carft.training.device import gpus_here
 from carft_cli.console import err, split
 from carft_cli.declare import MORE_RUN, MORE_WHERE, OUTPUT, RUN, SEARCH, WHERE, Options, option
 from carft_cli.options import (
-    TRACKED,
     ExecutionOptions,
     ModelOptions,
     ResultsOptions,
@@ -32,8 +31,11 @@ if TYPE_CHECKING:
     from sweeps.search.protocol import Protocol
 
 
+TRACKED = "tensorboard|wandb|mlflow|optuna"
+
+
 @dataclass(frozen=True, kw_only=True)
-class SweepSettings(ExecutionOptions, ModelOptions, ResultsOptions):
+class SweepSettings:
     """The settings of `sweep` and `plan`."""
 
     recipe: Annotated[
@@ -54,8 +56,9 @@ class SweepSettings(ExecutionOptions, ModelOptions, ResultsOptions):
     protocol: Annotated[dict[str, Any], Options(ProtocolSettings, RUN, of_recipe=True)]
     tasks_file: TasksFilePath = None
     space: Annotated[
-        list[str], option(SEARCH, "NAME=LOW:HIGH of a search range, such as lr=1e-5:1e-2; default: the recipe's.")
-    ] = field(default_factory=list)
+        list[str] | None,
+        option(SEARCH, "NAME=LOW:HIGH of a search range, such as lr=1e-5:1e-2; default: the recipe's."),
+    ] = None
     yes: Annotated[
         bool, option(MORE_RUN, "Do not ask before searches change whose held-out sets are open.", "--yes")
     ] = False
@@ -69,39 +72,42 @@ class SweepSettings(ExecutionOptions, ModelOptions, ResultsOptions):
         bool, option(MORE_RUN, "Also run cells that failed before for a reason of their own.", "--retry-failed")
     ] = False
     log: Annotated[
-        list[str], option(OUTPUT, "Tracker that shows finished cells as runs; may be repeated.", metavar=TRACKED)
-    ] = field(default_factory=list)
+        list[str] | None,
+        option(OUTPUT, "Tracker that shows finished cells as runs; may be repeated.", metavar=TRACKED),
+    ] = None
+    starting: ModelOptions
+    computing: ExecutionOptions
+    folder: ResultsOptions
 
     def chosen_recipe(self) -> Recipe:
         """The recipe as these settings change it; ``UserError`` for settings that exclude each other."""
         from sweeps.recipes.loading import load_recipe
         from sweeps.recipes.ranges import ranged
 
-        catalog = self.catalog()
+        tasks, methods, suites = split(self.tasks), split(self.methods), split(self.suites)
+        says = "a search range: it needs two numbers above 0, the smaller first"
+        ranges = named_values("--space", self.space, search_range, says, "lr=1e-5:1e-2")
+        model, pretrained = self.starting.weights()
+        catalog = self.folder.catalog()
         recipe = load_recipe(self.recipe, catalog=catalog)
-        if self.data is None and recipe.without_data and self.tasks_file is None:
-            if self.tasks is None:
+        if self.computing.data is None and recipe.without_data and self.tasks_file is None:
+            if tasks is None:
                 err.say(
                     f"No --data: drawings are run, the built-in icons, and not the data sets of {self.recipe}. "
                     "For those give their folder: --data ROOT"
                 )
             recipe = load_recipe(recipe.without_data, catalog=catalog)
-        tasks, file = split(self.tasks), self.tasks_file
+        file = self.tasks_file
         if file is None and recipe.tasks_file is not None:
             tasks, file = tasks or recipe.tasks or None, Path(recipe.tasks_file)
         tasks, catalog = with_tasks_file(catalog, file, tasks)
-        says = "a search range: it needs two numbers above 0, the smaller first"
-        ranges = named_values("--space", self.space, search_range, says, "lr=1e-5:1e-2")
-        model, pretrained = self.weights()
-        recipe = changed = recipe.with_catalog(catalog)
-        if self.smoke:
-            changed = recipe.smoked()
-        changed = changed.changed(
+        recipe = recipe.with_catalog(catalog)
+        changed = (recipe.smoked() if self.smoke else recipe).changed(
             tasks,
-            split(self.methods),
+            methods,
             model=model,
             pretrained=pretrained,
-            suites=split(self.suites),
+            suites=suites,
             training=self.training,
             **self.search,
             **self.protocol,
@@ -116,9 +122,10 @@ class SweepSettings(ExecutionOptions, ModelOptions, ResultsOptions):
 
         recipe = self.chosen_recipe()
         request = with_nodes(self.resources(recipe), err.say)
-        self.store.catalog = stored_catalog(self.store, recipe.catalog)
-        say_left_out(self.store)
-        protocol = Protocol(recipe, self.store, self.retry_failed)
+        store = self.folder.store
+        store.catalog = stored_catalog(store, recipe.catalog)
+        say_left_out(store)
+        protocol = Protocol(recipe, store, self.retry_failed)
         for remark in protocol.remarks.values():
             err.say(remark)
         return protocol, self.choose_workers(request, protocol)
@@ -145,9 +152,9 @@ class SweepSettings(ExecutionOptions, ModelOptions, ResultsOptions):
         from carft.core.machine import require_gpu_card
         from sweeps.status.trackers import require_trackers
 
-        require_trackers(self.log)
+        require_trackers(self.log or [])
 
-        execution = self.execution(
+        execution = self.computing.execution(
             device="cuda" if self.gpus else "cpu",
             workers=self.workers_per_cell or 1,
             cells_per_gpu=self.cells_per_gpu,

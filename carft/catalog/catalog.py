@@ -177,6 +177,14 @@ class Catalog:
         family, card = self.opener(task)
         (family.require_sealed if sealed else family.require_present)(card, options)
 
+    def refusal(self, task: str, options: DataOptions) -> str | None:
+        """Why no sweep can use the data of a task, in a sentence; None where one can."""
+        try:
+            self.require_present(task, options)
+        except UserError as error:
+            return str(error)
+        return None
+
     def require_readable(
         self, task: str, options: DataOptions, log: Callable[[str], None], known: dict[str, Mapping[Path, str]]
     ) -> None:

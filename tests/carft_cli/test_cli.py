@@ -17,7 +17,7 @@ import typer
 from carft.store import mirror
 from carft.store.records import Store
 from carft_cli.answer import show
-from carft_cli.app import EARLIER, app
+from carft_cli.app import app
 from carft_cli.console import out
 from tests.support.helpers import LR, ROOT, TASK, environment, run_cli
 
@@ -143,13 +143,6 @@ def test_the_help_shows_first_what_everyone_needs() -> None:
     assert re.findall(r"│ ([a-z]+) ", first) == ["init", "sweep", "status", "report"]
     rest = ["plan", "train", "combine", "ls", "results", "model", "data"]
     assert re.findall(r"│ ([a-z]+) ", more) == rest
-
-
-def test_a_command_of_an_earlier_version_says_what_takes_its_place() -> None:
-    for name, instead in EARLIER.items():
-        done = run_cli(*name.split(), in_process=True)
-        said = " ".join(done.stderr.split())
-        assert done.returncode == 2 and f"There is no command '{name}' any more. {instead}" in said
 
 
 def test_a_plan_opens_its_results_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from carft.core.declaration import STRICT
 from carft.core.errors import UserError
 from carft.core.yaml_file import parse_yaml
 from carft.store.study_file import StudyFile
-from carft_cli.declare import RUN, Options, parameters_of, settings_of
+from carft_cli.declare import RUN, Options, arguments_of, parameters_of
 from carft_cli.plan import plan
 from carft_cli.sweep import sweep
 from carft_cli.sweep_settings import SweepSettings
@@ -35,7 +35,7 @@ def test_sweep_and_plan_take_the_same_settings() -> None:
 def test_an_option_that_is_missing_is_an_error() -> None:
     values = {parameter.name: None for parameter in parameters_of(SweepSettings) if parameter.name != "patience"}
     with pytest.raises(KeyError, match="patience"):
-        settings_of(SweepSettings, values)
+        arguments_of(SweepSettings, values)
 
 
 def test_every_setting_of_an_execution_comes_from_the_settings(tmp_path: Path) -> None:
@@ -44,7 +44,8 @@ def test_every_setting_of_an_execution_comes_from_the_settings(tmp_path: Path) -
     compute |= {"feature_cache_size": 20.0}
     given = {p.name: p.default for p in parameters_of(SweepSettings)} | compute
     given |= {"recipe": "miniature", "data": tmp_path, "feature_cache": "none"}
-    settings = settings_of(SweepSettings, given | {"gpus": 2, "cells_per_gpu": 2, "workers_per_cell": 1})
+    given |= {"gpus": 2, "cells_per_gpu": 2, "workers_per_cell": 1}
+    settings = SweepSettings(**arguments_of(SweepSettings, given))
     execution = settings.resources(settings.chosen_recipe()).execution
     assert {name: getattr(execution, name) for name in compute} == compute
     assert execution.cells_per_gpu == 2 and execution.data == str(tmp_path) and execution.feature_cache is None
@@ -61,8 +62,8 @@ def test_every_setting_of_an_execution_comes_from_the_settings(tmp_path: Path) -
 )
 def test_a_setting_is_one_of_sweep_cell_and_study(name: str, value: object, section: str) -> None:
     given = {p.name: p.default for p in parameters_of(SweepSettings)} | {"recipe": "downstream", "smoke": True}
-    plain = settings_of(SweepSettings, given).chosen_recipe()
-    changed = settings_of(SweepSettings, given | {name: value}).chosen_recipe()
+    plain = SweepSettings(**arguments_of(SweepSettings, given)).chosen_recipe()
+    changed = SweepSettings(**arguments_of(SweepSettings, given | {name: value})).chosen_recipe()
     task, hyperparameters = plain.tasks[0], {"lr": 1e-3}
     cell = changed.cell(task, "ft", hyperparameters, training=changed.training)
     assert getattr(cell.training if section == "training" else cell, name) == value

@@ -15,7 +15,7 @@ from carft.catalog.families import DOWNSTREAM
 from carft.config.registry import METHODS, learning_rate_range
 from carft.core.errors import UserError
 from carft.protocol.seeds import search_seed_of
-from carft_cli.declare import parameters_of, settings_of
+from carft_cli.declare import arguments_of, parameters_of
 from carft_cli.sweep_settings import SweepSettings
 from reports.read.references import reference_numbers
 from sweeps.recipes.choices import Readings
@@ -291,7 +291,8 @@ def test_tasks_of_the_file_of_a_recipe_are_chosen_by_name_and_family(mine: Path)
         ("own,emoji/dogs", ["own", "emoji/dogs"]),
         ("icons-3/mix-6,emoji", ["icons-3/mix-6", "emoji/cats", "emoji/dogs"]),
     ):
-        assert settings_of(SweepSettings, options | {"tasks": asked}).chosen_recipe().tasks == tasks
+        settings = SweepSettings(**arguments_of(SweepSettings, options | {"tasks": asked}))
+        assert settings.chosen_recipe().tasks == tasks
 
 
 @pytest.mark.parametrize(
