@@ -19,7 +19,7 @@ from carft.training.loop import Trainer
 from carft.training.run import compute
 from sweeps.faults.policy import Fitted, run_until_it_fits, smaller_execution
 from sweeps.ray_backend.jobs import payload_of, run_payload
-from sweeps.search.study import Job
+from sweeps.search.jobs import Job
 from tests.support.cards import TINY_VIT
 from tests.support.helpers import LR, quick_cell
 
