@@ -16,7 +16,8 @@ from benchmarks.measuring import Figure
 from carft.data.icons.world import nine_tasks
 from carft.store.records import Store
 from sweeps.recipes.loading import load_recipe
-from sweeps.search.protocol import Job, Protocol
+from sweeps.search.jobs import Job
+from sweeps.search.protocol import Protocol
 
 #: slots -> trials of each of the 18 searches: about eight cells a slot, so that the start counts for little
 TRIALS = {8: 8, 64: 30, 512: 240}

@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 from carft.core.machine import PCIE_4
 from carft.models.availability import ModelSize, size_of
@@ -76,10 +75,6 @@ class Plan:
     pruned: int
     """Cells of trials that were pruned."""
     left: tuple[PendingWork, ...]
-    wall_s: float
-    """Of the sweep, from ``low_s`` to ``high_s``."""
-    low_s: float
-    high_s: float
     rate: Rate
     size: ModelSize | None
     """Of the model; None where it is not known."""
@@ -106,11 +101,39 @@ class Plan:
         """Bytes that the sweep will write, without checkpoints."""
         return round(sum(work.jobs * work.bytes for work in self.left))
 
+    @cached_property
+    def wall_s(self) -> float:
+        """Seconds of the sweep, from ``low_s`` to ``high_s``."""
+        return self._wall_seconds(self.rate.seconds)
+
+    @property
+    def low_s(self) -> float:
+        return self._wall_seconds(self.rate.low)
+
+    @property
+    def high_s(self) -> float:
+        return self._wall_seconds(self.rate.high) * OVERHEAD
+
+    def _wall_seconds(self, pass_s: float) -> float:
+        start_s = 0.0
+        if self.hardware.workers > 1 and self.rate.seconds:
+            start_s = TRAIN_START_S
+        length = simulate(self.left, self.slots, lambda work: start_s + self._job_seconds(work, pass_s))
+        return START_S + length if length else 0.0
+
+    def _job_seconds(self, work: PendingWork, pass_s: float) -> float:
+        """Seconds in which a job computes. A measured rate includes the exchange of gradients."""
+        seconds = work.passes * pass_s
+        if work.trains:
+            seconds += self.rate.begin_s
+        if self.rate.estimate:
+            seconds += work.steps * exchange_seconds(self.size, self.hardware)
+        return seconds
+
     @property
     def busy_s(self) -> float:
         """Seconds in which all cells to run compute, one after another."""
-        exchange_s = exchange_seconds(self.size, self.hardware)
-        return sum(work.jobs * computing_seconds(work, self.rate, exchange_s) for work in self.left)
+        return sum(work.jobs * self._job_seconds(work, self.rate.seconds) for work in self.left)
 
     @property
     def device_hours(self) -> float:
@@ -153,19 +176,6 @@ class Plan:
         )
 
 
-def computing_seconds(
-    work: PendingWork, rate: Rate, exchange_s: float, end: Literal["seconds", "low", "high"] = "seconds"
-) -> float:
-    """Seconds in which one job computes, by the median or an end of the rate. exchange_s: of a step, which a measured
-    rate includes."""
-    seconds: float = work.passes * getattr(rate, end)
-    if work.trains:
-        seconds += rate.begin_s
-    if rate.estimate:
-        seconds += work.steps * exchange_s
-    return seconds
-
-
 def exchange_seconds(size: ModelSize | None, hardware: Hardware) -> float:
     """Seconds in which the workers of a cell sum up the gradients of a step; 0 for one, and where no size is known.
 
@@ -190,15 +200,6 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, rate: Rate | Non
     rate = rate or estimated(size, hardware)
     left, total, done = tuple(pending_work(protocol, size, costs)), protocol.total(), len(protocol.done)
     pruned = len(protocol.pruned)
-    exchange_s, start_s = exchange_seconds(size, hardware), 0.0
-    if hardware.workers > 1 and rate.seconds:
-        start_s = TRAIN_START_S
-
-    def wall(end: Literal["seconds", "low", "high"]) -> float:
-        """Seconds of the sweep with the median, low or high end of the rate."""
-        length = simulate(left, slots, lambda work: start_s + computing_seconds(work, rate, exchange_s, end))
-        return START_S + length if length else 0.0
-
     return Plan(
         recipe=recipe,
         request=request,
@@ -208,9 +209,6 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, rate: Rate | Non
         failed=max(0, total - done - pruned - sum(work.cells for work in left)),
         pruned=pruned,
         left=left,
-        wall_s=wall("seconds"),
-        low_s=wall("low"),
-        high_s=wall("high") * OVERHEAD,
         rate=rate,
         size=size,
         hardware=hardware,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from carft.config.registry import SoupRule
 from carft.models.availability import ModelSize
 from sweeps.plan.rates import Costs
-from sweeps.search.protocol import JobKind, Protocol
+from sweeps.search.jobs import JobKind
+from sweeps.search.protocol import Protocol
 from sweeps.search.study import Study
 
 #: kind of job -> its turn: confirm cells follow searches; curves, soups and oracle cells follow these

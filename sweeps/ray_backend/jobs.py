@@ -28,7 +28,7 @@ from sweeps.faults.watchdog import how_it_ended, log_path, watchdog
 from sweeps.plan.resources import HANG_AFTER
 from sweeps.ray_backend.gpus import using_worker_gpu
 from sweeps.ray_backend.stopping import ending_with_driver, is_stopping
-from sweeps.search.protocol import Job
+from sweeps.search.jobs import Job
 
 #: Ray's default limit of a collective operation, in seconds, and one that stands for no limit
 COLLECTIVE_S, NO_LIMIT_S = 1800, 10**7

@@ -20,7 +20,8 @@ from sweeps.plan.resources import Resources
 from sweeps.ray_backend.epochs import VALIDATED
 from sweeps.ray_backend.gpus import HOLDS, GpuHealth, concurrency
 from sweeps.ray_backend.jobs import Payload, payload_of, record_failure
-from sweeps.search.protocol import Job, Protocol
+from sweeps.search.jobs import Job
+from sweeps.search.protocol import Protocol
 
 #: seconds between two questions to Ray for its nodes: an answer takes as long as the rest of a job's bookkeeping
 LOOK_S = 1.0

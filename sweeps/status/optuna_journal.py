@@ -15,7 +15,7 @@ from optuna.trial import TrialState, create_trial
 
 from carft.store.records import Store
 from carft.store.study_file import StudyFile, Trial
-from sweeps.search.protocol import validated_epochs
+from sweeps.search.records import validated_epochs
 
 JOURNAL = "optuna.journal"
 #: status of a trial that has no record -> its state

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from carft.core.errors import duration
+from sweeps.search.jobs import KINDS
 from sweeps.search.protocol import Protocol
-from sweeps.search.study import KINDS
 
 LINE_EVERY_S = 15.0
 

@@ -17,7 +17,8 @@ from carft.store.sweep_state import Counts, RunningJob, SweepState, state_name, 
 from carft.training.device import busy_gpus
 from sweeps.plan.planning import Plan
 from sweeps.plan.work import pending_work, simulate
-from sweeps.search.protocol import Job, Protocol
+from sweeps.search.jobs import Job
+from sweeps.search.protocol import Protocol
 
 WRITE_EVERY_S = 3.0
 #: samples of the load of the last five minutes

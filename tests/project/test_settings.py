@@ -23,7 +23,8 @@ from carft_cli.sweep import sweep
 from carft_cli.sweep_settings import SweepSettings
 from sweeps.recipes.loading import load_recipe
 from sweeps.recipes.recipe import Recipe
-from sweeps.search.study import State, Study, StudyProgress
+from sweeps.search.progress import State, StudyProgress
+from sweeps.search.study import Study
 from tests.support.helpers import ROOT
 
 

@@ -31,7 +31,8 @@ from sweeps.ray_backend.jobs import payload_of
 from sweeps.ray_backend.ray_monitor import monitor_ray
 from sweeps.ray_backend.searcher import ProtocolSearcher
 from sweeps.recipes.loading import load_recipe
-from sweeps.search.protocol import Job, Protocol
+from sweeps.search.jobs import Job
+from sweeps.search.protocol import Protocol
 from tests.support.helpers import ROOT, TASK, quick_cell
 
 ASIDE = """

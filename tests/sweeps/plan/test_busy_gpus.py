@@ -13,7 +13,8 @@ from carft.training.execution import Execution
 from sweeps.plan.planning import START_S, TRAIN_START_S, Plan, choose_workers_per_cell, plan_of
 from sweeps.plan.resources import Resources
 from sweeps.recipes.loading import load_recipe
-from sweeps.search.protocol import Job, Protocol
+from sweeps.search.jobs import Job
+from sweeps.search.protocol import Protocol
 
 GPUS = 8
 

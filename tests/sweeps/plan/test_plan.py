@@ -23,7 +23,8 @@ from sweeps.plan.work import PendingWork, simulate
 from sweeps.ray_backend.preflight import obstacles, require_space
 from sweeps.recipes.loading import load_recipe
 from sweeps.recipes.recipe import Recipe
-from sweeps.search.protocol import JobKind, Protocol
+from sweeps.search.jobs import JobKind
+from sweeps.search.protocol import Protocol
 from tests.support.folder import Folder
 from tests.support.helpers import LR, made_up_predictions, quick_cell, run_cli
 

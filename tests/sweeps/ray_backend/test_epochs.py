@@ -21,7 +21,7 @@ from carft.training.run import compute
 from sweeps.ray_backend.epochs import EpochSteps
 from sweeps.ray_backend.jobs import payload_of
 from sweeps.ray_backend.trainable import CellActor
-from sweeps.search.protocol import Job
+from sweeps.search.jobs import Job
 from tests.support.dry import PREDICTIONS
 from tests.support.helpers import LR, made_up_record, quick_cell
 

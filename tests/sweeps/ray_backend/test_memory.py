@@ -19,7 +19,7 @@ from carft.training.loop import Trainer
 from carft.training.run import compute
 from sweeps.faults.policy import Fitted, run_until_it_fits, smaller_execution
 from sweeps.ray_backend.jobs import payload_of, run_payload
-from sweeps.search.study import Job
+from sweeps.search.jobs import Job
 from tests.support.cards import TINY_VIT
 from tests.support.helpers import LR, quick_cell
 
@@ -92,18 +92,6 @@ def test_parts_shrink_to_single_images_and_then_the_error_is_the_cells() -> None
     machine = Machine(cell, fits=64)
     run_until_it_fits(machine.run, cell, Execution(workers=2), print, BUILT_IN, {})
     assert machine.tried == [(1, False)]  # what never fitted is not remembered
-
-
-def test_another_error_is_not_tried_again() -> None:
-    tried = []
-
-    def run(execution: Execution) -> None:
-        tried.append(execution)
-        raise ValueError("no memory problem")
-
-    with pytest.raises(ValueError, match="no memory problem"):
-        run_until_it_fits(run, cell_of(512), Execution(), print, BUILT_IN, {})
-    assert len(tried) == 1
 
 
 def test_a_loss_that_needs_the_whole_batch_is_checkpointed_and_never_split() -> None:

@@ -22,7 +22,7 @@ from carft.training.execution import Execution
 from carft.training.run import run_cell
 from sweeps.plan.resources import Resources
 from sweeps.ray_backend.connect import connect
-from sweeps.search.protocol import Job
+from sweeps.search.jobs import Job
 from tests.support.helpers import LR, TASK, quick_cell
 from tests.support.processes import run_alone, run_jobs_on_two, run_on_two
 

@@ -29,7 +29,8 @@ from sweeps.plan.rates import Rate
 from sweeps.plan.resources import Resources
 from sweeps.recipes.loading import load_recipe
 from sweeps.recipes.recipe import Recipe
-from sweeps.search.protocol import Job, Protocol
+from sweeps.search.jobs import Job
+from sweeps.search.protocol import Protocol
 from tests.support.dry import parts
 
 TASKS = ["icons-3/mix-7", "icons-3/mix-9"]
@@ -402,10 +403,10 @@ def test_searches_are_studies_of_their_own_with_own_seeds_and_the_first_is_the_o
     assert seeds == {("search", 0), ("search", 1000)} | {("confirm", s) for s in (1, 2, 1001, 1002)}
     plain = [study.id for study in Protocol(recipe.model_copy(update={"searches": 1}), store).studies]
     assert [study.id for study in protocol.studies if study.search == 1] == plain
-    rates = {s.search: [tried["lr"] for tried in s.settings] for s in protocol.studies}
+    rates = {s.search: [tried["lr"] for tried in s.trials.settings] for s in protocol.studies}
     assert rates[1][0] == rates[2][0] and rates[1][1] != rates[2][1]  # the same first guess, other draws
     whole = Protocol(load_recipe("miniature").changed(searches=2), store).studies
-    assert len({(s.search, *(tried["lr"] for tried in s.settings)) for s in whole}) == 2  # for every method and task
+    assert len({(s.search, *(tried["lr"] for tried in s.trials.settings)) for s in whole}) == 2
     protocol.write_studies()
     assert [s.search for s in store.studies()].count(2) == 2
     assert not any(study.extended_from for study in store.studies())

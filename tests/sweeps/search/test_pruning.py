@@ -19,7 +19,8 @@ from sweeps.plan.rates import Rate
 from sweeps.plan.resources import Resources
 from sweeps.recipes.choices import Readings
 from sweeps.recipes.recipe import Recipe
-from sweeps.search.protocol import Job, Protocol
+from sweeps.search.jobs import Job
+from sweeps.search.protocol import Protocol
 from tests.support.dry import made_up_metrics, parts
 from tests.sweeps.search.test_protocol import TASKS, small, winners
 
@@ -128,12 +129,12 @@ def test_a_cell_that_studies_share_is_pruned_only_if_all_prune_it(store: Store) 
     protocol = Protocol(pruning(methods=["car_ft"], readings=readings), store)
     default, searched = protocol.studies
     jobs = {job.key: job for job in iter(protocol.next_job, None)}
-    shared = jobs[default.search_jobs[0].key]
-    assert shared.key == searched.search_jobs[0].key
-    assert not protocol.stops(jobs[default.search_jobs[1].key], [0.9])
+    shared = jobs[default.trials.jobs[0].key]
+    assert shared.key == searched.trials.jobs[0].key
+    assert not protocol.stops(jobs[default.trials.jobs[1].key], [0.9])
     assert not protocol.stops(shared, [0.1])  # the other study knows nothing better
-    assert not protocol.stops(jobs[searched.search_jobs[1].key], [0.9])
-    assert not protocol.stops(jobs[searched.search_jobs[1].key], [0.9, 0.9])
+    assert not protocol.stops(jobs[searched.trials.jobs[1].key], [0.9])
+    assert not protocol.stops(jobs[searched.trials.jobs[1].key], [0.9, 0.9])
     assert protocol.stops(shared, [0.1, 0.1])
     protocol.prune(shared, [0.1, 0.1])
     protocol.write_studies()

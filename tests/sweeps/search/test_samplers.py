@@ -17,8 +17,9 @@ from sweeps.plan.rates import Rate
 from sweeps.plan.resources import Resources
 from sweeps.recipes.recipe import Recipe, SearchRange
 from sweeps.recipes.samplers import sampler_of
+from sweeps.search.jobs import Job
 from sweeps.search.optuna_study import OptunaStudy
-from sweeps.search.protocol import Job, Protocol
+from sweeps.search.protocol import Protocol
 from tests.sweeps.search.test_protocol import TASKS, Crew, small, winners
 
 SPACE = METHODS["car_ft"].space
@@ -59,7 +60,7 @@ def test_sobol_proposes_the_points_that_reports_compute_again(store: Store) -> N
     assert proposed == asked(20, "sobol", 2.0)
     for study in Protocol(small(), store).studies:
         assert study.content["sampler"] == "sobol"
-        assert study.settings == [trial_parameters(study.search_seed, k, study.space) for k in range(4)]
+        assert study.trials.settings == [trial_parameters(study.search_seed, k, study.space) for k in range(4)]
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "sobol"])
@@ -99,8 +100,8 @@ def test_trials_that_run_are_known_to_tpe() -> None:
 
 def test_random_trials_are_fixed_in_advance_and_shared_by_the_tasks_of_a_family(store: Store) -> None:
     protocol = Protocol(small(sampler="random", selection="shared"), store)
-    settings = {study.method.name: study.settings for study in protocol.studies}
-    assert all(study.settings == settings[study.method.name] for study in protocol.studies)
+    settings = {study.method.name: study.trials.settings for study in protocol.studies}
+    assert all(study.trials.settings == settings[study.method.name] for study in protocol.studies)
     assert protocol.studies[0].id not in {study.id for study in Protocol(small(selection="shared"), store).studies}
     Crew(store).work(protocol)
     protocol.write_studies()
@@ -113,7 +114,7 @@ def test_random_trials_are_fixed_in_advance_and_shared_by_the_tasks_of_a_family(
 def test_an_adaptive_search_stores_each_trial_before_its_cell_starts(store: Store) -> None:
     protocol = Protocol(adaptive(), store)
     protocol.commit({})
-    assert not any(study.settings for study in protocol.studies) and not protocol.finished()
+    assert not any(study.trials.settings for study in protocol.studies) and not protocol.finished()
     plan = plan_of(protocol, Resources(), 2, Rate(1.0, 1.0, 1.0, "a test"))
     assert plan.cells == protocol.total() == 2 + 4 * (12 + 1)
     jobs = Witness(store).work(protocol).finished
@@ -203,7 +204,7 @@ def test_failed_trials_count_and_keep_their_settings(store: Store) -> None:
     (study,) = store.studies()
     assert Counter(trial.status for trial in study.trials) == {"failed": 3, "done": 9} and study.winner
     Crew(store).work(again := Protocol(recipe, store))  # failed trials run again, with the settings that they have
-    assert [trial.parameters for trial in study.trials] == again.studies[0].settings and again.finished()
+    assert [trial.parameters for trial in study.trials] == again.studies[0].trials.settings and again.finished()
 
 
 def test_a_range_that_does_not_hold_the_first_guess_is_searched(store: Store) -> None:

@@ -24,8 +24,8 @@ from sweeps.plan.planning import plan_of
 from sweeps.plan.resources import Resources
 from sweeps.recipes.loading import load_recipe
 from sweeps.recipes.recipe import Recipe
-from sweeps.search.protocol import Job, Protocol
-from sweeps.search.study import JobKind
+from sweeps.search.jobs import Job, JobKind
+from sweeps.search.protocol import Protocol
 from sweeps.status import writer
 from sweeps.status.progress import ProgressDisplay
 from sweeps.status.writer import WRITE_EVERY_S, StatusWriter
