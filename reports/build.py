@@ -1,11 +1,16 @@
 """Build a report: records in, a folder out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from carft.core.errors import UserError, typed
 from carft.store.records import Store
+from reports.judge.claims.verdicts import verdicts
+from reports.judge.established import ask_controls
+from reports.judge.null_checks import null_checks
+from reports.read.caveats import SealedAccess, caveats
+from reports.read.evidence import Evidence
 from reports.read.protocol import DEPARTED
 from reports.read.results import Results
 from reports.read.views import read_evidence
@@ -13,7 +18,8 @@ from reports.render import manifest as manifests
 from reports.render.figures.figure import draw_figures
 from reports.render.page import FRONT, GENERATOR, PAGES, Content, rendered
 from reports.render.pictures import PictureOptions, make_pictures
-from reports.render.tables.table import Sources, table_cards
+from reports.render.tables.table import Sources, cautions_of, table_cards
+from reports.render.words.answer_words import PageAnswer
 
 #: the characters of the page of a report that hold the mark of this package
 HEAD = 1000
@@ -81,7 +87,18 @@ def tasks_file_of(archive: Results) -> str:
 
 def sources_of(store: Store) -> Sources:
     """What the tables of a results folder are made from; ``UserError`` when it holds no study."""
-    return Sources(read_evidence(store))
+    return judged(read_evidence(store))
+
+
+def judged(evidence: Evidence) -> Sources:
+    """Everything that is decided on the records of a results folder."""
+    checks, controls, access = null_checks(evidence), ask_controls(evidence), SealedAccess(evidence)
+    known = caveats(evidence, access)
+    found = []
+    for verdict in verdicts(evidence, checks):
+        found.append(replace(verdict, cautions=cautions_of(known, verdict.cells)))
+    answer = PageAnswer.of(evidence, found, checks, controls)
+    return Sources(evidence, checks, controls, found, answer, access, known)
 
 
 def write_tables(sources: Sources, folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from carft.store.records import Store
 from reports.build import sources_of
 from reports.judge.claims.claim import Verdict
 from reports.render.formatting import amount, formatted
-from reports.render.tables.table import INTERVAL, Sources, cells_of, rows_of, table_card, table_cards
+from reports.render.tables.table import INTERVAL, PAIRED, Sources, cells_of, rows_of, table_card, table_cards
 from reports.render.words.page_words import mean_words, setting_words
 from reports.render.words.verdict_words import (
     computed_words,
@@ -126,7 +126,7 @@ def _chain_of_claim(sources: Sources, by_scope: Mapping[str, Verdict], name: str
     tables: dict[str, Rows] = {}
     if shown is not None:
         asked |= {
-            "formula": f"effect: {table_cards()['verdicts'].formulas['effect']}",
+            "formula": f"effect: {PAIRED}",
             "interval": INTERVAL,
             "computed": computed_words(shown),
             "a number of a part": f"verdicts.{verdict.scope}/{name}/{shown.name}.effect",

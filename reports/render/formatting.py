@@ -89,14 +89,14 @@ class FormattedTable:
 
 def formatted(card: TableCard, table: pd.DataFrame, methods: Methods) -> FormattedTable:
     """A table without hidden and constant columns, numbers formatted by its card."""
-    hidden = {*card.hidden}
+    hidden = set[str]()
     metrics = [name for name in ("card_metric", "metric") if name in table]
     if metrics and (table[metrics] == "top1").all(axis=None):  # they repeat the columns in top-1
         hidden |= {*metrics, "test_card_metric", "card_low", "card_high"}
     names, columns, texts = [], [], []
     for name, values in table.items():
         column = str(name)
-        if column in hidden or _is_constant(column, values):
+        if column in hidden or _is_constant(column, values) or not card.column(column).on_page:
             continue
         is_numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
         names.append(column)
@@ -114,7 +114,7 @@ def _is_constant(column: str, values: pd.Series) -> bool:
 
 
 def _heading(card: TableCard, column: str) -> str:
-    return card.headings.get(column, column.removeprefix("ood/").removeprefix("n_").replace("_", " "))
+    return card.column(column).heading or column.removeprefix("ood/").removeprefix("n_").replace("_", " ")
 
 
 def _text(card: TableCard, column: str, value: Any, methods: Methods) -> str:
@@ -126,7 +126,7 @@ def _text(card: TableCard, column: str, value: Any, methods: Methods) -> str:
         return "yes" if value else "no"
     if not isinstance(value, float):
         return str(value)
-    kind = card.format(column)
+    kind = card.column(column).format
     if kind == "general" and math.isfinite(value):
         return f"{value:.4g}"
     return amount(value, sign=kind == "points")

@@ -16,7 +16,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from carft.core.errors import UserError
-from reports.render.tables.table import TableCard, rows_of, table_cards
+from reports.render.tables.table import TableCard, points, rows_of, share, table_cards
 
 _LINK = re.compile(
     r"\[(?P<text>[^\[\]]+)\]\(<?(?P<path>[^()#<>]*?)tables/(?P<table>\w+)\.csv#(?P<address>[^()<>]+)>?\)"
@@ -28,8 +28,10 @@ _STRENGTH = TableCard(
     "",
     lambda sources: pd.DataFrame(),
     ["what", "strength"],
-    shares=("displacement_excess", "id", "ood", "contexts"),
-    points=("*_difference", "ood_low", "ood_high"),
+    {
+        **dict.fromkeys(("displacement_excess", "id", "ood", "contexts"), share()),
+        **dict.fromkeys(("*_difference", "ood_low", "ood_high"), points()),
+    },
 )
 _CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 _OTHER = re.compile(r"[^\n]")
@@ -117,5 +119,5 @@ def _values(quote: Quote) -> tuple[dict[str, str], dict[str, float]]:
     values = {name: rows[row][name] for name in wanted}
     words = {name: value for name, value in values.items() if isinstance(value, str)}
     is_points = rows[row].get("unit", "points") == "points"
-    scales = {name: 100 if is_points and card.format(name) != "general" else 1 for name in wanted}
+    scales = {name: 100 if is_points and card.column(name).format != "general" else 1 for name in wanted}
     return words, {name: scales[name] * float(value) for name, value in values.items() if name not in words}

@@ -16,15 +16,16 @@ from reports.judge.levels import LEVELS, chance_of_contexts, level_of, levels_by
 from reports.read.evidence import COMPARED, FIXED, RANDOM, VALIDATION, Entry, Evidence
 from reports.render.tables.table import (
     LEVEL_INTERVAL,
+    Column,
     TableRow,
     means_of,
     measured,
     numbers_of,
     scope_table,
+    share,
 )
 
 CHANCE = "1 over the number of known contexts of the task."
-LEVEL_FORMULAS = dict.fromkeys(("low", "high", "card_low", "card_high"), LEVEL_INTERVAL)
 #: what stands beside zero-shot, FT and CAR-FT where all their tasks have it: CAR-FT's first control, and a remedy
 BESIDE = (RANDOM, POSITIVE)
 
@@ -35,13 +36,15 @@ BESIDE = (RANDOM, POSITIVE)
     "vectors and WiSE-FT of FT at a fixed alpha where these tasks have them. Whether two methods differ, only the "
     "paired differences tell.",
     ["scope", "place", "method"],
-    shares=("value", "low", "high", "chance"),
-    formulas={
-        "value": "Unweighted mean over tasks of the mean over confirm seeds of the metric: context recognition (macro "
-        "over contexts, mean over the ID test set and all suites), top-1 on the ID test set, or mean top-1 "
-        "over the suites.",
-        "chance": "Mean over tasks of 1 over the number of known contexts; empty for accuracy.",
-        **LEVEL_FORMULAS,
+    columns={
+        "value": share(
+            formula="Unweighted mean over tasks of the mean over confirm seeds of the metric: context recognition "
+            "(macro over contexts, mean over the ID test set and all suites), top-1 on the ID test set, or mean top-1 "
+            "over the suites."
+        ),
+        "low": share(formula=LEVEL_INTERVAL),
+        "high": share(formula=LEVEL_INTERVAL),
+        "chance": share(formula="Mean over tasks of 1 over the number of known contexts; empty for accuracy."),
     },
 )
 def levels(view: Evidence) -> Iterator[TableRow]:
@@ -81,11 +84,12 @@ def levels(view: Evidence) -> Iterator[TableRow]:
             }
 
 
-#: columns of the table of tasks, beside those of its sets -> the metric whose mean they are
+#: columns of the table of tasks that are means over cells; ``of_set`` is that of a suite or their mean
+of_set = share(metric="{}/top1")
 MEANS = {
-    "val_top1": "val/top1",
-    "context_top1": "test/context_top1",
-    "ood_context_top1": "ood/context_top1",
+    "val_top1": share(metric="val/top1", on_page=False),
+    "context_top1": share("context ID", metric="test/context_top1"),
+    "ood_context_top1": share("context OOD", metric="ood/context_top1"),
 }
 
 
@@ -94,30 +98,26 @@ MEANS = {
     "Top-1 in %, means over confirm seeds, with a 95 % interval for the ID test alone. WiSE-FT's alpha was chosen on "
     "validation. Where a task's usual metric is mean per class, it stands beside top-1, with its interval.",
     ["task", "method"],
-    shares=(
-        *("test_top1", "low", "high", "val_top1", "ood/*", "*context_top1"),
-        *("test_card_metric", "card_low", "card_high", "context_chance"),
-    ),
-    hidden=("cells", "scale", "val_top1"),
-    headings={
-        "test_top1": "ID test",
-        "ood/mean": "mean OOD",
-        "context_top1": "context ID",
-        "ood_context_top1": "context OOD",
-        "context_chance": "context by chance",
-        "card_metric": "usual metric",
-        "test_card_metric": "ID test in it",
-        "card_low": "its low",
-        "card_high": "its high",
+    columns={
+        "scale": Column(on_page=False),
+        "test_top1": share(
+            "ID test",
+            "Mean over the cells of test/top1 (share of images whose largest logit is the label's).",
+            "test/top1",
+        ),
+        "low": share(formula=LEVEL_INTERVAL),
+        "high": share(formula=LEVEL_INTERVAL),
+        "ood/mean": share("mean OOD", metric="{}/top1"),
+        "ood/*": of_set,
+        **MEANS,
+        "card_metric": Column(heading="usual metric", formula="The field's usual metric of the task, from its card."),
+        "test_card_metric": share(
+            "ID test in it", "Mean over the cells of test/top1 or test/mean_per_class, as the task's card says."
+        ),
+        "card_low": share("its low", LEVEL_INTERVAL),
+        "card_high": share("its high", LEVEL_INTERVAL),
+        "context_chance": share("context by chance", CHANCE),
     },
-    formulas={
-        "test_top1": "Mean over the cells of test/top1 (share of images whose largest logit is the label's).",
-        "test_card_metric": "Mean over the cells of test/top1 or test/mean_per_class, as the task's card says.",
-        "card_metric": "The field's usual metric of the task, from its card.",
-        "context_chance": CHANCE,
-        **LEVEL_FORMULAS,
-    },
-    metrics={"test_top1": "test/top1", "ood/*": "{}/top1", **MEANS},
 )
 def tasks(view: Evidence) -> Iterator[TableRow]:
     """One row per task and entry: n, test_top1 with its interval, every suite, mean OOD and context recognition.
@@ -130,7 +130,7 @@ def tasks(view: Evidence) -> Iterator[TableRow]:
         estimate, of_card = _accuracy(view, task, cells, "top1"), _accuracy(view, task, cells, card_metric)
         low, high = estimate.level_interval()
         card_low, card_high = of_card.level_interval()
-        of_sets = {name: f"{name}/top1" for name in (*view.suites(task), "ood/mean")}
+        of_sets = dict.fromkeys((*view.suites(task), "ood/mean"), of_set)
         yield {
             "task": task,
             "method": entry.label,
@@ -161,17 +161,15 @@ def _accuracy(evidence: Evidence, task: str, cells: Sequence[str], metric: str) 
     return level if "test" in names else replace(level, effect=math.nan, components=())
 
 
-#: columns of the curves -> the metric whose mean they are
-CURVE_METRICS = dict.fromkeys(("val/top1", "test/top1", "ood/mean/top1", "test/context_top1", "ood/context_top1"), "{}")
+CURVE_METRICS = ("val/top1", "test/top1", "ood/mean/top1", "test/context_top1", "ood/context_top1")
+CURVES = dict.fromkeys(CURVE_METRICS, share(metric="{}"))
 
 
 @scope_table(
     "WiSE-FT curves",
     "Means over seeds in %, from the pretrained (alpha 0) to the fine-tuned model (alpha 1).",
     ["task", "parent", "alpha"],
-    shares=("*top1", "context_chance"),
-    formulas={"context_chance": CHANCE},
-    metrics=CURVE_METRICS,
+    columns={**CURVES, "context_chance": share(formula=CHANCE)},
 )
 def wise(view: Evidence) -> Iterator[TableRow]:
     """WiSE-FT curves: per task, parent and alpha, the means over seeds of val, ID and OOD top-1."""
@@ -183,7 +181,7 @@ def wise(view: Evidence) -> Iterator[TableRow]:
                 "parent": parent,
                 "alpha": alpha,
                 "n_seeds": len(cells),
-                **means_of(view, cells, CURVE_METRICS),
+                **means_of(view, cells, CURVES),
                 "context_chance": chance_of_contexts(view, [task]),
                 "cells": " ".join(cells),
             }
@@ -193,12 +191,13 @@ def wise(view: Evidence) -> Iterator[TableRow]:
     "Confirm cells",
     "Those of trained methods, with hyperparameters and what they reach, in %.",
     ["scope", "task", "method", "search", "seed"],
-    shares=("*top1", "ood_mean", "context_chance"),
-    formulas={
-        "context_chance": CHANCE,
-        "context_top1": "Mean over the held-out sets of SET/context_top1 (macro over contexts).",
+    columns={
+        "val_top1": share(metric="val/top1"),
+        "test_top1": share(metric="test/top1"),
+        "ood_mean": share(metric="ood/mean/top1"),
+        "context_top1": share(formula="Mean over the held-out sets of SET/context_top1 (macro over contexts)."),
+        "context_chance": share(formula=CHANCE),
     },
-    metrics={"val_top1": "val/top1", "test_top1": "test/top1", "ood_mean": "ood/mean/top1"},
     on_page=False,
 )
 def confirmed(view: Evidence) -> Iterator[TableRow]:
@@ -231,7 +230,7 @@ def confirmed(view: Evidence) -> Iterator[TableRow]:
     "Context confusion",
     "Known against named contexts, summed over tasks and seeds.",
     ["scope", "method", "where", "known", "named"],
-    shares=("share", "chance"),
+    columns={"share": share(), "chance": share()},
     unwritten=("cells",),
 )
 def confusion(view: Evidence) -> Iterator[TableRow]:

@@ -10,7 +10,18 @@ from reports.judge.contrasts import METRIC_WORDS, OF_CARD, PLACES, Contrast, poo
 from reports.judge.equal_settings import differences_by_setting, evaluated_cells
 from reports.judge.levels import LEVELS
 from reports.read.evidence import CAR_FT, FIXED, FT, VALIDATION, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
-from reports.render.tables.table import DIFFERENCE_FORMULAS, Sources, TableRow, numbers_of, rows_of, scope_table, table
+from reports.render.tables.table import (
+    DIFFERENCE,
+    Column,
+    Sources,
+    TableRow,
+    numbers_of,
+    points,
+    rows_of,
+    scope_table,
+    share,
+    table,
+)
 
 DIFFERENCES = (
     ("CAR-FT - FT", CAR_FT, FT),
@@ -28,10 +39,11 @@ COUNTS = ("n_tasks", "n_searches", "n_seeds", "n_groups")
     "In points, with the winners that the two sides were run with. “smallest visible” is the smallest true "
     "difference that would have shown in 80 % of repetitions.",
     ["contrast", "where", "task"],
-    points=("effect", "low", "high"),
-    shares=("smallest_visible",),
-    headings={"first_hyperparameters": "first", "second_hyperparameters": "second"},
-    formulas=DIFFERENCE_FORMULAS,
+    columns={
+        **DIFFERENCE,
+        "first_hyperparameters": Column(heading="first"),
+        "second_hyperparameters": Column(heading="second"),
+    },
 )
 def differences(view: Evidence) -> Iterator[TableRow]:
     """Paired differences per task, ID and mean OOD, with intervals and the smallest visible difference.
@@ -77,9 +89,7 @@ def _tuned(evidence: Evidence, task: str, entry: Entry) -> str:
     "“flaws” says what is missing, or differs besides the method; such a difference decides nothing. “Equal settings” "
     "is the registered contrast of the table of that name.",
     ["contrast", "where"],
-    points=("effect", "low", "high"),
-    shares=("smallest_visible",),
-    formulas=DIFFERENCE_FORMULAS,
+    columns=DIFFERENCE,
 )
 def comparisons(sources: Sources) -> Iterator[TableRow]:
     """One row per scope, pair of methods and place; effect, low and high are shares of 1.
@@ -148,14 +158,14 @@ EQUAL_INTERVAL = (
     "marks CAR-FT minus FT at KL weight 1 and the learning rate with FT's best validation accuracy. A setting with "
     "one task, search or seed has no row.",
     ["contrast", "where", "lr", "kl_weight", "others", "recipe"],
-    points=("effect", "low", "high", "band_*"),
-    shares=("second_val_top1", "smallest_visible"),
-    formulas={
-        "effect": "Mean over tasks of first minus second, over seeds and then searches of a task before.",
-        "*low": EQUAL_INTERVAL,
-        "*high": EQUAL_INTERVAL,
-        "smallest_visible": "(t(97.5 %) + t(80 %)) x SE.",
-        "second_val_top1": "Mean over the same of the second cell's val/top1.",
+    columns={
+        "effect": points(
+            formula="Mean over tasks of first minus second, over seeds and then searches of a task before."
+        ),
+        "*low": points(formula=EQUAL_INTERVAL),
+        "*high": points(formula=EQUAL_INTERVAL),
+        "smallest_visible": share(formula="(t(97.5 %) + t(80 %)) x SE."),
+        "second_val_top1": share(formula="Mean over the same of the second cell's val/top1."),
     },
 )
 def equal_settings(sources: Sources) -> pd.DataFrame:

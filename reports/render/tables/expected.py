@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from reports.read.expected_numbers import expected_numbers, matching_cells
-from reports.render.tables.table import Sources, TableRow, means_of, table
+from reports.render.tables.table import Sources, TableRow, means_of, share, table
 
 
 @table(
@@ -11,7 +11,7 @@ from reports.render.tables.table import Sources, TableRow, means_of, table
     "A run against what others measured with its settings, in %. It is inside where value and expected differ by at "
     "most so many points as within says.",
     ["recipe", "set"],
-    shares=("value",),
+    columns={"value": share()},
 )
 def expected(sources: Sources) -> Iterator[TableRow]:
     """One row per expected number of which the folder has cells. answer: inside or outside."""
@@ -19,7 +19,7 @@ def expected(sources: Sources) -> Iterator[TableRow]:
         cells = matching_cells(number, sources.evidence.archive.cells)
         if not cells:
             continue
-        value = means_of(sources.evidence, cells, {"value": f"{number.set}/top1"})["value"]
+        value = means_of(sources.evidence, cells, {"value": share(metric=f"{number.set}/top1")})["value"]
         yield {
             "recipe": number.recipe,
             "set": number.set,

@@ -10,18 +10,18 @@ from carft.config.cell import Cell
 from carft.core.errors import UserError
 from reports.read.evidence import Entry
 from reports.read.note import Note
-from reports.render.tables.table import Sources, TableRow, table
+from reports.render.tables.table import Column, Sources, TableRow, share, table
 
 #: the metrics of a cell
 METRICS = ("val/*", "test/*", "ood/*", "train/*")
+SHARES = ("*/*top1", "*/*per_class")
 
 
 @table(
     "Cells",
     "Every cell with the command that makes it again.",
     ["cell"],
-    shares=("*top1", "*per_class"),
-    metrics=dict.fromkeys(METRICS, "{}"),
+    columns=dict.fromkeys(SHARES, share(metric="{}")) | dict.fromkeys(METRICS, Column(metric="{}")),
     on_page=False,
 )
 def cells(sources: Sources) -> pd.DataFrame:

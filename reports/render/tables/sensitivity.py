@@ -11,13 +11,17 @@ from reports.judge.intervals import Estimate
 from reports.read.evidence import VALIDATION, Evidence
 from reports.read.references import NAMES, reported_gain, reported_share
 from reports.render.tables.table import (
-    DIFFERENCE_FORMULAS,
+    DIFFERENCE,
+    EFFECT,
     INTERVAL,
     PAIRED,
+    Column,
     Sources,
     TableRow,
     numbers_of,
+    points,
     scope_table,
+    share,
     table,
 )
 from reports.render.words.verdict_words import as_dict
@@ -27,8 +31,7 @@ from reports.render.words.verdict_words import as_dict
     "Claims",
     "One row per claim. Numbers are those of the part that decides it, in points.",
     ["claim"],
-    points=("effect", "low", "high", "smallest_visible"),
-    formulas=DIFFERENCE_FORMULAS,
+    columns=DIFFERENCE,
     on_page=False,
 )
 def claims(sources: Sources) -> Iterator[TableRow]:
@@ -42,8 +45,7 @@ def claims(sources: Sources) -> Iterator[TableRow]:
     "Verdicts",
     "One row per part of a claim, deciding or beside it, in points.",
     ["claim", "part"],
-    points=("effect", "low*", "high*", "margin", "smallest_visible"),
-    formulas=DIFFERENCE_FORMULAS,
+    columns={**DIFFERENCE, "margin": points()},
     unwritten=("cells",),
     on_page=False,
 )
@@ -71,7 +73,7 @@ def verdicts(sources: Sources) -> Iterator[TableRow]:
     "Readings",
     "CAR-FT minus FT under every reading of what the paper leaves open that was run.",
     ["scope", "reading", "where"],
-    points=("effect", "low", "high"),
+    columns=EFFECT,
 )
 def readings(view: Evidence) -> Iterator[TableRow]:
     """One row per reading and set (ID test, mean OOD, each suite): effect, interval, the answers, every factor."""
@@ -101,13 +103,14 @@ def readings(view: Evidence) -> Iterator[TableRow]:
     "What independent work has established, in points. An experiment that does not show it cannot show a claim. "
     "WiSE-FT at alpha 0.5 is the positive control, named in advance; p is one-sided, after Holm over other remedies.",
     ["control"],
-    points=("reported", "effect", "low", "high"),
-    headings={"reported": "ImageNet", "p_adjusted": "p"},
-    formulas={
-        "reported": "From ImageNet and its four shifts with CLIP ViT-B/16, within one pipeline of others "
-        "(reports/read/reference_numbers.csv).",
-        "p_adjusted": "The inverse of the interval, after Holm.",
-        **DIFFERENCE_FORMULAS,
+    columns={
+        **DIFFERENCE,
+        "reported": points(
+            "ImageNet",
+            "From ImageNet and its four shifts with CLIP ViT-B/16, within one pipeline of others "
+            "(reports/read/reference_numbers.csv).",
+        ),
+        "p_adjusted": Column(heading="p", formula="The inverse of the interval, after Holm."),
     },
 )
 def controls(sources: Sources) -> Iterator[TableRow]:
@@ -132,25 +135,30 @@ def controls(sources: Sources) -> Iterator[TableRow]:
         }
 
 
+IMAGENET = (
+    "From ImageNet's four shifts with CLIP ViT-B/16, within one pipeline of others "
+    "(reports/read/reference_numbers.csv)."
+)
+
+
 @scope_table(
     "Share of forgetting given back",
     "Out of distribution, mean of suites and tasks: what a method gains over FT, and its share of what FT lost to "
     "zero-shot, over the searches that both have. ImageNet: the same from numbers of others, where one pipeline has "
     "all three.",
     ["method"],
-    shares=("share", "share_low", "share_high", "imagenet_share"),
-    points=("gained", "low", "high", "imagenet_gained", "forgotten", "forgotten_low", "forgotten_high"),
-    hidden=("cells", "share", "share_low", "share_high"),
-    headings={"given_back": "given back", "imagenet_share": "ImageNet, %", "imagenet_gained": "ImageNet, gained"},
-    formulas={
-        "share*": "(method - FT) / (zero-shot - FT) with Fieller's interval: the shares v for which "
-        "(method - FT) - v (zero-shot - FT) may be 0.",
-        "imagenet*": "From ImageNet's four shifts with CLIP ViT-B/16, within one pipeline of others "
-        "(reports/read/reference_numbers.csv).",
-        "gained": PAIRED,
-        "forgotten": PAIRED,
-        "forgotten_*": INTERVAL,
-        **DIFFERENCE_FORMULAS,
+    columns={
+        **DIFFERENCE,
+        "share*": share(
+            formula="(method - FT) / (zero-shot - FT) with Fieller's interval: the shares v for which "
+            "(method - FT) - v (zero-shot - FT) may be 0.",
+            on_page=False,
+        ),
+        "imagenet_share": share("ImageNet, %", IMAGENET),
+        "imagenet_gained": points("ImageNet, gained", IMAGENET),
+        "gained": points(formula=PAIRED),
+        "forgotten": points(formula=PAIRED),
+        "forgotten_*": points(formula=INTERVAL),
     },
 )
 def given_back(view: Evidence) -> Iterator[TableRow]:

@@ -4,11 +4,13 @@ To add a table, write a function that returns it below :func:`table` in a module
 files, ``report why`` and ``report verify`` find it by itself.
 """
 
+from __future__ import annotations
+
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cache, cached_property
+from functools import cache, partial
 from itertools import product
 from typing import Any, Literal
 
@@ -19,12 +21,11 @@ from carft.config.registry import METHODS, MethodCard
 from carft.core.errors import unknown
 from carft.core.source import declared
 from reports.judge.claims.claim import Verdict, each_once
-from reports.judge.claims.verdicts import verdicts
 from reports.judge.contrasts import Part
-from reports.judge.established import Asked, ask_controls
+from reports.judge.established import Asked
 from reports.judge.intervals import Estimate
-from reports.judge.null_checks import NullCheck, null_checks
-from reports.read.caveats import SealedAccess, caveats
+from reports.judge.null_checks import NullCheck
+from reports.read.caveats import SealedAccess
 from reports.read.evidence import Entry, Evidence
 from reports.render.words.answer_words import PageAnswer
 
@@ -50,77 +51,46 @@ class Tables(dict[str, pd.DataFrame]):
         self.methods = methods
 
 
-@dataclass
+@dataclass(frozen=True)
 class Sources:
-    """What tables are made from, and the tables. Every part is computed once, when it is first asked for."""
+    """What tables and page are made from. ``reports.build.judged`` computes it, once for a report."""
 
     evidence: Evidence
     """The records of the results folder."""
-    _tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-
-    @cached_property
-    def verdicts(self) -> list[Verdict]:
-        """The verdicts, each with its cautions: page, tables, terminal and JSON all show these."""
-        found = []
-        for verdict in verdicts(self.evidence, self.checks):
-            found.append(replace(verdict, cautions=self.cautions(verdict.cells)))
-        return found
-
-    @cached_property
-    def checks(self) -> list[NullCheck]:
-        """The null checks."""
-        return null_checks(self.evidence)
-
-    @cached_property
-    def controls(self) -> list[Asked]:
-        """The controls in every scope."""
-        return ask_controls(self.evidence)
-
-    @cached_property
-    def answer(self) -> PageAnswer:
-        """The sentences at the top of the page, and how far to trust them."""
-        return PageAnswer.of(self.evidence, self.verdicts, self.checks, self.controls)
-
-    @cached_property
-    def unsealings(self) -> SealedAccess:
-        """Which cells were evaluated on sealed sets."""
-        return SealedAccess(self.evidence)
-
-    @cached_property
-    def caveats(self) -> Mapping[str, tuple[str, ...]]:
-        """Cell -> its caveats."""
-        return caveats(self.evidence, self.unsealings)
-
-    def cautions(self, cells: Iterable[str]) -> tuple[str, ...]:
-        """What a reader must know of a number that rests on these cells; mostly empty."""
-        known: list[str] = []
-        for cell in cells:
-            known += self.caveats.get(cell, ())
-        return each_once(known)
+    checks: Sequence[NullCheck]
+    controls: Sequence[Asked]
+    """In every scope."""
+    verdicts: Sequence[Verdict]
+    """Each with its cautions: page, tables, terminal and JSON all show these."""
+    answer: PageAnswer
+    """The sentences at the top of the page, and how far to trust them."""
+    unsealings: SealedAccess
+    """Which cells were evaluated on sealed sets."""
+    caveats: Mapping[str, Sequence[str]]
+    """Cell -> what a reader must know of a number that rests on it."""
+    _tables: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, compare=False)
 
     def table(self, name: str) -> pd.DataFrame:
-        """A table by name, with a column ``caution`` where cells have caveats."""
+        """A table by name, made when it is first asked for; ``UserError`` with near misses for an unknown name."""
         if name not in self._tables:
             if name == "problems":  # reading the evidence for the other tables finds problems
                 for other in table_cards():
                     if other != name:
                         self.table(other)
-            self._tables[name] = self._made(table_card(name))
+            self._tables[name] = table_card(name).frame(self)
         return self._tables[name]
-
-    def _made(self, card: "TableCard") -> pd.DataFrame:
-        rows = card.make(self)
-        table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
-        if not len(table.columns):  # an empty file could not be read as a table
-            return pd.DataFrame(columns=list(card.keys))
-        if not self.caveats:
-            return table
-        cautions = ["; ".join(self.cautions(cells_of(row))) for row in rows_of(table)]
-        return table.assign(caution=cautions) if any(cautions) else table
 
     def tables(self) -> Tables:
         """All tables."""
         return Tables({name: self.table(name) for name in table_cards()}, self.evidence.methods)
+
+
+def cautions_of(caveats: Mapping[str, Sequence[str]], cells: Iterable[str]) -> tuple[str, ...]:
+    """What a reader must know of a number that rests on these cells; mostly empty."""
+    known: list[str] = []
+    for cell in cells:
+        known += caveats.get(cell, ())
+    return each_once(known)
 
 
 def measured(view: Evidence) -> Iterator[tuple[str, Entry, Sequence[str]]]:
@@ -131,14 +101,14 @@ def measured(view: Evidence) -> Iterator[tuple[str, Entry, Sequence[str]]]:
             yield task, entry, cells
 
 
-def means_of(evidence: Evidence, cells: Sequence[str], metrics: Mapping[str, str]) -> dict[str, float]:
-    """Column -> the mean of its metric over cells; NaN where one of them has none. ``{}`` stands for the column."""
+def means_of(evidence: Evidence, cells: Sequence[str], columns: Mapping[str, Column]) -> dict[str, float]:
+    """Column -> the mean of its metric over cells; NaN where one of them has none."""
     values: dict[str, list[float]] = defaultdict(list)
     for cell in cells:
         reached = evidence.metrics(cell)
-        for column, metric in metrics.items():
-            values[column].append(reached.get(metric.format(column), np.nan))
-    return {column: float(np.mean(of_cells)) for column, of_cells in values.items()}
+        for name, column in columns.items():
+            values[name].append(reached.get(column.metric.format(name), np.nan))
+    return {name: float(np.mean(of_cells)) for name, of_cells in values.items()}
 
 
 def cells_of(row: TableRow) -> list[str]:
@@ -159,8 +129,6 @@ def numbers_of(of: Part | Estimate, *names: str) -> dict[str, Any]:
     return {name: computed[name] if name in computed else getattr(estimate, name) for name in names}
 
 
-#: of a column that has no formula of its own
-COPIED = "Copied from the records; nothing was computed."
 INTERVAL = (
     "Effect -/+ q x SE. SE^2 = variance over seeds of the metric / seeds (of several searches: over the means of the "
     "searches / searches) + sum over strata of groups x variance over "
@@ -175,87 +143,102 @@ PAIRED = (
     "Mean over seeds of first minus second, paired by seed and image: sum over groups of the difference of their "
     "contributions. A pooled part is the unweighted mean over its tasks."
 )
-DIFFERENCE_FORMULAS = {
-    "effect": PAIRED,
-    "low": INTERVAL,
-    "high": INTERVAL,
-    "smallest_visible": "(q(97.5 %) + q(80 %)) x SE, with q and SE as in the interval.",
-    "floor": "The source with the largest share of the variance: groups, seeds or tasks.",
+
+
+@dataclass(frozen=True)
+class Column:
+    """How a column is shown, and how its numbers are computed."""
+
+    format: Format = "general"
+    """A share of 1 in %, a share of 1 in signed points, or a plain number or text."""
+    heading: str = ""
+    """On the page; empty for the name of the column."""
+    formula: str = ""
+    metric: str = ""
+    """The metric of the row's cells whose mean it is; ``{}`` stands for the name of the column."""
+    on_page: bool = True
+    """Whether the page shows the column; the CSV has it."""
+
+
+share, points = partial(Column, "share"), partial(Column, "points")
+#: the columns of an estimated difference
+DIFFERENCE = {
+    "effect": points(formula=PAIRED),
+    "low": points(formula=INTERVAL),
+    "high": points(formula=INTERVAL),
+    "smallest_visible": share(formula="(q(97.5 %) + q(80 %)) x SE, with q and SE as in the interval."),
+    "floor": Column(formula="The source with the largest share of the variance: groups, seeds or tasks."),
 }
+#: the same where nothing is said of each number
+EFFECT = {"effect": points(), "low": points(), "high": points()}
 
 
 @dataclass(frozen=True)
 class TableCard:
-    """One table: how it is made, what names its rows, how its numbers are formatted, and which cells it rests on."""
+    """One table: how it is made, what names its rows, and how its columns are shown."""
 
     name: str
     """Name of the table, and of its CSV file without ending."""
     title: str
     """Heading of the table on the page."""
     note: str
-    """What the table holds. It is also the formula of every column of a card without formulas and metrics."""
+    """What the table holds. It is also the formula of every column where no column has a formula or metric."""
     make: Callable[[Sources], Rows]
-    """Makes its rows; the docstring of the function below the card says what rows and columns are."""
     keys: Sequence[str]
     """Columns that name a row, for addresses such as ``tasks.icons-3/mix-7/car_ft.test_top1``."""
-    shares: tuple[str, ...] = ()
-    """Columns with shares of 1 that are formatted in %; patterns as of fnmatch."""
-    points: tuple[str, ...] = ()
-    """Columns with shares of 1 that are formatted as signed points; patterns as of fnmatch."""
-    hidden: tuple[str, ...] = ("cells",)
-    """Columns of the CSV that the page leaves out."""
-    headings: Mapping[str, str] = field(default_factory=dict)
-    """Column -> heading on the page, where it is not the name of the column."""
-    formulas: Mapping[str, str] = field(default_factory=dict)
-    """Column pattern -> how its numbers are computed."""
-    metrics: Mapping[str, str] = field(default_factory=dict)
-    """Column pattern -> the metric of the row's cells whose mean it is; ``{}`` stands for the column."""
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    """Column, or pattern as of fnmatch, -> how it is shown; the first that matches holds."""
     unwritten: tuple[str, ...] = ()
     """Columns that the CSV leaves out: cells that another table lists, for ``report why``."""
     on_page: bool = True
     """Whether the page has the table; every table has a CSV file."""
 
-    def format(self, column: str) -> Format:
-        """How a column is formatted."""
-        if _matching(column, self.shares):
-            return "share"
-        return "points" if _matching(column, self.points) else "general"
+    def frame(self, sources: Sources) -> pd.DataFrame:
+        """The table, with a column ``caution`` where cells have caveats."""
+        rows = self.make(sources)
+        table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+        if not len(table.columns):  # an empty file could not be read as a table
+            return pd.DataFrame(columns=list(self.keys))
+        if not sources.caveats:
+            return table
+        cautions = ["; ".join(cautions_of(sources.caveats, cells_of(row))) for row in rows_of(table)]
+        return table.assign(caution=cautions) if any(cautions) else table
 
-    def metric(self, column: str) -> str | None:
-        """The metric of the row's cells whose mean a column is; None for another column."""
-        pattern = _matching(column, self.metrics)
-        return self.metrics[pattern].format(column) if pattern else None
+    def column(self, name: str) -> Column:
+        """How a column is shown."""
+        for pattern, column in self.columns.items():
+            if fnmatchcase(name, pattern):
+                return column
+        return Column(on_page=name != "cells")
 
-    def formula(self, column: str) -> str:
-        """How the numbers of a column are computed; ``COPIED`` where nothing is said of it."""
-        pattern = _matching(column, self.formulas)
-        if pattern:
-            return self.formulas[pattern]
-        metric = self.metric(column)
-        if metric:
-            return f"{metric} of the cell; of several cells the mean."
-        return COPIED if self.formulas or self.metrics else self.note
+    def metric(self, name: str) -> str:
+        """The metric of the row's cells whose mean a column is; empty for another column."""
+        return self.column(name).metric.format(name)
+
+    def formula(self, name: str) -> str:
+        """How the numbers of a column are computed."""
+        column = self.column(name)
+        if column.formula:
+            return column.formula
+        if column.metric:
+            return f"{self.metric(name)} of the cell; of several cells the mean."
+        if any(other.formula or other.metric for other in self.columns.values()):
+            return "Copied from the records; nothing was computed."
+        return self.note
 
     def key(self, row: TableRow) -> str:
         """What names a row: its scope, where it has one, and its key columns, joined by a slash."""
-        return self._key(row, dict.fromkeys(("scope", *self.keys)))
+        return _joined(row, dict.fromkeys(("scope", *self.keys)))
 
     def short_keys(self, rows: Sequence[TableRow]) -> list[str]:
         """What names each row: its key without the scope, or with it where another scope has such a row too."""
         without_scope = [name for name in self.keys if name != "scope"]
-        short = [self._key(row, without_scope) for row in rows]
+        short = [_joined(row, without_scope) for row in rows]
         counts = Counter(short)
         for place, name in enumerate(short):
             if counts[name] > 1:
                 short[place] = self.key(rows[place])
         return short
-
-    def _key(self, row: TableRow, names: Iterable[str]) -> str:
-        parts = []
-        for name in names:
-            if name in row and not (name == "scope" and row[name] == ""):
-                parts.append(str(row[name]))
-        return "/".join(parts)
 
     def addressed(self, rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Row by its key, and by its short key where no other row has the same."""
@@ -265,12 +248,12 @@ class TableCard:
         return addressed
 
 
-def _matching(column: str, patterns: Iterable[str]) -> str:
-    """The first of the patterns that a column matches; empty for none."""
-    for pattern in patterns:
-        if fnmatchcase(column, pattern):
-            return pattern
-    return ""
+def _joined(row: TableRow, names: Iterable[str]) -> str:
+    parts = []
+    for name in names:
+        if name in row and not (name == "scope" and row[name] == ""):
+            parts.append(str(row[name]))
+    return "/".join(parts)
 
 
 def table(

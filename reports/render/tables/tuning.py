@@ -13,7 +13,18 @@ from reports.judge.levels import chance_of_contexts
 from reports.judge.ranks import expected_best
 from reports.read.evidence import CAR_FT, FT, ORACLE, VALIDATION, Evidence
 from reports.read.results import finished_trials
-from reports.render.tables.table import Sources, TableRow, numbers_of, rows_of, scope_table, table
+from reports.render.tables.table import (
+    EFFECT,
+    Column,
+    Sources,
+    TableRow,
+    numbers_of,
+    points,
+    rows_of,
+    scope_table,
+    share,
+    table,
+)
 from reports.render.words.page_words import setting_words
 
 #: what varies in the intervals of a way to select
@@ -25,9 +36,7 @@ ORACLE_NOTE = "search cells with one seed: groups vary only, and the maximum ove
     "Search trials",
     "Every finished trial, with validation numbers only.",
     ["task", "method", "search", "trial"],
-    shares=("val/top1",),
-    hidden=(),
-    metrics={"val/top1": "val/top1", "val/loss": "val/loss"},
+    columns={"val/top1": share(metric="{}"), "val/loss": Column(metric="{}")},
 )
 def trials(view: Evidence) -> Iterator[TableRow]:
     """Every finished search trial: task, method, hyperparameters, validation metrics, and whether it won.
@@ -56,7 +65,7 @@ def trials(view: Evidence) -> Iterator[TableRow]:
     "Pruned trials",
     "Search trials that were stopped after an epoch, with the validation accuracy of that epoch. None can win.",
     ["task", "method", "search", "trial"],
-    shares=("val/top1",),
+    columns={"val/top1": share()},
 )
 def pruned(view: Evidence) -> Iterator[TableRow]:
     """Every pruned search trial: task, method, hyperparameters, epochs that it had, val/top1 (a share of 1)."""
@@ -104,7 +113,7 @@ def studies(view: Evidence) -> Iterator[TableRow]:
     "Training curves",
     "Means over tasks and confirm seeds per epoch.",
     ["scope", "method", "epoch"],
-    formulas={"*": "Mean over the cells of the mean over the epoch's steps (history.parquet)."},
+    columns={"*": Column(formula="Mean over the cells of the mean over the epoch's steps (history.parquet).")},
     unwritten=("cells",),
     on_page=False,
 )
@@ -129,7 +138,7 @@ def history(view: Evidence) -> Iterator[TableRow]:
     "CAR-FT minus FT with winners chosen on validation, as reported. Where search cells were unsealed for it, also "
     "with winners chosen on test: an upper bound for both sides, never a result.",
     ["scope", "where", "selected_on"],
-    points=("effect", "low", "high", "gap"),
+    columns={**EFFECT, "gap": points()},
 )
 def selection(view: Evidence) -> Iterator[TableRow]:
     """CAR-FT minus FT with winners chosen on validation and, where that was run, on test, with the gap between them.
@@ -162,7 +171,7 @@ def selection(view: Evidence) -> Iterator[TableRow]:
     "Had the baseline had fewer trials",
     "Validation top-1 of a method's winner minus FT's expected best of n trials, mean over tasks, in points.",
     ["scope", "method", "ft_trials"],
-    points=("gain", "inflation"),
+    columns={"gain": points(), "inflation": points()},
     unwritten=("cells",),
 )
 def one_trial(sources: Sources) -> Iterator[TableRow]:

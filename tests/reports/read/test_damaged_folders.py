@@ -16,12 +16,13 @@ from carft.catalog.resolve import specify
 from carft.data.icons.family import FAMILY
 from carft.store.failures import write_failure
 from carft.store.records import Store
+from reports.build import judged
 from reports.judge.claims.claim import Verdict
 from reports.judge.claims.verdicts import verdicts
 from reports.read.evidence import CAR_FT, FT
 from reports.read.scopes import BUILT_IN_POOLS
 from reports.read.views import read_evidence
-from reports.render.tables.table import Sources, table_card
+from reports.render.tables.table import table_card
 from reports.render.words.verdict_words import reason_words
 from tests.support.folder import draw_pets, keep_tasks, named_task
 from tests.support.helpers import run_cli
@@ -47,7 +48,7 @@ def problems(store: Store) -> dict[str, str]:
     """what -> words, after everything was looked at."""
     evidence = read_evidence(store)
     verdicts(evidence)
-    table = table_card("problems").make(Sources(evidence))
+    table = table_card("problems").make(judged(evidence))
     return dict(zip(table["what"], table["words"], strict=True))
 
 
@@ -128,7 +129,7 @@ def test_other_images_are_never_paired_and_named(folder: Store) -> None:
     verdict = c3(folder)
     assert verdict.flag == "not comparable"
     assert cell in reason_words(verdict) and "different images" in reason_words(verdict)
-    table = Sources(read_evidence(folder)).table("tasks")
+    table = judged(read_evidence(folder)).table("tasks")
     row = table[(table["task"] == TASKS[0]) & (table["method"] == "car_ft")]
     assert np.isnan(row["low"].item())
 
@@ -152,7 +153,7 @@ def test_studies_on_other_data_or_of_another_model_stand_apart(folder: Store) ->
     change_study(folder, TASKS[0], "car_ft", data_version="icons-0")
     evidence = read_evidence(folder)
     assert [v.name for v in evidence.views()] == ["icons-3", "icons-3 (data icons-0)"]
-    assert "other data" in set(table_card("problems").make(Sources(evidence))["what"])
+    assert "other data" in set(table_card("problems").make(judged(evidence))["what"])
     found = [v for v in verdicts(evidence) if v.claim == "C3"]
     assert [(v.verdict, v.flag) for v in found] == [("inconclusive", "in doubt"), ("not run", "")]
     assert "missing (icons-3/mix-1)" in reason_words(found[0])

@@ -19,13 +19,13 @@ from carft.store.archive import pack, unpack
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from reports.build import sources_of
+from reports.build import judged, sources_of
 from reports.judge.null_checks import DIVERGENCE, WEIGHT_0_IS_FT, null_checks
 from reports.read.evidence import Evidence
 from reports.read.views import read_evidence
 from reports.render.figures.figure import draw_figures, figures
 from reports.render.pictures import MOST, shown_images
-from reports.render.tables.table import Sources, rows_of, table_cards
+from reports.render.tables.table import rows_of, table_cards
 from tests.support.helpers import LR, TASK, made_up_study, quick_cell
 from tests.support.planted import HYPERPARAMETERS, QUICK, Plan, plant, write
 
@@ -46,7 +46,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
 
 @pytest.fixture(scope="module")
 def made(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    sources = Sources(evidence)
+    sources = judged(evidence)
     return {name: sources.table(name) for name in AUDIT}
 
 
@@ -68,7 +68,7 @@ def test_every_table_names_scope_scale_n_and_what_selected_and_no_row_mixes_scop
 
 
 def test_the_means_of_tasks_are_those_of_their_confirm_cells(evidence: Evidence) -> None:
-    sources = Sources(evidence)
+    sources = judged(evidence)
     cells, tasks = sources.table("confirmed"), sources.table("tasks").set_index(["scope", "task", "method"])
     assert {scope for scope, _, _ in tasks.index} == {"icons-3", "icons-3/all"}
     assert len(cells) and not cells.duplicated(["scope", "task", "method", "search", "seed"]).any()
@@ -81,7 +81,7 @@ def test_the_means_of_tasks_are_those_of_their_confirm_cells(evidence: Evidence)
 
 def test_figures_are_drawn_per_scope(evidence: Evidence, tmp_path: Path) -> None:
     drawn = ("contexts", "readings")
-    tables = Sources(evidence).tables()  # a sweep writes of a temperature that is searched that it is validated
+    tables = judged(evidence).tables()  # a sweep writes of a temperature that is searched that it is validated
     tables["readings"] = tables["readings"].replace({"context_temperature": {10.0: "validated"}})
     with patch.dict(figures(), {name: figures()[name] for name in drawn}, clear=True):
         figures_drawn = draw_figures(tables, evidence.scale, tmp_path)
