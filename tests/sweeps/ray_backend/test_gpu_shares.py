@@ -14,19 +14,28 @@ import ray
 
 from carft.config.settings import MOST_CELLS_PER_GPU
 from carft.core.errors import UserError
+from carft.models.availability import ModelSize
 from carft.store.records import Store
 from carft.store.sweep_state import read_states
 from carft.training.execution import Execution
+from sweeps.plan.rates import Hardware, estimated
 from sweeps.plan.resources import Resources
 from sweeps.ray_backend.connect import probe_head, require_resources
-from sweeps.ray_backend.gpus import concurrency, concurrency_here, cores_per_process
+from sweeps.ray_backend.gpus import actor_resources, concurrency, concurrency_here, cores_per_process
 from tests.support.faults import records
 from tests.support.gates import Gate
+from tests.support.helpers import made_up_record, quick_cell
 from tests.support.nodes import Nodes
 
 
 def shared(cells: int, gpus: int = 1, workers: int = 1) -> Resources:
     return Resources(gpus, Execution("cuda" if gpus else "cpu", workers, cells_per_gpu=cells))
+
+
+@pytest.mark.parametrize("cells", range(1, MOST_CELLS_PER_GPU + 1))
+def test_as_many_shares_as_were_asked_for_fit_on_a_gpu_and_no_more(cells: int) -> None:
+    share = round(10_000 * actor_resources(shared(cells))["gpu"])  # Ray counts ten-thousandths
+    assert cells * share <= 10_000 < (cells + 1) * share
 
 
 @pytest.mark.parametrize(("request_", "cells"), [(shared(4), 4), (shared(4, gpus=2), 8), (shared(1, 8, 2), 4)])
@@ -74,6 +83,15 @@ def test_cells_get_the_cores_of_the_node_with_the_fewest_divided_by_its_processe
 def test_what_cannot_be_shared_is_refused(cells: int, gpus: int, workers: int, says: str) -> None:
     with pytest.raises(UserError, match=says):
         shared(cells, gpus, workers).check_numbers()
+
+
+def test_a_plan_knows_that_cells_on_one_gpu_slow_each_other_down() -> None:
+    size = ModelSize(parameters=10**6, flop=10**9)
+    alone, four = (Hardware("cuda", 1, "float32", sharing=sharing) for sharing in (1, 4))
+    assert estimated(size, four).seconds == 4 * estimated(size, alone).seconds
+    record = made_up_record(quick_cell("zeroshot"))
+    record.provenance["execution"] = {"device": "cuda", "workers": 1, "cells_per_gpu": 4}  # type: ignore[index]
+    assert four.fits(record) and not alone.fits(record)
 
 
 @pytest.mark.full

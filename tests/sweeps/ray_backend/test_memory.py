@@ -94,6 +94,18 @@ def test_parts_shrink_to_single_images_and_then_the_error_is_the_cells() -> None
     assert machine.tried == [(1, False)]  # what never fitted is not remembered
 
 
+def test_another_error_is_not_tried_again() -> None:
+    tried = []
+
+    def run(execution: Execution) -> None:
+        tried.append(execution)
+        raise ValueError("no memory problem")
+
+    with pytest.raises(ValueError, match="no memory problem"):
+        run_until_it_fits(run, cell_of(512), Execution(), print, BUILT_IN, {})
+    assert len(tried) == 1
+
+
 def test_a_loss_that_needs_the_whole_batch_is_checkpointed_and_never_split() -> None:
     large, small = cell_of(512, "car_ft_permuted"), cell_of(16, "car_ft_permuted")
     card, checkpointed = METHODS["car_ft_permuted"], Execution(grad_checkpointing=True)
