@@ -94,7 +94,10 @@ def told(facts: Mapping[str, Any]) -> Iterator[Shown]:
     """A line for each fact, with tables of those that are rows or have names themselves."""
     for name, value in facts.items():
         if isinstance(value, Mapping) and value:
-            yield [{name: key, "value": part} for key, part in value.items()]
+            named = []
+            for key, part in value.items():
+                named.append({name: key, "value": part})
+            yield named
         elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
             yield from (bold(name), list(value))
         else:
@@ -105,7 +108,12 @@ def without_constant(rows: Rows, name: str) -> Rows:
     """The rows, without this column where all have one value in it."""
     if len({row[name] for row in rows}) > 1:
         return rows
-    return [{key: value for key, value in row.items() if key != name} for row in rows]
+    shorter = []
+    for row in rows:
+        rest = dict(row)
+        del rest[name]
+        shorter.append(rest)
+    return shorter
 
 
 def stacked(rows: Rows, head: Sequence[str]) -> Iterator[Shown]:

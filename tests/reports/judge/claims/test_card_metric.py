@@ -18,6 +18,7 @@ from carft.config.registry import METHODS
 from carft.core.metrics import Predictions
 from carft.data.card import Card
 from carft.store.records import Store
+from reports.build import judged
 from reports.judge.claims.claim import Verdict
 from reports.read.views import read_evidence
 from reports.render.formatting import formatted
@@ -56,7 +57,7 @@ def unbalanced(shares: dict[str, tuple[float, float]]):
 def sources(store: Store, monkeypatch: pytest.MonkeyPatch, shares: dict[str, tuple[float, float]]) -> Sources:
     monkeypatch.setattr(planted, "predictions", unbalanced(shares))
     plant(store, DOWNSTREAM, GOOD)
-    return Sources(read_evidence(store))
+    return judged(read_evidence(store))
 
 
 def nine(found: Sources) -> Verdict:

@@ -21,14 +21,13 @@ from carft.data.card import Card
 from carft.data.icons.world import nine_tasks
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog
-from reports.build import build_report
+from reports.build import build_report, judged
 from reports.judge.claims.claim import Verdict
 from reports.judge.claims.ledger import ledger
 from reports.judge.claims.ledger.c8_context_matters import CONTROLS
 from reports.judge.claims.verdicts import verdicts
 from reports.read.references import OPENAI_FILES, reference_numbers, same_start
 from reports.read.views import read_evidence
-from reports.render.tables.table import Sources
 from reports.render.words.verdict_words import reason_words
 from tests.support import planted
 from tests.support.helpers import ROOT, made_up_study
@@ -240,7 +239,7 @@ def test_scales_are_never_pooled(store: Store, monkeypatch: pytest.MonkeyPatch) 
     of_c3 = {v.scope: v for v in verdicts(evidence) if v.claim == "C3"}
     assert (of_c3["downstream"].scale, of_c3["downstream"].number.n_tasks) == ("paper", 1)
     assert (of_c3["icons-3"].scale, of_c3["icons-3"].number.n_tasks) == ("miniature", 3)
-    table = Sources(evidence).table("tasks")
+    table = judged(evidence).table("tasks")
     shown = set(map(tuple, table[["scope", "scale"]].drop_duplicates().to_numpy()))
     assert shown == {("downstream", "paper"), ("icons-3", "miniature")}
     kinds = {"cifar10": "several", "pacs/sketch": "domainbed", "imagenet": "imagenet", "icons-3/all": "single"}
@@ -282,7 +281,7 @@ def test_c9_needs_tasks_and_c10_unsealed_search_cells_and_says_how_to_get_them(s
     assert answer(store, "C9").verdict == "not run"
     found = answer(store, "C10")
     assert found.verdict == "not run" and found.command.endswith("--oracle")
-    assert set(Sources(read_evidence(store)).table("selection")["selected_on"]) == {"validation"}
+    assert set(judged(read_evidence(store)).table("selection")["selected_on"]) == {"validation"}
 
 
 def test_c10_with_them_shows_both_and_labels_what_was_selected_on_test(store: Store) -> None:
@@ -291,7 +290,7 @@ def test_c10_with_them_shows_both_and_labels_what_was_selected_on_test(store: St
     assert found.verdict in ("suggested reproduced", "inconclusive")
     oracle = [p for p in found.parts if p.selected_on == "test (oracle)"]
     assert len(oracle) == 1 + 5 + 9 and not any(p.deciding for p in oracle)
-    table = Sources(read_evidence(store)).table("selection")
+    table = judged(read_evidence(store)).table("selection")
     assert set(table["selected_on"]) == {"validation", "test (oracle)"}
     both = table[table["where"] == "ID test"].set_index("selected_on")["effect"]
     gap = table[(table["where"] == "ID test") & (table["selected_on"] == "test (oracle)")]["gap"].item()
@@ -330,11 +329,13 @@ def test_one_trial_for_the_baseline_inflates_the_gain(store: Store) -> None:
     """FT's trials have 0.5 and 0.7, CAR-FT's 0.7 and 0.7: +10 points against one trial, 0 at equal budgets."""
     plant(store, THREE[:1], GOOD)
     evidence = read_evidence(store)
-    trials = Sources(evidence).table("trials")
+    trials = judged(evidence).table("trials")
     rows = trials.loc[trials.index.repeat(2)]
     assert rows["method"].tolist() == ["ft", "ft", "car_ft", "car_ft"]
     rows = rows.assign(**{"val/top1": [0.5, 0.7, 0.7, 0.7]})
-    table = Sources(evidence, _tables={"trials": rows}).table("one_trial")
+    sources = judged(evidence)
+    sources._tables["trials"] = rows
+    table = sources.table("one_trial")
     assert table["gain"].tolist() == pytest.approx([0.1, 0.0])
     assert table["inflation"].tolist() == pytest.approx([0.1, 0.0])
 
@@ -377,7 +378,7 @@ def test_c11_is_contradicted_when_a_reading_turns_the_claim(store: Store) -> Non
     plant(store, [ALL], replace(GOOD, top1={**GOOD.top1, "car_ft": 0.2}), reading=READINGS[0])
     found = answer(store, "C11", ALL)
     assert found.verdict == "suggested contradicted" and "kl_direction symmetric" in reason_words(found)
-    table = Sources(read_evidence(store)).table("readings")
+    table = judged(read_evidence(store)).table("readings")
     assert set(table["reading"]) == {"default", "kl_direction symmetric"}
     on_test = table[table["where"] == "ID test"].set_index("reading")
     assert on_test.loc["default", "kl_direction"] == "pretrained-to-tuned"

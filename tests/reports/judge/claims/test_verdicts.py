@@ -19,6 +19,7 @@ from carft.data.icons.world import nine_tasks
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog
 from carft.store.study_file import StudyFile
+from reports.build import judged
 from reports.judge.claims.claim import (
     ICONS,
     INCONCLUSIVE,
@@ -39,7 +40,6 @@ from reports.read.evidence import CAR_FT, FT
 from reports.read.note import Note
 from reports.read.results import Results
 from reports.read.views import read_evidence
-from reports.render.tables.table import Sources
 from reports.render.words.verdict_words import as_dict, power_words, reason_words, shown_word, tuning_words
 from tests.support.planted import GOOD, Plan, by_claim, change_study, forget_journal, plant, planted, write
 
@@ -206,7 +206,7 @@ def test_several_searches_are_the_replicates_and_the_verdict_says_what_it_covers
     assert found.number.effect == pytest.approx(np.mean(effects) - np.mean(rivals)) and found.number.floor == "searches"
     assert alone.number.low is not None and found.number.low is not None and found.number.low < alone.number.low - 0.1
     assert not evidence.dropped and "searches" in power_words(found)
-    trials = Sources(evidence).table("trials")
+    trials = judged(evidence).table("trials")
     assert trials.groupby(["task", "method"])["search"].apply(list).tolist() == [[1, 2], [1, 2]]
 
 
