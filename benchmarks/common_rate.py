@@ -25,8 +25,9 @@ from carft.store.study_file import StudyFile, Trial
 from carft.training.execution import Execution
 from carft.training.run import run_cell
 from reports.judge.contrasts import Contrast, every_set, every_suite, id_test, pool
-from reports.read.evidence import CAR_FT, FT, Evidence
-from reports.read.views import read_evidence
+from reports.judge.evidence import CAR_FT, FT, Evidence
+from reports.judge.views import evidence_of
+from reports.read.results import read_results
 
 TABLE = Path(__file__).with_name("common_rate.csv")
 FAMILY, MODEL = "icons-3-full/", "icons-resnet"
@@ -52,7 +53,7 @@ def main() -> None:
             confirm_again(car_ft, trial_of(car_ft, winner_of(ft).number), audit, folder)
     if not asked.task:
         own = sum(winner_of(ft).number == winner_of(car_ft).number for ft, car_ft in pairs.values())
-        table = measured(read_evidence(folder), len(pairs), own)
+        table = measured(evidence_of(read_results(folder)), len(pairs), own)
         table.to_csv(TABLE, index=False)
         print(table.to_string(index=False))
 

@@ -162,10 +162,13 @@ def _rows(made: Plan) -> list[dict[str, Any]]:
 def _unknown_classes(recipe: Recipe, store: Store) -> dict[str, str]:
     """Task -> that the model does not know its classes, in a sentence, where the zero-shot cell is on record."""
     from reports.judge.levels import Recognition, unknown_classes
+    from reports.read.results import read_cells
 
     unknown = {}
     for task in recipe.tasks:
-        words = unknown_classes(Recognition.of_cell(store, recipe.cell(task, "zeroshot", {}), "top1"))
+        cell = recipe.cell(task, "zeroshot", {})
+        results = read_cells(store, [cell.id] if store.is_done(cell.id) else [])
+        words = unknown_classes(Recognition.of_cell(results, cell, "top1"))
         if words:
             unknown[task] = words
     return unknown

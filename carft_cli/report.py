@@ -73,18 +73,18 @@ def build(
     store = existing(results)
     pictures = PictureOptions(not no_images, split(private) or (), data)
     built = build_report(store, out_dir, pictures)
-    sources = built.sources
-    tasks_file = tasks_file_of(sources.evidence.archive)
+    judged = built.judged
+    tasks_file = tasks_file_of(judged.evidence.results)
     verdicts = []
-    for verdict in sources.verdicts:
+    for verdict in judged.verdicts:
         command = in_folder(verdict.command, str(results), tasks_file)
         verdicts.append({**verdict_json(verdict), "command": command})
     facts = {
         "paths": built.paths,
         "verdicts": verdicts,
         "warnings": built.warnings,
-        "answer": [sentence.text for sentence in sources.answer.sentences],
-        "scope": sources.evidence.name,
+        "answer": [sentence.text for sentence in built.answer.sentences],
+        "scope": judged.evidence.name,
     }
     return Answer(facts, _built_lines(built, str(results), tasks_file))
 
@@ -107,7 +107,7 @@ def _built_lines(built: Built, results: str, tasks_file: str) -> Iterator[Shown]
     """Warnings, one row a claim, what was asked and found and how sure it is, and where to open the page."""
     from reports.render.words.verdict_words import reason_words
 
-    verdicts = built.sources.verdicts
+    verdicts = built.judged.verdicts
     for words in built.warnings:
         yield f"! {words}"
     for words in built.missing_pictures:
@@ -121,7 +121,7 @@ def _built_lines(built: Built, results: str, tasks_file: str) -> Iterator[Shown]
         if verdict.command:
             reason = in_folder(reason, results, tasks_file)
         yield f"  {verdict.claim} {verdict.asked.title}: {reason}"
-    for what, words in built.sources.answer.summary:
+    for what, words in built.answer.summary:
         yield Text.assemble((f"{what}: ", "bold"), words)
     yield f"Open: {built.page.resolve()}"
 

@@ -1,24 +1,19 @@
 """Build a report: records in, a folder out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from carft.core.errors import UserError, typed
 from carft.store.records import Store
-from reports.judge.claims.verdicts import verdicts
-from reports.judge.established import ask_controls
-from reports.judge.null_checks import null_checks
-from reports.read.caveats import SealedAccess, caveats
-from reports.read.evidence import Evidence
-from reports.read.protocol import DEPARTED
-from reports.read.results import Results
-from reports.read.views import read_evidence
+from reports.judge.judged import Judged, judge
+from reports.judge.protocol import DEPARTED
+from reports.read.results import Results, read_results
 from reports.render import manifest as manifests
 from reports.render.figures.figure import draw_figures
 from reports.render.page import FRONT, GENERATOR, PAGES, Content, rendered
 from reports.render.pictures import PictureOptions, make_pictures
-from reports.render.tables.table import Sources, cautions_of, table_cards
+from reports.render.tables.table import Tables, make_tables, table_cards
 from reports.render.words.answer_words import PageAnswer
 
 #: the characters of the page of a report that hold the mark of this package
@@ -31,19 +26,19 @@ class Built:
 
     page: Path
     paths: Sequence[Path]
-    sources: Sources
+    judged: Judged
+    answer: PageAnswer
     missing_pictures: Sequence[str]
     """Why images have no picture, a sentence each."""
 
     @property
     def warnings(self) -> list[str]:
         """Where studies left the protocol, and data that cannot be read."""
-        archive = self.sources.evidence.archive
         words = []
-        for note in archive.problems:
+        for note in self.judged.notes:
             if note.kind == DEPARTED:
                 words.append(f"{note.kind}: {note.where}: {note.text}")
-        for task, reason in archive.unreadable.items():
+        for task, reason in self.judged.evidence.results.unreadable.items():
             words.append(f"broken data: {task}: {reason}")
         return words
 
@@ -55,7 +50,8 @@ def build_report(store: Store, folder: Path, pictures: PictureOptions | None = N
     """
     former = _former(folder)
     records = manifests.record_digests(store)
-    sources = sources_of(store)
+    judged = judge(read_results(store))
+    tables, answer = make_tables(judged), PageAnswer.of(judged)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -63,49 +59,33 @@ def build_report(store: Store, folder: Path, pictures: PictureOptions | None = N
             f"The report folder '{folder}' cannot be written: {error.strerror}.", "Give another --out."
         ) from error
     _remove(former, folder)
-    tables = write_tables(sources, folder / "tables")
-    figures = draw_figures(sources.tables(), sources.evidence.scale, folder / "figures")
-    shown = make_pictures(sources.evidence, pictures or PictureOptions(), folder)
-    content = Content(sources, figures, manifests.fingerprint(records), shown)
+    paths = write_tables(tables, folder / "tables")
+    figures = draw_figures(tables, judged.evidence.scale, folder / "figures")
+    shown = make_pictures(judged.evidence, pictures or PictureOptions(), folder)
+    content = Content(judged, tables, answer, figures, manifests.fingerprint(records), shown)
     pages = write_pages(content, folder)
-    paths = [*pages, *tables, *shown.paths]
+    paths = [*pages, *paths, *shown.paths]
     for drawn in figures:
         paths += (drawn.png, drawn.svg)
     made = manifests.Manifest(records, manifests.digests(folder, paths), manifests.made_with())
-    return Built(pages[0], [*paths, made.write(folder)], sources, shown.missing)
+    return Built(pages[0], [*paths, made.write(folder)], judged, answer, shown.missing)
 
 
-def tasks_file_of(archive: Results) -> str:
+def tasks_file_of(results: Results) -> str:
     """The path on this machine of the tasks file that names all own data of a folder; empty without such a file."""
     files = set()
-    for study in archive.studies:
-        task = archive.catalog.named(study.task)
+    for study in results.studies:
+        task = results.catalog.named(study.task)
         if task is not None:
             files.add(task.file)
     return files.pop() if len(files) == 1 else ""
 
 
-def sources_of(store: Store) -> Sources:
-    """What the tables of a results folder are made from; ``UserError`` when it holds no study."""
-    return judged(read_evidence(store))
-
-
-def judged(evidence: Evidence) -> Sources:
-    """Everything that is decided on the records of a results folder."""
-    checks, controls, access = null_checks(evidence), ask_controls(evidence), SealedAccess(evidence)
-    known = caveats(evidence, access)
-    found = []
-    for verdict in verdicts(evidence, checks):
-        found.append(replace(verdict, cautions=cautions_of(known, verdict.cells)))
-    answer = PageAnswer.of(evidence, found, checks, controls)
-    return Sources(evidence, checks, controls, found, answer, access, known)
-
-
-def write_tables(sources: Sources, folder: Path) -> list[Path]:
+def write_tables(tables: Tables, folder: Path) -> list[Path]:
     """One CSV per table of the registry."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for name, table in sources.tables().items():
+    for name, table in tables.items():
         paths.append(folder / f"{name}.csv")
         written = table.drop(columns=[*table_cards()[name].unwritten], errors="ignore")
         written.to_csv(paths[-1], index=False)

@@ -13,12 +13,14 @@ from pathlib import Path
 
 from carft.store.journal import JOURNAL, journal_digest
 from carft.store.records import Store
-from reports.build import sources_of, write_tables
+from reports.build import write_tables
 from reports.judge.claims.claim import Verdict
 from reports.judge.claims.verdicts import changed_margins
-from reports.read.evidence import Evidence, which_search
+from reports.judge.evidence import Evidence, which_search
+from reports.judge.judged import judge
+from reports.read.results import read_results
 from reports.render.manifest import Manifest, fingerprint, made_with, record_digests
-from reports.render.tables.table import table_cards
+from reports.render.tables.table import make_tables, table_cards
 
 #: recomputed numbers may differ in the last bits on another processor or another numpy, never more
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
@@ -64,22 +66,22 @@ def verify(store: Store, folder: Path) -> Verification:
     """Compare a report with its records; ``UserError`` where there is no report, no results folder or no study."""
     store.require_present()
     manifest = Manifest.read(folder, store.name)
-    sources = sources_of(store)
+    judged = judge(read_results(store))
     records = record_digests(store)
     with tempfile.TemporaryDirectory() as scratch:
-        paths = write_tables(sources, Path(scratch))
+        paths = write_tables(make_tables(judged), Path(scratch))
         tables = list(_other_tables(folder / "tables", paths))
-    studies, broken = sources.evidence.archive.studies, broken_rules(sources.evidence)
+    studies, broken = judged.evidence.results.studies, broken_rules(judged.evidence)
     checks = (
         VerifyCheck("records against the manifest", len(records), list(_changed(manifest.records, records))),
         VerifyCheck("tables and verdicts against records", len(paths), tables),
         VerifyCheck("studies against the protocol", len(studies), broken),
     )
     notes = [*_other_versions(manifest), LIMITS]
-    if not sources.evidence.archive.protocol.journal.lines:
+    if not judged.evidence.results.journal.lines:
         notes.insert(0, NO_JOURNAL)
     journal = journal_digest(store.root / JOURNAL)
-    return Verification(checks, notes, fingerprint(records), journal, sources.verdicts)
+    return Verification(checks, notes, fingerprint(records), journal, judged.verdicts)
 
 
 def _changed(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
@@ -130,9 +132,9 @@ def _is_same(then: str, now: str) -> bool:
 
 def broken_rules(evidence: Evidence) -> list[str]:
     """Rules that the studies broke, and margins that are not those of a plan."""
-    studies = {study.id: study for study in evidence.archive.studies}
+    studies = {study.id: study for study in evidence.results.studies}
     broken = []
-    for name, notes in evidence.archive.departures.items():
+    for name, notes in evidence.broken.items():
         place = ""
         if name:
             study = studies[name]

@@ -11,11 +11,11 @@ from typing import Any, Literal
 import numpy as np
 
 from carft.store.study_file import StudyFile
+from reports.judge.evidence import CAR_FT, FT, VALIDATION, Entry, Evidence, which_search
 from reports.judge.intervals import Estimate, across, pooled, two_way
 from reports.judge.pairing import Mismatch, difference, paired
-from reports.read.evidence import CAR_FT, FT, VALIDATION, Entry, Evidence, which_search
+from reports.judge.protocol import apart, unequal_runs, unequal_settings, unequal_trials
 from reports.read.note import Note, few
-from reports.read.protocol import apart, unequal_runs, unequal_settings, unequal_trials
 from reports.read.results import finished_trials
 
 #: metric -> what a name adds
@@ -237,7 +237,7 @@ class Contrast:
             for first, second in product(*(evidence.searches(task, method) for method in methods)):
                 if first.search == second.search:
                     yield from unequal_settings(first, second, evidence.methods)
-                    yield from unequal_runs(evidence.archive.protocol, self._labels, first, second)
+                    yield from unequal_runs(evidence.conduct, self._labels, first, second)
         ours, theirs = _precisions(evidence, task, self.first), _precisions(evidence, task, self.second)
         if ours != theirs:
             yield apart("precision", self._labels, ", ".join(sorted(ours)), ", ".join(sorted(theirs)))
@@ -298,7 +298,7 @@ def departures(evidence: Evidence, tasks: Sequence[str], method: str) -> Iterato
     for task in tasks:
         for study, note in evidence.departures(task, method):
             yield replace(note, text=f"{task}, {method}{which_search(study)}: {note.text}")
-    yield from evidence.archive.departures.get("", ())
+    yield from evidence.broken.get("", ())
 
 
 def every_set(evidence: Evidence, task: str) -> Sequence[str]:
@@ -384,7 +384,7 @@ def best_on_test(evidence: Evidence, study: StudyFile, names: Sequence[str]) -> 
     """The search cell with the highest mean top-1 on these sealed sets; None unless all finished ones were unsealed."""
     scores = {}
     for trial in finished_trials(study, evidence.records):
-        if not evidence.archive.is_open(trial.cell, study.task, names):
+        if not evidence.results.is_open(trial.cell, study.task, names):
             return None
         metrics = evidence.metrics(trial.cell)
         scores[trial.cell] = np.mean([metrics[f"{name}/top1"] for name in names])

@@ -15,8 +15,8 @@ from scipy import stats
 from carft.config.cell import PROTOCOL, Cell, Training
 from carft.config.registry import MethodCard, hyperparameter_words
 from carft.protocol.seeds import SEED_BLOCK
+from reports.judge.evidence import Evidence
 from reports.judge.intervals import POWER
-from reports.read.evidence import Evidence
 
 #: where a difference is measured -> the metric of a cell
 MEASURES = {"ID test": "test/top1", "mean OOD": "ood/mean/top1", "contexts of the suites": "ood/context_top1"}
@@ -228,11 +228,21 @@ def _is_registered(table: pd.DataFrame, contrast: str) -> pd.Series:
     return table.index.isin(asked.index) & (table["lr"] == best)
 
 
+def by_scope(evidence: Evidence) -> pd.DataFrame:
+    """Differences at equal settings of every scope: :func:`differences_by_setting`, with the columns of the scope."""
+    tables = []
+    for view in evidence.views():
+        of_scope = differences_by_setting(evaluated_cells(view), view.methods)
+        tables.append(of_scope.assign(**view.columns))
+    filled = [of_scope for of_scope in tables if len(of_scope)]
+    return pd.concat(filled or tables[:1], ignore_index=True)
+
+
 def evaluated_cells(evidence: Evidence) -> list[EvaluatedCell]:
     """Return the cells of a scope, of any study or none, that were evaluated on all held-out sets of their task."""
-    archive, cells = evidence.archive, []
-    in_scope = archive.cells[(archive.cells["scope"] == evidence.name) & (archive.cells["parents"] == "")]
+    results, cells = evidence.results, []
+    in_scope = results.cells[(results.cells["scope"] == evidence.name) & (results.cells["parents"] == "")]
     for name, task in zip(in_scope.index, in_scope["task"], strict=True):
-        if archive.evaluated(name) >= set(evidence.set_names(task)):
-            cells.append(EvaluatedCell(archive.records[name].cell, archive.metrics(name)))
+        if results.evaluated(name) >= set(evidence.set_names(task)):
+            cells.append(EvaluatedCell(results.records[name].cell, results.metrics(name)))
     return cells

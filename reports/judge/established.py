@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from reports.judge.contrasts import Contrast, Part, every_suite, pool
+from reports.judge.evidence import FT, ZERO_SHOT, Entry, Evidence
 from reports.judge.forgetting import CONTROL_ALPHA, POSITIVE, forgotten
 from reports.judge.intervals import Component, Estimate
 from reports.judge.levels import Recognition
 from reports.judge.ranks import ONE_SIDED, holm
-from reports.read.evidence import FT, ZERO_SHOT, Entry, Evidence
 from reports.read.references import NAMES, TEST, reported_gain
 
 ControlAnswer = Literal["holds", "does not hold", "not run"]
@@ -100,9 +100,9 @@ def _evaluated_of_ft(evidence: Evidence) -> pd.DataFrame:
         suites = evidence.suites(task)
         for study in evidence.searches(task, FT.method):
             for cell in dict.fromkeys([*study.trial_cells, *study.confirm]):
-                if suites and cell in evidence.records and evidence.archive.evaluated(cell) >= set(suites):
+                if suites and cell in evidence.records and evidence.results.evaluated(cell) >= set(suites):
                     evaluated.append(cell)
-    return evidence.archive.cells.loc[evaluated]
+    return evidence.results.cells.loc[evaluated]
 
 
 GAINS = Control(

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from reports.judge.contrasts import Contrast, Part, every_suite, pool
+from reports.judge.evidence import FT, WISE, ZERO_SHOT, Entry, Evidence
 from reports.judge.intervals import Ratio, fieller
-from reports.read.evidence import FT, WISE, ZERO_SHOT, Entry, Evidence
 
 #: interpolation weight of the positive control
 CONTROL_ALPHA = 0.5

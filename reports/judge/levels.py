@@ -9,13 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from carft.config.cell import Cell
-from carft.core.errors import UserError
-from carft.store.records import Store
+from reports.judge.conduct import Conduct
 from reports.judge.contrasts import PLACES, Sets, every_set
+from reports.judge.evidence import ZERO_SHOT, Entry, Evidence
 from reports.judge.intervals import Estimate, pooled, two_way
 from reports.judge.pairing import Mismatch, contributions
-from reports.read.evidence import ZERO_SHOT, Entry, Evidence
-from reports.read.results import Results, corrupt
+from reports.read.results import Results
 from reports.read.scopes import Scope
 
 #: what is measured -> (metric, the sets it is measured on)
@@ -70,13 +69,13 @@ class Recognition:
         return Recognition(metric, pooled([level for level, _ in by_task.values()]), chance)
 
     @staticmethod
-    def of_cell(store: Store, cell: Cell, metric: str) -> Recognition | None:
+    def of_cell(results: Results, cell: Cell, metric: str) -> Recognition | None:
         """That of one zero-shot cell; None where it has no record, or a held-out set has no value."""
-        if not store.is_done(cell.id):
-            return None
-        alone = _evidence_of_cell(store, cell)
+        catalog = results.catalog
+        scope = Scope.of(cell, catalog, catalog.pools([cell.task]))
+        alone = Evidence(results, Conduct(results), {}, scope, scope.name, (), ())
         sets = alone.set_names(cell.task)
-        if not sets or not store.evaluated(cell.id).issuperset(sets):
+        if not sets or not results.is_open(cell.id, cell.task, sets):
             return None
         level = level_of(alone, [cell.id], sets, metric)
         return Recognition(metric, level, RECOGNISED[metric][1](alone, [cell.task])) if level else None
@@ -126,23 +125,14 @@ def level_of(evidence: Evidence, cells: Sequence[str], sets: Sequence[str], what
 def levels_by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> TaskLevels:
     """Task -> (level, cells), of the tasks that have the sets and evaluated cells of the entry.
 
-    Tasks whose predictions are of different images are left out, and those that cannot be read, which is a problem.
+    Tasks whose predictions are of different images are left out, and those that cannot be read.
     """
     levels: TaskLevels = {}
     for task in evidence.tasks:
         names, cells = sets(evidence, task), evidence.cells(task, entry)
         if cells and names and {*names} <= {*evidence.set_names(task), "val"}:
-            try:
-                level = level_of(evidence, cells, names, what)
-            except UserError as error:
-                evidence.archive.problems.append(corrupt("predictions", cells[0], error, evidence.store))
-                continue
+            can_read = all(evidence.results.files.has_outcomes(cell, task, names) for cell in cells)
+            level = level_of(evidence, cells, names, what) if can_read else None
             if level is not None:
                 levels[task] = (level, cells)
     return levels
-
-
-def _evidence_of_cell(store: Store, cell: Cell) -> Evidence:
-    results = Results.of_cell(store, cell.id)
-    scope = Scope.of(cell, store.catalog, store.catalog.pools([cell.task]))
-    return Evidence(results, scope, scope.name, (), ())

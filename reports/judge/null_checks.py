@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 
 from carft.config.cell import Cell, stable_hash
-from reports.read.caveats import has_one_template
-from reports.read.evidence import CAR_FT, Evidence
+from reports.judge.caveats import has_one_template
+from reports.judge.evidence import CAR_FT, Evidence
 
 NullCheckStatus = Literal["passed", "failed", "not checkable"]
 ROUNDING = 1e-5  # nats; a divergence of zero in float32 is at most this
@@ -81,7 +81,7 @@ def _have_same_predictions(evidence: Evidence, first: str, second: str) -> bool:
     """Whether two cells agree bit for bit, in metrics too: tables of a compact archive have no logits, losses do."""
     if evidence.records[first].metrics != evidence.records[second].metrics:
         return False
-    for name in ("val", *(evidence.archive.evaluated(first) & evidence.archive.evaluated(second))):
+    for name in ("val", *(evidence.results.evaluated(first) & evidence.results.evaluated(second))):
         ours = evidence.store.prediction_table(first, name)
         theirs = evidence.store.prediction_table(second, name)
         shared = []
@@ -109,7 +109,7 @@ def _divergence_grows(evidence: Evidence) -> NullCheck:
             cell = view.records[name].cell
             if study.method != CAR_FT.method or not cell.hyperparameters["kl_weight"] or has_one_template(view, cell):
                 continue
-            divergence = view.archive.history(name).get("train/kl", np.zeros(0))
+            divergence = view.results.files.history(name).get("train/kl", np.zeros(0))
             if len(divergence) > 1:
                 compared.append(name)
                 grows = bool(np.isfinite(divergence).all()) and divergence[1:].max() > MOVED

@@ -9,8 +9,8 @@ import numpy as np
 
 from carft.config.registry import METHODS
 from carft.core.metrics import Frame
+from reports.judge.evidence import Entry, Evidence, Source
 from reports.judge.intervals import Contributions
-from reports.read.evidence import Entry, Evidence, Source
 from reports.read.note import Note
 
 

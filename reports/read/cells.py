@@ -125,7 +125,7 @@ def _row(results: Results, record: Record, places: Mapping[str, Mapping[str, Any
         "seconds": seconds,
         "machine": machine.get("gpu") or cpu.get("model") or "",
         "torch": str((made.get("packages") or {}).get("torch", "")),
-        "code": " ".join(sorted(code[:8] for code in results.protocol.code_of([record.id]))),
+        "code": " ".join(sorted(code[:8] for code in results.code_of([record.id]))),
     }
     settings = dict(cell.hyperparameters)
     if cell.parents:

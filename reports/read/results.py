@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TypeVar
 
-import numpy as np
 import pandas as pd
 
 from carft import NUMERICS
@@ -18,109 +16,37 @@ from carft.config.cell import Cell
 from carft.config.registry import MethodCard
 from carft.core.errors import UserError
 from carft.core.failure_kinds import REPEATED, FailureKind
-from carft.core.metrics import Outcomes, ood_means
+from carft.core.metrics import ood_means
 from carft.data.family import Pool
 from carft.store.document import read_document
 from carft.store.failures import each_failure, failures
+from carft.store.journal import Journal
 from carft.store.record_files import Evaluation, Record
 from carft.store.records import Store
 from carft.store.stored_catalog import stored_catalog
 from carft.store.study_file import StudyFile, Trial
 from reports.read.cells import cells_frame
-from reports.read.conduct import Conduct
+from reports.read.files import CellFiles, corrupt, readable
 from reports.read.note import Note
-from reports.read.outcomes import OutcomeReader
-from reports.read.protocol import departures
 from reports.read.scopes import Scope, named
 
-Read = TypeVar("Read")
 #: method of interpolations
 WISE_FT = "wise_ft"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Results:
-    """A results folder as a report sees it. ``problems`` grows when predictions or a history turn out to be corrupt."""
+    """A results folder as a report sees it."""
 
     store: Store
     catalog: Catalog
-    """With what the folder holds of it."""
-    records: dict[str, Record] = field(default_factory=dict)
-    evaluations: dict[str, dict[str, Mapping[str, float]]] = field(default_factory=dict)
+    """With what the folder holds of it, and a card for every method that is named here."""
+    records: Mapping[str, Record]
+    evaluations: Mapping[str, Mapping[str, Mapping[str, float]]]
     """Cell -> held-out set -> metrics, of those that can be read."""
-    studies: list[StudyFile] = field(default_factory=list)
-    problems: list[Note] = field(default_factory=list)
-    _readable: dict[tuple[str, tuple[str, ...]], bool] = field(default_factory=dict)
-
-    @staticmethod
-    def of(store: Store) -> Results:
-        """Read a whole folder. A record that cannot be read is named and counts as missing."""
-        results = Results(store, stored_catalog(store, store.catalog))
-        results._read_cells(store.ids())
-        for name in store.study_names():
-            study = results._read("study", name, partial(store.study, name))
-            if study is not None:
-                results.studies.append(study)
-        results._name_strangers()
-        results._note_failures()
-        return results
-
-    @staticmethod
-    def of_cell(store: Store, cell: str) -> Results:
-        """Read one cell alone."""
-        results = Results(store, store.catalog)
-        results._read_cells([cell])
-        return results
-
-    def _read_cells(self, cells: Iterable[str]) -> None:
-        older: Counter[int] = Counter()
-        for cell in cells:
-            record = self._read("record", cell, partial(self.store.read, cell))
-            if record is None:
-                continue
-            if record.numerics != NUMERICS:
-                older[record.numerics] += 1
-                continue
-            self.records[record.id] = record
-            for path in self.store.evaluation_paths(cell):
-                file = self._read("evaluation", cell, partial(read_document, path, Evaluation))
-                if file is not None:
-                    self.evaluations.setdefault(record.id, {})[file.set] = file.metrics
-        for numerics, count in sorted(older.items()):
-            now = f"this report holds NUMERICS {NUMERICS} only"
-            words = f"{count} cells were computed under NUMERICS {numerics}; {now}."
-            self.problems.append(Note("other numerics", words, where=f"NUMERICS {numerics}"))
-
-    def _name_strangers(self) -> None:
-        """Give each method that is not known here a card, so that its cells are reported by its name."""
-        methods = dict(self.catalog.stored_methods)
-        named = {record.cell.method for record in self.records.values()} | {study.method for study in self.studies}
-        for name in sorted(named - self.catalog.methods.keys()):
-            methods[name] = MethodCard(name=name, label=name, summary="It is not known here.")
-        self.catalog = replace(self.catalog, stored_methods=methods)
-
-    def _read(self, what: str, where: str, read: Callable[[], Read]) -> Read | None:
-        """The content of a file; None where it cannot be read, which is a problem. what: the kind of file."""
-        try:
-            return read()
-        except UserError as error:
-            self.problems.append(corrupt(what, where, error, self.store))
-            return None
-
-    def _note_failures(self) -> None:
-        """Failed cells, and searches without a winner."""
-        for cell, failure in each_failure(self.store):
-            if isinstance(failure, UserError):
-                self.problems.append(corrupt("failure", cell, failure, self.store))
-                continue
-            # other reasons may name files of this machine
-            reason = f": {failure.reason}" if failure.kind in REPEATED else ""
-            words = f"{failure.title}{reason} ({failure.kind}, attempt {failure.attempt})"
-            self.problems.append(Note("failed cell", words, where=cell))
-        for study in self.studies:
-            if study.too_few:
-                where = f"{study.method} on {study.task}"
-                self.problems.append(Note("no winner", f"{where}: {study.too_few}.", where=where))
+    studies: Sequence[StudyFile] = ()
+    notes: Sequence[Note] = ()
+    """What cannot be used; what is read on demand has notes of its own (:class:`reports.read.files.CellFiles`)."""
 
     @cached_property
     def cells(self) -> pd.DataFrame:
@@ -143,14 +69,22 @@ class Results:
         return reasons
 
     @cached_property
-    def protocol(self) -> Conduct:
-        """How the studies were conducted, by records and journal."""
-        return Conduct(self.records, self.studies, self.store.journal(), self.catalog)
+    def journal(self) -> Journal:
+        """What sweeps wrote down while they ran."""
+        return self.store.journal()
 
     @cached_property
-    def departures(self) -> Mapping[str, Sequence[Note]]:
-        """Study -> the rules of the protocol that it broke; what concerns all studies under the empty name."""
-        return departures(self.protocol)
+    def _code(self) -> Mapping[str, set[str]]:
+        """Cell -> digests of the code that ran it."""
+        code: dict[str, set[str]] = defaultdict(set)
+        for line in self.journal.of("finished"):
+            if line.numerics == NUMERICS:
+                code[line.cell].add(line.code)
+        return dict(code)
+
+    def code_of(self, cells: Iterable[str]) -> set[str]:
+        """Digests of the code that ran these cells."""
+        return set().union(*(self._code.get(cell, ()) for cell in cells))
 
     def scope_of(self, one: StudyFile | Cell) -> Scope:
         """The scope of a study or cell; ``UserError`` when its task is not in the catalog."""
@@ -220,28 +154,15 @@ class Results:
         """Names of the sets the cell was unsealed on."""
         return frozenset(self.evaluations.get(cell, ()))
 
-    def history(self, cell: str) -> Mapping[str, np.ndarray]:
-        """A cell's training history; empty when it was not trained or the file is corrupt."""
-        return self._read("history", cell, partial(self.store.history, cell)) or {}
-
     def is_open(self, cell: str, task: str, names: Sequence[str]) -> bool:
-        """Whether a finished cell has readable predictions on all these sets. A corrupt file is named once."""
-        if cell not in self.records or not self.evaluated(cell) >= set(names):
-            return False
-        asked = cell, tuple(names)
-        if asked not in self._readable:
-            read = partial(self.outcomes, cell, task, names)
-            outcomes = self._read("predictions", cell, read)
-            self._readable[asked] = outcomes is not None
-        return self._readable[asked]
+        """Whether a finished cell has readable predictions on all these sets."""
+        is_evaluated = cell in self.records and self.evaluated(cell) >= set(names)
+        return is_evaluated and self.files.has_outcomes(cell, task, names)
 
     @cached_property
-    def _reader(self) -> OutcomeReader:
-        return OutcomeReader(self.store)
-
-    def outcomes(self, cell: str, task: str, names: Sequence[str]) -> list[Outcomes]:
-        """Outcomes of a cell on sets of its task; ``UserError`` when a file is corrupt."""
-        return self._reader.outcomes(cell, task, names)
+    def files(self) -> CellFiles:
+        """Predictions and histories, read on demand."""
+        return CellFiles(self.store)
 
     @cached_property
     def made(self) -> dict[tuple[str, frozenset[str], float | None], str]:
@@ -265,6 +186,64 @@ def finished_trials(study: StudyFile, records: Mapping[str, Record]) -> list[Tri
     return [t for t in study.trials if t.cell in records and t.status != "pruned"]
 
 
-def corrupt(what: str, where: str, error: UserError, store: Store) -> Note:
-    """A file that cannot be read, without the folder that it lies in here."""
-    return Note(f"corrupt {what}", error.message.replace(f"{store.root}/", "$RESULTS/"), where=where)
+def read_results(store: Store) -> Results:
+    """Read a whole folder. A record that cannot be read is named and counts as missing."""
+    found = read_cells(store, store.ids())
+    notes, studies = [*found.notes], []
+    for name in store.study_names():
+        study = readable("study", name, partial(store.study, name), store, notes)
+        if study is not None:
+            studies.append(study)
+    methods = {study.method for study in studies} | {record.cell.method for record in found.records.values()}
+    catalog = _with_strangers(stored_catalog(store, store.catalog), methods)
+    notes += _failures(store, studies)
+    return replace(found, catalog=catalog, studies=studies, notes=notes)
+
+
+def read_cells(store: Store, cells: Iterable[str]) -> Results:
+    """Read these cells alone, without studies."""
+    records: dict[str, Record] = {}
+    evaluations: dict[str, dict[str, Mapping[str, float]]] = {}
+    notes: list[Note] = []
+    older: Counter[int] = Counter()
+    for cell in cells:
+        record = readable("record", cell, partial(store.read, cell), store, notes)
+        if record is None:
+            continue
+        if record.numerics != NUMERICS:
+            older[record.numerics] += 1
+            continue
+        records[record.id] = record
+        for path in store.evaluation_paths(cell):
+            file = readable("evaluation", cell, partial(read_document, path, Evaluation), store, notes)
+            if file is not None:
+                evaluations.setdefault(record.id, {})[file.set] = file.metrics
+    for numerics, count in sorted(older.items()):
+        now = f"this report holds NUMERICS {NUMERICS} only"
+        words = f"{count} cells were computed under NUMERICS {numerics}; {now}."
+        notes.append(Note("other numerics", words, where=f"NUMERICS {numerics}"))
+    return Results(store, store.catalog, records, evaluations, notes=notes)
+
+
+def _with_strangers(catalog: Catalog, methods: Iterable[str]) -> Catalog:
+    """The catalog with a card for each method that is not known here, so that its cells are reported by its name."""
+    cards = dict(catalog.stored_methods)
+    for name in sorted(set(methods) - catalog.methods.keys()):
+        cards[name] = MethodCard(name=name, label=name, summary="It is not known here.")
+    return replace(catalog, stored_methods=cards)
+
+
+def _failures(store: Store, studies: Iterable[StudyFile]) -> Iterator[Note]:
+    """Failed cells, and searches without a winner."""
+    for cell, failure in each_failure(store):
+        if isinstance(failure, UserError):
+            yield corrupt("failure", cell, failure, store)
+            continue
+        # other reasons may name files of this machine
+        reason = f": {failure.reason}" if failure.kind in REPEATED else ""
+        words = f"{failure.title}{reason} ({failure.kind}, attempt {failure.attempt})"
+        yield Note("failed cell", words, where=cell)
+    for study in studies:
+        if study.too_few:
+            where = f"{study.method} on {study.task}"
+            yield Note("no winner", f"{where}: {study.too_few}.", where=where)

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from reports.judge.claims.claim import ICONS, Verdict, VerdictNumber
 from reports.judge.contrasts import Part
-from reports.read.evidence import ORACLE, Entry, label
+from reports.judge.evidence import ORACLE, Entry, label
 from reports.render.tables.table import Methods, TableCard
 from reports.render.words.page_words import on_record_words
 from reports.render.words.verdict_words import shown_word

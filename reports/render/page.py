@@ -14,15 +14,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup, escape
 
 from reports.judge.claims.claim import Verdict, VerdictNumber
-from reports.read.evidence import ORACLE
+from reports.judge.evidence import ORACLE
+from reports.judge.judged import Judged
 from reports.render import formatting
 from reports.render.figures.figure import DrawnFigure
 from reports.render.formatting import FormattedTable, formatted
 from reports.render.pictures import Pictures
 from reports.render.provenance import cell_block, provenance
-from reports.render.tables.table import Sources, rows_of, table_cards
+from reports.render.tables.table import Tables, rows_of, table_cards
 from reports.render.words import page_words
 from reports.render.words import verdict_words as of_verdicts
+from reports.render.words.answer_words import PageAnswer
 from reports.render.words.glossary import TERMS
 
 #: marks a page as one of this package, whose folder a report may write to again
@@ -45,7 +47,10 @@ class Place:
 class Content:
     """What the pages show of a report. Templates know it as ``c``."""
 
-    sources: Sources
+    judged: Judged
+    made: Tables
+    """All tables."""
+    answer: PageAnswer
     figures: Sequence[DrawnFigure]
     fingerprint: str
     """Of the records that the report was made from."""
@@ -56,8 +61,8 @@ class Content:
     """Scope -> the other verdicts, those that were not run at the end."""
 
     def __post_init__(self) -> None:
-        self.evidence = self.sources.evidence
-        self.verdicts = self.sources.verdicts
+        self.evidence = self.judged.evidence
+        self.verdicts = self.judged.verdicts
         first: dict[str, Verdict] = {}
         for verdict in sorted(self.verdicts, key=lambda verdict: bool(verdict.missing)):
             if first.setdefault(verdict.claim, verdict) is not verdict:
@@ -67,27 +72,26 @@ class Content:
     @cached_property
     def tables(self) -> list[FormattedTable]:
         """The tables of the page."""
-        made = self.sources.tables()
         tables = []
         for name, card in table_cards().items():
             if card.on_page:
-                tables.append(formatted(card, made[name], made.methods))
+                tables.append(formatted(card, self.made[name], self.made.methods))
         return tables
 
     @cached_property
     def cells(self) -> Mapping[str, Any]:
         """The list of all cells."""
-        return cell_block(self.sources)
+        return cell_block(self.judged.evidence, self.made["cells"])
 
     @cached_property
     def why(self) -> Mapping[str, Any]:
         """Where the numbers of the page come from."""
-        return provenance(self.sources, self.tables, self.cells)
+        return provenance(self.judged.verdicts, self.made, self.tables, self.cells)
 
     @cached_property
     def problems(self) -> list[dict[str, Any]]:
         """What could not be used."""
-        return rows_of(self.sources.table("problems"))
+        return rows_of(self.made["problems"])
 
     def makers(self) -> list[tuple[str, int]]:
         """Versions and machines, each with the number of cells that it made."""

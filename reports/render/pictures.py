@@ -16,7 +16,7 @@ from PIL import Image
 
 from carft.core.errors import UserError
 from reports.judge.disagreements import SIDES, answers_of, stable_digest
-from reports.read.evidence import COMPARED, Evidence, label
+from reports.judge.evidence import COMPARED, Evidence, label
 from reports.render.tables.table import TableRow, rows_of
 from reports.render.words.page_words import prompt_words
 
@@ -89,7 +89,7 @@ class _Studio:
     def _source(self, row: TableRow) -> str:
         """The ``data:`` address of an image's picture, which is made where it is not there; empty for none."""
         path = self.folder / FOLDER / f"{picture_name(row)}.jpg"
-        own = self.evidence.archive.catalog.own.named.get(row["task"])
+        own = self.evidence.results.catalog.own.named.get(row["task"])
         if self.options.hides(row["task"], row["image"]) or (own is not None and own.private):
             self.hidden.add(path.name)
             return ""
@@ -156,11 +156,11 @@ def shown_images(evidence: Evidence) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _pixels(evidence: Evidence, row: TableRow, root: Path | None) -> np.ndarray:
     """(H, W, 3) uint8 of the image of a row; ``UserError`` where the data here are not those of its cells."""
-    archive = evidence.archive
-    versions = {archive.records[cell].cell.data_version for cell in row["cells"].split()}
-    if versions != {archive.catalog.card(row["task"]).version}:
+    results = evidence.results
+    versions = {results.records[cell].cell.data_version for cell in row["cells"].split()}
+    if versions != {results.catalog.card(row["task"]).version}:
         raise UserError("The data here are of another version than those of the cells.")
-    family, installed = archive.catalog.opener(row["task"])  # no loader that the card of a results folder names
+    family, installed = results.catalog.opener(row["task"])  # no loader that the card of a results folder names
     return family.picture(installed, row["set"], row["image"], root)
 
 

@@ -6,12 +6,13 @@ from sys import intern
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from reports.judge.claims.claim import Verdict
 from reports.judge.contrasts import Part
-from reports.read.evidence import label
+from reports.judge.evidence import Evidence, label
 from reports.render.formatting import FormattedTable, amount
-from reports.render.tables.table import Sources, cells_of, rows_of, table_cards
+from reports.render.tables.table import Tables, cells_of, rows_of, table_cards
 from reports.render.words.page_words import maker_words, setting_line
 from reports.render.words.verdict_words import computed_words, reason_words, variance_words
 
@@ -27,11 +28,10 @@ Facts = list[tuple[str, str]]
 NUMBERS = {"effect": "points", "low": "low", "high": "high", "smallest_visible": "visible from"}
 
 
-def cell_block(sources: Sources) -> dict[str, Any]:
-    """The JSON block of all cells: columns and rows of their list, and the details of each."""
-    evidence = sources.evidence
+def cell_block(evidence: Evidence, cells: pd.DataFrame) -> dict[str, Any]:
+    """The JSON block of all cells: columns and rows of their list, and the details of each. cells: their table."""
     rows, details = [], []
-    for row in rows_of(sources.table("cells")):
+    for row in rows_of(cells):
         record, metrics = evidence.records[row["cell"]], evidence.metrics(row["cell"])
         method = f"{row['method']}({row['parent']})" if row["parent"] else row["method"]
         settings = " ".join(f"{name}={value:.4g}" for name, value in record.cell.hyperparameters.items())
@@ -54,8 +54,10 @@ def _rounded(value: float) -> float | None:
     return round(value, 4) if math.isfinite(value) else None
 
 
-def provenance(sources: Sources, tables: Sequence[FormattedTable], cells: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page opens of a row. tables: those that it shows. cells: the block of all cells.
+def provenance(
+    verdicts: Sequence[Verdict], made: Tables, tables: Sequence[FormattedTable], cells: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the page opens of a row. tables: those of ``made`` that it shows. cells: the block of all cells.
 
     Each table has, of every row in order, its address as in ``report why``, and the place of its list of cells in
     ``sets``. A list of cells holds the first place and then the steps from each to the next; cells without a record are
@@ -71,7 +73,7 @@ def provenance(sources: Sources, tables: Sequence[FormattedTable], cells: Mappin
     sets: dict[tuple[int, ...], int] = {}
     described = {}
     for name, names in (shown | dict.fromkeys(("claims", "verdicts"), tuple(NUMBERS))).items():
-        card, rows = table_cards()[name], rows_of(sources.table(name))
+        card, rows = table_cards()[name], rows_of(made[name])
         columns: list[tuple[int, str | None] | None] = []
         for column in names:
             if column in card.keys:
@@ -81,9 +83,9 @@ def provenance(sources: Sources, tables: Sequence[FormattedTable], cells: Mappin
             columns.append((_place(formulas, card.formula(column)), metric if metric in measured else None))
         of_rows = [_place(sets, _steps(cells_of(row), cell_places)) for row in rows]
         described[name] = {"title": card.title, "keys": card.short_keys(rows), "columns": columns, "cells": of_rows}
-    described["claims"] |= _workings([_of_verdict(verdict) for verdict in sources.verdicts])
+    described["claims"] |= _workings([_of_verdict(verdict) for verdict in verdicts])
     parts = []
-    for verdict in sources.verdicts:
+    for verdict in verdicts:
         parts += [_of_part(verdict, part) for part in verdict.parts]
     described["verdicts"] |= _workings(parts)
     return {"formulas": list(formulas), "sets": list(sets), "tables": described}

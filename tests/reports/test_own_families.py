@@ -22,10 +22,10 @@ from carft.store.records import Store
 from carft.store.stored_catalog import named_tasks
 from reports.build import build_report
 from reports.judge.claims.ledger import ledger
-from reports.read.views import read_evidence
 from reports.render.pictures import picture_name, shown_images
 from tests.support.folder import keep_tasks, write_tasks
 from tests.support.helpers import run_cli
+from tests.support.reading import evidence_in
 from tests.support.serial import run_serially
 
 TASKS = ("animals-and-nature", "objects-of-everyday-life", "people", "places", "food", "signs-and-symbols-of-all-kinds")
@@ -114,7 +114,7 @@ def test_private_images_and_all_images_can_be_left_out(own: SimpleNamespace, tmp
     made = ("report", "--results", own.results, "--out", tmp_path)
     said = run_cli(*made, "--private", "emoji/people,*/openmoji/*")
     assert said.returncode == 0, said.stderr
-    images = pd.concat(shown_images(read_evidence(Store(own.results))))
+    images = pd.concat(shown_images(evidence_in(Store(own.results))))
     hidden = images[(images["task"] == "emoji/people") | images["image"].str.startswith("openmoji/")]
     names = {f"{picture_name(row)}.jpg" for row in hidden.to_dict("records")}
     kept = {path.name for path in (tmp_path / "pictures").iterdir()}
@@ -127,7 +127,7 @@ def test_private_images_and_all_images_can_be_left_out(own: SimpleNamespace, tmp
 
 
 def test_a_task_that_its_file_calls_private_has_no_picture(own: SimpleNamespace, tmp_path: Path) -> None:
-    images = pd.concat(shown_images(read_evidence(Store(own.results))))
+    images = pd.concat(shown_images(evidence_in(Store(own.results))))
     secret = images["task"].iloc[0]
     store = Store(shutil.copytree(own.results, tmp_path / "results"))
     keep_tasks(store, [replace(task, private=task.name == secret) for task in named_tasks(store)])

@@ -29,6 +29,7 @@ from reports.render.words.verdict_words import as_dict
 from tests.support.browsing import unpacked
 from tests.support.helpers import run_cli
 from tests.support.planted import QUICK, Plan, plant
+from tests.support.reading import table_of
 
 PLAN = replace(QUICK, groups=24)
 HOSTILE = "</script><script>alert('reason')</script>"
@@ -67,9 +68,9 @@ def test_the_files_columns_and_fields_that_scripts_rely_on_are_there(built: Buil
     assert {"manifest.json", "tables.tex"} <= names
     assert {path.suffix for path in built.paths} == {".html", ".md", ".csv", ".png", ".svg", ".tex", ".json"}
     assert all(path.stat().st_size > 0 for path in built.paths)
-    assert [v.claim for v in built.sources.verdicts] == list(ledger())
+    assert [v.claim for v in built.judged.verdicts] == list(ledger())
     fields = {"claim", "verdict", "scale", "effect", "low", "high", "n_seeds", "n_groups"}
-    assert all(fields <= set(as_dict(v)) for v in built.sources.verdicts)
+    assert all(fields <= set(as_dict(v)) for v in built.judged.verdicts)
     table = pd.read_csv(built.page.parent / "tables" / "tasks.csv")
     wanted = ["task", "method", "n_seeds", "n_groups", "test_top1", "low", "high", "context_top1"]
     assert set(wanted) <= set(table.columns)
@@ -193,7 +194,7 @@ def test_a_page_that_no_report_wrote_is_not_replaced(small: Store, tmp_path: Pat
 
 @pytest.mark.usefixtures("built_before")
 def test_page_markdown_and_json_say_the_same_three_sentences(built: Built, store: Store, tmp_path: Path) -> None:
-    answer = [sentence.text for sentence in built.sources.answer.sentences]
+    answer = [sentence.text for sentence in built.answer.sentences]
     assert len(answer) == 3
     page = html.unescape(re.sub("<[^>]+>", "", built.page.read_text(encoding="utf-8"))).replace("−", "-")
     text = built.page.with_name("report.md").read_text(encoding="utf-8").replace("**", "")
@@ -208,7 +209,7 @@ def test_a_terminal_of_80_columns_says_the_same_and_cuts_nothing(built: Built, s
     said = run_cli("report", "--results", store.root, "--out", tmp_path, columns=80).stdout
     assert "…" not in said
     joined = " ".join(said.split())
-    places = [joined.index(f"{what}: {' '.join(words.split())}") for what, words in built.sources.answer.summary]
+    places = [joined.index(f"{what}: {' '.join(words.split())}") for what, words in built.answer.summary]
     assert joined.index("C1 Fine-tuning") < min(places) and [*places, joined.index("Open: ")] == sorted(
         [*places, joined.index("Open: ")]
     )
@@ -239,8 +240,8 @@ def test_searches_of_which_no_cell_was_evaluated_are_reported_and_an_unknown_met
     study = next(study for study in store.studies() if study.method == "car_ft")
     store.write_study(study.id, study.model_copy(update={"method": "gone"}))
     built = build_report(Store(store.root), tmp_path / "report")
-    assert set(built.sources.table("studies")["method"]) >= {"gone"}
-    assert all("evaluated yet" in sentence.words for sentence in built.sources.answer.sentences)
+    assert set(table_of(built.judged, "studies")["method"]) >= {"gone"}
+    assert all("evaluated yet" in sentence.words for sentence in built.answer.sentences)
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ from carft.catalog.resolve import specify
 from carft.config.cell import Training
 from carft.core.errors import UserError
 from carft.store.records import Store
-from reports.build import sources_of
 from reports.judge.claims.ledger import ledger
-from reports.render.tables.table import Sources, table_cards
+from reports.judge.judged import Judged
+from reports.render.tables.table import table_cards
 from reports.why import explain
 from tests.support.helpers import TASK, run_cli
 from tests.support.planted import QUICK, plant
+from tests.support.reading import judged_of, table_of
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
@@ -34,15 +35,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture(scope="module")
-def sources(store: Store) -> Sources:
+def sources(store: Store) -> Judged:
     """The tables and verdicts on that folder."""
-    return sources_of(store)
+    return judged_of(store)
 
 
 @pytest.fixture
-def once(sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
+def once(sources: Judged, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every number of that folder is asked of the same tables."""
-    monkeypatch.setattr("reports.why.sources_of", lambda store: sources)
+    monkeypatch.setattr("reports.why.judge", lambda results: sources)
 
 
 def test_a_mean_is_that_of_its_cells(store: Store) -> None:
@@ -71,7 +72,7 @@ def test_a_claim_on_one_seed_has_no_interval_and_no_nan(tmp_path: Path) -> None:
 
 
 def test_a_claim_has_the_variance_of_its_interval_and_every_cell_the_command_that_makes_it(
-    store: Store, sources: Sources
+    store: Store, sources: Judged
 ) -> None:
     chain = explain(store, "C3")
     verdict = next(v for v in sources.verdicts if v.claim == "C3")
@@ -102,9 +103,9 @@ def test_every_claim_can_be_asked(store: Store, claim: str) -> None:
 
 
 @pytest.mark.usefixtures("once")
-def test_every_number_of_every_table_has_an_address(store: Store, sources: Sources) -> None:
+def test_every_number_of_every_table_has_an_address(store: Store, sources: Judged) -> None:
     for name, card in table_cards().items():
-        table = sources.table(name)
+        table = table_of(sources, name)
         rows = table.to_dict("records")
         keys = [card.key(row) for row in rows]
         assert len(set(keys)) == len(keys), name

@@ -15,12 +15,12 @@ from uuid import uuid4
 from carft.core.files import write_json
 from carft.store.records import Store
 from carft.store.study_file import StudyFile
-from reports.build import sources_of
 from reports.judge.claims.claim import Verdict
 from reports.verify import broken_rules
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol
 from tests.support.dry import parts
+from tests.support.reading import judged_of
 
 
 def study(store: Store, method: str, search: int = 1) -> StudyFile:
@@ -28,7 +28,7 @@ def study(store: Store, method: str, search: int = 1) -> StudyFile:
 
 
 def verdict(store: Store, claim: str = "C3") -> Verdict:
-    return next(v for v in sources_of(store).verdicts if v.claim == claim)
+    return next(v for v in judged_of(store).verdicts if v.claim == claim)
 
 
 def edit_json(path: Path, **changes: Any) -> None:
@@ -45,7 +45,7 @@ def edit_study(store: Store, method: str, **changes: Any) -> None:
 
 def wrong(store: Store) -> list[str]:
     """What `report verify` says of studies and journal."""
-    return broken_rules(sources_of(store).evidence)
+    return broken_rules(judged_of(store).evidence)
 
 
 @contextmanager

@@ -30,8 +30,8 @@ from carft.store.records import Store
 from carft.store.study_file import StudyFile
 from reports.judge.claims.claim import Verdict
 from reports.judge.claims.verdicts import verdicts
-from reports.read.views import read_evidence
 from tests.support.helpers import made_up_study
+from tests.support.reading import evidence_in
 
 PROVENANCE = {
     "numerics": NUMERICS,
@@ -262,7 +262,7 @@ def changed(study: StudyFile, **changes: Any) -> StudyFile:
 
 def by_claim(store: Store) -> dict[str, Verdict]:
     """The verdicts on a folder by claim; of several scopes that of the last."""
-    return {verdict.claim: verdict for verdict in verdicts(read_evidence(store))}
+    return {verdict.claim: verdict for verdict in verdicts(evidence_in(store))}
 
 
 def _both(plan: Plan) -> dict[str, Mapping[str, float]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeVar
 
 from reports.judge.contrasts import Part
-from reports.read.evidence import Evidence
+from reports.judge.evidence import Evidence
 from reports.read.note import Note
 
 Fact = TypeVar("Fact", bound=Hashable)

@@ -8,8 +8,8 @@ from carft.config.cell import Reading, Training
 from reports.judge.claims.claim import Verdict, each_once
 from reports.judge.claims.ledger import gain_claims
 from reports.judge.contrasts import Contrast, Part, every_suite, pool
+from reports.judge.evidence import CAR_FT, FT, Choices, Evidence
 from reports.read.cells import reading_words
-from reports.read.evidence import CAR_FT, FT, Choices, Evidence
 from reports.read.note import Note
 
 #: factor of a reading -> its default

@@ -10,9 +10,9 @@ import numpy as np
 
 from reports.judge.claims.claim import NO_DIFFERENCE, Claim, Direction, Verdict
 from reports.judge.contrasts import Contrast, Part, pool, sampled
+from reports.judge.evidence import Evidence
 from reports.judge.forgetting import equivalence_of
 from reports.judge.ranks import ONE_SIDED, holm
-from reports.read.evidence import Evidence
 from reports.read.note import listed
 
 #: distance of true effects from the margin, a share of 1, of which the power is computed
@@ -34,7 +34,7 @@ def sweep_command(evidence: Evidence, methods: Iterable[str] = ()) -> str:
     if not methods:
         return evidence.scope.command
     named = dict.fromkeys(("zeroshot", *methods))
-    has_plugin = any(evidence.archive.catalog.method(name).digest for name in named)
+    has_plugin = any(evidence.results.catalog.method(name).digest for name in named)
     return f"{evidence.scope.command} --methods {','.join(named)}{' --plugin FILE' * has_plugin}"
 
 

@@ -10,12 +10,12 @@ from reports.judge.claims.claim import Claim, Verdict
 from reports.judge.claims.ledger import ledger
 from reports.judge.claims.rules import capitalised, corrected_jointly, not_run
 from reports.judge.contrasts import every_suite
+from reports.judge.evidence import CAR_FT, Evidence
 from reports.judge.forgetting import forgotten
 from reports.judge.levels import Recognition
 from reports.judge.null_checks import NullCheck, failures, null_checks
-from reports.read.evidence import CAR_FT, Evidence
+from reports.judge.protocol import other_margins
 from reports.read.note import Note
-from reports.read.protocol import other_margins
 from reports.read.scopes import BUILT_IN_POOLS
 
 READINGS = "python cli.py sweep readings"
@@ -45,7 +45,7 @@ def verdicts(evidence: Evidence, checks: Sequence[NullCheck] | None = None) -> l
 def changed_margins(evidence: Evidence) -> dict[str, Note]:
     """Claim -> that its margin is not that of the last plan which has another one."""
     margins = {name: claim.margin for name, claim in ledger().items()}
-    return other_margins(evidence.archive.protocol.journal, margins)
+    return other_margins(evidence.results.journal, margins)
 
 
 def _doubted(verdict: Verdict, evidence: Evidence, failed: Sequence[NullCheck]) -> Verdict:

@@ -14,7 +14,7 @@ from matplotlib.ticker import NullLocator
 
 from reports.judge.claims.readings import DEFAULTS
 from reports.judge.equal_settings import MEASURES
-from reports.read.evidence import Entry
+from reports.judge.evidence import Entry
 from reports.render.figures.figure import report_figure
 from reports.render.figures.style import Methods, Tables, colour, look, shown
 

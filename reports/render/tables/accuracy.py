@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from carft.core.metrics import Outcomes
+from reports.judge.evidence import COMPARED, FIXED, RANDOM, VALIDATION, Entry, Evidence
 from reports.judge.forgetting import POSITIVE
 from reports.judge.intervals import Estimate, pooled
 from reports.judge.levels import LEVELS, chance_of_contexts, level_of, levels_by_task
-from reports.read.evidence import COMPARED, FIXED, RANDOM, VALIDATION, Entry, Evidence
 from reports.render.tables.table import (
     LEVEL_INTERVAL,
     Column,
@@ -173,7 +173,7 @@ CURVES = dict.fromkeys(CURVE_METRICS, share(metric="{}"))
 )
 def wise(view: Evidence) -> Iterator[TableRow]:
     """WiSE-FT curves: per task, parent and alpha, the means over seeds of val, ID and OOD top-1."""
-    for task, parent, alpha in product(view.tasks, view.trained_methods, view.archive.alphas):
+    for task, parent, alpha in product(view.tasks, view.trained_methods, view.results.alphas):
         cells = view.cells(task, Entry("wise_ft", parent, alpha))
         if cells:
             yield {
@@ -206,7 +206,7 @@ def confirmed(view: Evidence) -> Iterator[TableRow]:
     context_top1: context recognition, the mean over all held-out sets, each a mean over its contexts.
     """
     for study, cell in view.confirm_cells():
-        if not view.archive.evaluated(cell):
+        if not view.results.evaluated(cell):
             continue
         record, metrics = view.records[cell], view.metrics(cell)
         recognised = [metrics.get(f"{name}/context_top1", math.nan) for name in view.set_names(study.task)]

@@ -7,13 +7,12 @@ from itertools import product
 import pandas as pd
 
 from reports.judge.contrasts import METRIC_WORDS, OF_CARD, PLACES, Contrast, pool
-from reports.judge.equal_settings import differences_by_setting, evaluated_cells
+from reports.judge.evidence import CAR_FT, FIXED, FT, VALIDATION, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
+from reports.judge.judged import Judged
 from reports.judge.levels import LEVELS
-from reports.read.evidence import CAR_FT, FIXED, FT, VALIDATION, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
 from reports.render.tables.table import (
     DIFFERENCE,
     Column,
-    Sources,
     TableRow,
     numbers_of,
     points,
@@ -91,14 +90,14 @@ def _tuned(evidence: Evidence, task: str, entry: Entry) -> str:
     ["contrast", "where"],
     columns=DIFFERENCE,
 )
-def comparisons(sources: Sources) -> Iterator[TableRow]:
+def comparisons(judged: Judged) -> Iterator[TableRow]:
     """One row per scope, pair of methods and place; effect, low and high are shares of 1.
 
     With interpolations, WiSE-FT of FT, alpha chosen on validation, is compared with FT and with CAR-FT. Where other
     methods were searched less often, further rows compare CAR-FT with FT in as many first searches. The registered
     contrast of the table ``equal_settings`` stands beside the tuned ones.
     """
-    for scope in sources.evidence.views():
+    for scope in judged.evidence.views():
         for (name, view, first, second), (where, (metric, sets)) in product(_compared(scope), LEVELS.items()):
             part = pool(view, Contrast(first, second, metric, sets), name)
             if part is not None and part.tasks:
@@ -111,7 +110,7 @@ def comparisons(sources: Sources) -> Iterator[TableRow]:
                     "flaws": part.doubts,
                     "cells": " ".join(part.cells),
                 }
-    equal = sources.table("equal_settings")
+    equal = judged.equal_settings
     for row in rows_of(equal[equal["registered"].astype(bool)]):
         row |= {"contrast": f"{row['contrast']}, equal settings", "selected_on": FIXED, "floor": row["interval_over"]}
         setting = f"lr {row['lr']:g}, KL weight {row['kl_weight']:g}"
@@ -168,14 +167,6 @@ EQUAL_INTERVAL = (
         "second_val_top1": share(formula="Mean over the same of the second cell's val/top1."),
     },
 )
-def equal_settings(sources: Sources) -> pd.DataFrame:
-    """Differences at equal settings, one row per scope, contrast, setting and measure; shares of 1.
-
-    See :func:`reports.judge.equal_settings.differences_by_setting`.
-    """
-    tables = []
-    for view in sources.evidence.views():
-        of_scope = differences_by_setting(evaluated_cells(view), view.methods)
-        tables.append(of_scope.assign(**view.columns))
-    filled = [of_scope for of_scope in tables if len(of_scope)]
-    return pd.concat(filled or tables[:1], ignore_index=True)
+def equal_settings(judged: Judged) -> pd.DataFrame:
+    """Differences at equal settings, one row per scope, contrast, setting and measure; shares of 1."""
+    return judged.equal_settings

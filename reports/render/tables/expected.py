@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from reports.judge.judged import Judged
 from reports.read.expected_numbers import expected_numbers, matching_cells
-from reports.render.tables.table import Sources, TableRow, means_of, share, table
+from reports.render.tables.table import TableRow, means_of, share, table
 
 
 @table(
@@ -13,13 +14,13 @@ from reports.render.tables.table import Sources, TableRow, means_of, share, tabl
     ["recipe", "set"],
     columns={"value": share()},
 )
-def expected(sources: Sources) -> Iterator[TableRow]:
+def expected(judged: Judged) -> Iterator[TableRow]:
     """One row per expected number of which the folder has cells. answer: inside or outside."""
     for number in expected_numbers():
-        cells = matching_cells(number, sources.evidence.archive.cells)
+        cells = matching_cells(number, judged.evidence.results.cells)
         if not cells:
             continue
-        value = means_of(sources.evidence, cells, {"value": share(metric=f"{number.set}/top1")})["value"]
+        value = means_of(judged.evidence, cells, {"value": share(metric=f"{number.set}/top1")})["value"]
         yield {
             "recipe": number.recipe,
             "set": number.set,

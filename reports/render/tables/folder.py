@@ -8,9 +8,10 @@ from carft.catalog.catalog import Catalog
 from carft.catalog.resolve import command
 from carft.config.cell import Cell
 from carft.core.errors import UserError
-from reports.read.evidence import Entry
+from reports.judge.evidence import Entry
+from reports.judge.judged import Judged
 from reports.read.note import Note
-from reports.render.tables.table import Column, Sources, TableRow, share, table
+from reports.render.tables.table import Column, TableRow, share, table
 
 #: the metrics of a cell
 METRICS = ("val/*", "test/*", "ood/*", "train/*")
@@ -24,13 +25,13 @@ SHARES = ("*/*top1", "*/*per_class")
     columns=dict.fromkeys(SHARES, share(metric="{}")) | dict.fromkeys(METRICS, Column(metric="{}")),
     on_page=False,
 )
-def cells(sources: Sources) -> pd.DataFrame:
+def cells(judged: Judged) -> pd.DataFrame:
     """The frame of all cells, as of :func:`reports.read_cells`, with the command that runs each again."""
-    archive = sources.evidence.archive
+    results = judged.evidence.results
     commands = []
-    for record in archive.records.values():
-        commands.append(_again(record.cell, archive.catalog, bool(archive.evaluated(record.id))))
-    table = archive.cells.assign(command=commands).reset_index()
+    for record in results.records.values():
+        commands.append(_again(record.cell, results.catalog, bool(results.evaluated(record.id))))
+    table = results.cells.assign(command=commands).reset_index()
     return table.sort_values(["task", "method", "seed", "cell"], ignore_index=True)
 
 
@@ -47,10 +48,10 @@ def _again(cell: Cell, catalog: Catalog, is_open: bool) -> str:
     "Corrupt, failed, missing, of other numerics or data, or not the largest study of its question.",
     ["what", "where"],
 )
-def problems(sources: Sources) -> pd.DataFrame:
+def problems(judged: Judged) -> pd.DataFrame:
     """What the report cannot use: corrupt or failed cells, other numerics or data, studies that are not the largest."""
-    found = list(sources.evidence.archive.problems)
-    for view in sources.evidence.views():
+    found = list(judged.notes)
+    for view in judged.evidence.views():
         for study in view.dropped:
             size = f"{len(study.trials)} trials, {study.training.epochs} epochs"
             why = f"another recipe or way to select, or fewer trials, than what {view.name} reports"
@@ -70,8 +71,8 @@ def problems(sources: Sources) -> pd.DataFrame:
     "What must hold, on these records, before any comparison means something.",
     ["check"],
 )
-def nulls(sources: Sources) -> Iterator[TableRow]:
+def nulls(judged: Judged) -> Iterator[TableRow]:
     """One row per check: passed, failed or not checkable, with why and the cells."""
-    for check in sources.checks:
+    for check in judged.checks:
         named = {"check": check.name, "status": check.status, "words": check.words}
         yield {**named, "n_cells": len(check.cells), "cells": " ".join(check.cells)}

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from reports.judge.claims.readings import DEFAULTS, reading_results
 from reports.judge.contrasts import Part
 from reports.judge.established import remedies
+from reports.judge.evidence import VALIDATION, Evidence
 from reports.judge.forgetting import GivenBack
 from reports.judge.intervals import Estimate
-from reports.read.evidence import VALIDATION, Evidence
+from reports.judge.judged import Judged
 from reports.read.references import NAMES, reported_gain, reported_share
 from reports.render.tables.table import (
     DIFFERENCE,
@@ -16,7 +17,6 @@ from reports.render.tables.table import (
     INTERVAL,
     PAIRED,
     Column,
-    Sources,
     TableRow,
     numbers_of,
     points,
@@ -34,10 +34,10 @@ from reports.render.words.verdict_words import as_dict
     columns=DIFFERENCE,
     on_page=False,
 )
-def claims(sources: Sources) -> Iterator[TableRow]:
+def claims(judged: Judged) -> Iterator[TableRow]:
     """One row per verdict."""
     # scripts get null for what does not exist, tables an empty cell
-    for verdict in sources.verdicts:
+    for verdict in judged.verdicts:
         yield {**as_dict(verdict), "floor": verdict.number.floor, "cells": " ".join(verdict.cells)}
 
 
@@ -49,9 +49,9 @@ def claims(sources: Sources) -> Iterator[TableRow]:
     unwritten=("cells",),
     on_page=False,
 )
-def verdicts(sources: Sources) -> Iterator[TableRow]:
+def verdicts(judged: Judged) -> Iterator[TableRow]:
     """One row per part of a verdict."""
-    for verdict in sources.verdicts:
+    for verdict in judged.verdicts:
         for part in verdict.parts:
             yield {
                 "claim": verdict.claim,
@@ -113,10 +113,10 @@ def readings(view: Evidence) -> Iterator[TableRow]:
         "p_adjusted": Column(heading="p", formula="The inverse of the interval, after Holm."),
     },
 )
-def controls(sources: Sources) -> Iterator[TableRow]:
+def controls(judged: Judged) -> Iterator[TableRow]:
     """One row per control and scope; effect, low, high and reported are shares of 1."""
     nothing = Part("", Estimate(math.nan, (), 0, 0, n_searches=0), (), ())
-    for asked in sources.controls:
+    for asked in judged.controls:
         part = asked.part or nothing
         yield {
             "control": asked.control.name,

@@ -1,4 +1,4 @@
-"""What a table is, what tables are made from, and the tables of a report.
+"""What a table is, and the tables of a report.
 
 To add a table, write a function that returns it below :func:`table` in a module of this package. The page, the CSV
 files, ``report why`` and ``report verify`` find it by itself.
@@ -20,14 +20,10 @@ import pandas as pd
 from carft.config.registry import METHODS, MethodCard
 from carft.core.errors import unknown
 from carft.core.source import declared
-from reports.judge.claims.claim import Verdict, each_once
 from reports.judge.contrasts import Part
-from reports.judge.established import Asked
+from reports.judge.evidence import Entry, Evidence
 from reports.judge.intervals import Estimate
-from reports.judge.null_checks import NullCheck
-from reports.read.caveats import SealedAccess
-from reports.read.evidence import Entry, Evidence
-from reports.render.words.answer_words import PageAnswer
+from reports.judge.judged import Judged, cautions_of
 
 Format = Literal["share", "points", "general"]
 #: methods by name
@@ -49,48 +45,6 @@ class Tables(dict[str, pd.DataFrame]):
     def __init__(self, tables: Mapping[str, pd.DataFrame], methods: Methods = METHODS) -> None:
         super().__init__(tables)
         self.methods = methods
-
-
-@dataclass(frozen=True)
-class Sources:
-    """What tables and page are made from. ``reports.build.judged`` computes it, once for a report."""
-
-    evidence: Evidence
-    """The records of the results folder."""
-    checks: Sequence[NullCheck]
-    controls: Sequence[Asked]
-    """In every scope."""
-    verdicts: Sequence[Verdict]
-    """Each with its cautions: page, tables, terminal and JSON all show these."""
-    answer: PageAnswer
-    """The sentences at the top of the page, and how far to trust them."""
-    unsealings: SealedAccess
-    """Which cells were evaluated on sealed sets."""
-    caveats: Mapping[str, Sequence[str]]
-    """Cell -> what a reader must know of a number that rests on it."""
-    _tables: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, compare=False)
-
-    def table(self, name: str) -> pd.DataFrame:
-        """A table by name, made when it is first asked for; ``UserError`` with near misses for an unknown name."""
-        if name not in self._tables:
-            if name == "problems":  # reading the evidence for the other tables finds problems
-                for other in table_cards():
-                    if other != name:
-                        self.table(other)
-            self._tables[name] = table_card(name).frame(self)
-        return self._tables[name]
-
-    def tables(self) -> Tables:
-        """All tables."""
-        return Tables({name: self.table(name) for name in table_cards()}, self.evidence.methods)
-
-
-def cautions_of(caveats: Mapping[str, Sequence[str]], cells: Iterable[str]) -> tuple[str, ...]:
-    """What a reader must know of a number that rests on these cells; mostly empty."""
-    known: list[str] = []
-    for cell in cells:
-        known += caveats.get(cell, ())
-    return each_once(known)
 
 
 def measured(view: Evidence) -> Iterator[tuple[str, Entry, Sequence[str]]]:
@@ -183,7 +137,7 @@ class TableCard:
     """Heading of the table on the page."""
     note: str
     """What the table holds. It is also the formula of every column where no column has a formula or metric."""
-    make: Callable[[Sources], Rows]
+    make: Callable[[Judged], Rows]
     keys: Sequence[str]
     """Columns that name a row, for addresses such as ``tasks.icons-3/mix-7/car_ft.test_top1``."""
     columns: Mapping[str, Column] = field(default_factory=dict)
@@ -193,15 +147,15 @@ class TableCard:
     on_page: bool = True
     """Whether the page has the table; every table has a CSV file."""
 
-    def frame(self, sources: Sources) -> pd.DataFrame:
+    def frame(self, judged: Judged) -> pd.DataFrame:
         """The table, with a column ``caution`` where cells have caveats."""
-        rows = self.make(sources)
+        rows = self.make(judged)
         table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
         if not len(table.columns):  # an empty file could not be read as a table
             return pd.DataFrame(columns=list(self.keys))
-        if not sources.caveats:
+        if not judged.caveats:
             return table
-        cautions = ["; ".join(cautions_of(sources.caveats, cells_of(row))) for row in rows_of(table)]
+        cautions = ["; ".join(cautions_of(judged.caveats, cells_of(row))) for row in rows_of(table)]
         return table.assign(caution=cautions) if any(cautions) else table
 
     def column(self, name: str) -> Column:
@@ -258,7 +212,7 @@ def _joined(row: TableRow, names: Iterable[str]) -> str:
 
 def table(
     title: str, note: str, keys: Sequence[str], **settings: Any
-) -> Callable[[Callable[[Sources], Rows]], TableCard]:
+) -> Callable[[Callable[[Judged], Rows]], TableCard]:
     """Declare the function below as a table of its name. settings: further fields of :class:`TableCard`."""
     return lambda make: TableCard(make.__name__, title, note, make, keys, **settings)
 
@@ -272,8 +226,8 @@ def scope_table(
     """
 
     def declare(of_scope: Callable[[Evidence], Iterable[TableRow]]) -> TableCard:
-        def make(sources: Sources) -> Iterator[TableRow]:
-            for view in sources.evidence.views():
+        def make(judged: Judged) -> Iterator[TableRow]:
+            for view in judged.evidence.views():
                 for row in of_scope(view):
                     first = {} if "scope" in keys else {key: row[key] for key in keys}
                     yield {**first, **view.columns, **row}
@@ -294,3 +248,8 @@ def table_card(name: str) -> TableCard:
     if name not in table_cards():
         raise unknown("table", name, table_cards())
     return table_cards()[name]
+
+
+def make_tables(judged: Judged) -> Tables:
+    """All tables by name."""
+    return Tables({name: card.frame(judged) for name, card in table_cards().items()}, judged.evidence.methods)

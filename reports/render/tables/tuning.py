@@ -9,14 +9,14 @@ import pandas as pd
 from carft.config.cell import PROTOCOL, display_form
 from carft.store.study_file import edges_of
 from reports.judge.contrasts import PLACES, Contrast, oracle
+from reports.judge.evidence import CAR_FT, FT, ORACLE, VALIDATION, Evidence
+from reports.judge.judged import Judged
 from reports.judge.levels import chance_of_contexts
 from reports.judge.ranks import expected_best
-from reports.read.evidence import CAR_FT, FT, ORACLE, VALIDATION, Evidence
 from reports.read.results import finished_trials
 from reports.render.tables.table import (
     EFFECT,
     Column,
-    Sources,
     TableRow,
     numbers_of,
     points,
@@ -122,7 +122,7 @@ def history(view: Evidence) -> Iterator[TableRow]:
     frames = []
     cells = defaultdict[str, list[str]](list)
     for study, cell in view.confirm_cells():
-        history = view.archive.history(cell)
+        history = view.results.files.history(cell)
         if history:
             cells[study.method].append(cell)
             steps = pd.DataFrame(dict(history)).groupby("epoch", as_index=False).mean()
@@ -174,16 +174,20 @@ def selection(view: Evidence) -> Iterator[TableRow]:
     columns={"gain": points(), "inflation": points()},
     unwritten=("cells",),
 )
-def one_trial(sources: Sources) -> Iterator[TableRow]:
+def one_trial(judged: Judged) -> Iterator[TableRow]:
     """A method minus FT on validation when FT has fewer trials, mean over tasks.
 
     One row per scope, method and number n of FT's trials. The method has as many trials as both sides have on every
     task; FT has its expected best of n trials. The last row compares equal numbers of trials, and ``inflation`` is the
     difference to it.
     """
-    trials = sources.table("trials")
-    if trials.empty:
-        return
+    found = trials.frame(judged)
+    if not found.empty:
+        yield from fewer_trials(found)
+
+
+def fewer_trials(trials: pd.DataFrame) -> Iterator[TableRow]:
+    """The rows of the table ``one_trial``. trials: the table of that name, with a row or more."""
     for (scope, scale), of_scope in trials.groupby(["scope", "scale"], sort=False):
         expected = _expected_best(of_scope)
         if FT.method not in expected.index:

@@ -11,10 +11,11 @@ from reports.judge.claims.claim import Verdict, each_once
 from reports.judge.claims.verdicts import can_be_asked, doubts
 from reports.judge.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
 from reports.judge.established import FORGETS, POSITIVE_CONTROL, Asked
+from reports.judge.evidence import CAR_FT, FT, Entry, Evidence
 from reports.judge.forgetting import equivalence_of
+from reports.judge.judged import Judged
 from reports.judge.levels import Recognition, unknown_classes
 from reports.judge.null_checks import NullCheck, failures
-from reports.read.evidence import CAR_FT, FT, Entry, Evidence
 from reports.read.results import finished_trials
 from reports.render.words.verdict_words import doubt_words, interval_words
 
@@ -82,20 +83,16 @@ class PageAnswer:
         return [("Asked", self.question), *told, *self.trust]
 
     @staticmethod
-    def of(
-        evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck], controls: Sequence[Asked]
-    ) -> PageAnswer:
-        """The answer of a results folder.
-
-        verdicts and controls: of all scopes. checks: the null checks of the folder.
-        """
+    def of(judged: Judged) -> PageAnswer:
+        """The answer of a results folder."""
+        evidence, verdicts = judged.evidence, judged.verdicts
         told = {evidence.name, *(verdict.scope for verdict in verdicts if not verdict.missing)}
         sentences = {}
         for view in evidence.views():
             if view.name in told:
-                sentences[view.name] = [sentence_on(topic, view, verdicts, checks) for topic in TOPICS]
+                sentences[view.name] = [sentence_on(topic, view, verdicts, judged.checks) for topic in TOPICS]
         first = sentences.pop(evidence.name)
-        return PageAnswer(QUESTION, first, sentences, _trust(evidence, verdicts, checks, controls))
+        return PageAnswer(QUESTION, first, sentences, _trust(judged))
 
 
 def _difference(topic: Topic, evidence: Evidence, method: str) -> Part | None:
@@ -147,10 +144,9 @@ def _against_ft(topic: Topic, part: Part, evidence: Evidence) -> str:
     return f"is not shown to differ from plain fine-tuning: {points:+.1f} points{missing}"
 
 
-def _trust(
-    evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck], controls: Sequence[Asked]
-) -> list[tuple[str, str]]:
+def _trust(judged: Judged) -> list[tuple[str, str]]:
     """(what, words) of five lines."""
+    evidence = judged.evidence
     compared = [study for study in evidence.studies if study.method in (FT.method, CAR_FT.method)]
     searches = min((len(evidence.searches(study.task, study.method)) for study in compared), default=0)
     trials = [len(finished_trials(study, evidence.records)) for study in compared] or [0]
@@ -163,13 +159,13 @@ def _trust(
     else:
         searched += " in one search"
         over, luck = "seeds", ", and the luck of the search"
-    warnings = list(_warnings(evidence, verdicts, checks))
+    warnings = list(_warnings(evidence, judged.verdicts, judged.checks))
     if max(trials) == 1:
         warnings.append("One trial a study: nothing was tuned.")
     return [
         ("Scale", SCALES.get(evidence.scale, evidence.scale)),
         ("Rests on", f"{evidence.name}: {_size(evidence)}; {searched} of a study."),
-        ("Could it have shown it", _controls([asked for asked in controls if asked.scope == evidence.name])),
+        ("Could it have shown it", _controls([asked for asked in judged.controls if asked.scope == evidence.name])),
         ("Intervals", f"95 %, over {over} and test images. They leave out other tasks, models and data{luck}."),
         ("Warnings", " ".join(filter(None, warnings)) or "none."),
     ]
@@ -202,13 +198,13 @@ def _warnings(evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[
     if failed:
         yield f"A null check FAILED ({'; '.join(failed)}): nothing is decided about CAR-FT."
     yield unknown_classes(Recognition.of(evidence, "top1"))
-    for task in evidence.archive.unreadable:
+    for task in evidence.results.unreadable:
         yield f"{task}: an image cannot be read."
     cautions: list[str] = []
     for verdict in verdicts:
         cautions += verdict.cautions
     for caution in each_once(cautions):
         yield f"{caution[0].upper()}{caution[1:]}."
-    departed = sum(len(of_study) for of_study in evidence.archive.departures.values())
+    departed = sum(len(of_study) for of_study in evidence.broken.values())
     if departed:
         yield f"{departed} departure{'s' * (departed > 1)} from the protocol."

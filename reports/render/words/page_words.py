@@ -7,7 +7,7 @@ from typing import Any
 from carft.config.cell import PROTOCOL, Cell, display_form
 from carft.store.record_files import Provenance
 from reports.judge.claims.claim import ICONS, Claim, Reference, Verdict
-from reports.read.evidence import Evidence
+from reports.judge.evidence import Evidence
 
 #: names that references have for a mean over sets
 OVER_SETS = ("ood/mean", "average")

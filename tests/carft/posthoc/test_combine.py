@@ -25,9 +25,9 @@ from carft.posthoc.output_average import averaged
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from reports.build import sources_of
 from sweeps.recipes.loading import load_recipe
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_study, quick_cell, run_cli
+from tests.support.reading import judged_of, table_of
 
 
 def tensors(**values: list[float]) -> dict[str, torch.Tensor]:
@@ -139,7 +139,7 @@ def test_each_is_a_cell_with_a_row_in_the_tables_and_a_command(tmp_path: Path) -
     assert f"Name the fine-tuned one: {confirm[0]}" in " ".join(without_weights.stderr.split())
     others = ",".join([confirm[0], winner.id])
     run_cli("combine", "model_stock", "--cells", others, "--results", store.root)  # no row: not of the confirm cells
-    rows = sources_of(store).table("tasks")
+    rows = table_of(judged_of(store), "tasks")
     stock = rows[(rows["task"] == TASK) & (rows["method"] == "model_stock(ft)")]
     assert stock["test_top1"].item() == pytest.approx(expected)
     labels = {"model_stock(ft)", "lines(ft) alpha 0", "output_average(ft)", "dawin(ft)"}

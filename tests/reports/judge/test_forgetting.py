@@ -14,18 +14,17 @@ import scipy.stats
 from carft.config.cell import Cell, Reading, Training
 from carft.config.registry import METHODS
 from carft.store.records import Store
-from reports.build import sources_of
 from reports.judge.claims.claim import Verdict
 from reports.judge.claims.verdicts import verdicts
 from reports.judge.equal_settings import MEASURES, EvaluatedCell, differences_by_setting
 from reports.judge.established import ask_controls
+from reports.judge.evidence import CAR_FT, Entry, Evidence
 from reports.judge.forgetting import POSITIVE, GivenBack, forgotten
-from reports.read.evidence import CAR_FT, Entry, Evidence
 from reports.read.references import NAMES, reported_gain, reported_share
-from reports.read.views import read_evidence
 from reports.render.words.verdict_words import reason_words
 from tests.support.helpers import ROOT
 from tests.support.planted import Plan, plant
+from tests.support.reading import evidence_in, judged_of, table_of
 
 TASKS = ["icons-3/all"]  # a scope of its own: no further task can be missing
 #: out of distribution FT loses some 60 points to zero-shot, CAR-FT half of them, and L2-SP all of them
@@ -42,7 +41,7 @@ def evidence_of(folder: Path, *plans: Plan) -> Evidence:
     """One search for each plan."""
     for search, plan in enumerate(plans, start=1):
         plant(Store(folder), TASKS, plan, search=search, curves=True)
-    return read_evidence(Store(folder))
+    return evidence_in(Store(folder))
 
 
 def test_what_could_be_given_back_is_said_and_changes_no_verdict(tmp_path: Path) -> None:
@@ -63,7 +62,7 @@ def test_the_share_given_back_is_that_of_what_was_forgotten(tmp_path: Path) -> N
         if entry is not POSITIVE:  # interpolated cells are planted without the shift of their parents
             assert found.share.low < expected < found.share.high
         assert found.share.value == pytest.approx(found.gained.estimate.effect / found.forgotten.estimate.effect)
-    table = sources_of(Store(tmp_path)).table("given_back").set_index("method")
+    table = table_of(judged_of(Store(tmp_path)), "given_back").set_index("method")
     assert list(table.index) == [POSITIVE.label, "l2_sp", "car_ft"]
     assert table.loc["car_ft", "imagenet_share"] == pytest.approx(reported_share("CAR-FT"))
     kept = GivenBack.of(evidence_of(tmp_path / "kept", KEEPS), CAR_FT)
@@ -76,7 +75,7 @@ def test_a_share_compares_means_over_the_same_tasks(tmp_path: Path) -> None:
     plant(Store(tmp_path), ["icons-3/mix-7"], forgets)
     plant(Store(tmp_path), ["icons-3/mix-6"], replace(forgets, shift={"ft": -0.2}))
     plant(Store(tmp_path), ["icons-3/mix-6"], replace(FORGETS, top1={"l2_sp": 0.9}, shift={"l2_sp": -0.1}))
-    evidence = read_evidence(Store(tmp_path))
+    evidence = evidence_in(Store(tmp_path))
     found, everywhere = GivenBack.of(evidence, Entry("l2_sp")), forgotten(evidence)
     assert everywhere is not None and len(everywhere.tasks) == 2
     assert found is not None and found.forgotten.tasks == found.gained.tasks == ("icons-3/mix-6",)

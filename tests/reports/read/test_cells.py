@@ -11,10 +11,10 @@ import pytest
 from carft.core.errors import UserError
 from carft.store.records import Store
 from reports import read_cells
-from reports.build import sources_of
 from reports.read.cells import COLUMNS
 from tests.support.helpers import TASK
 from tests.support.planted import GOOD, changed, plant
+from tests.support.reading import judged_of, table_of
 
 NOTEBOOK = """
 import sys, reports
@@ -50,7 +50,7 @@ def test_a_row_a_cell_with_its_place_settings_and_metrics(folder: Store) -> None
 
 
 def test_means_of_the_frame_are_those_of_the_report(folder: Store) -> None:
-    cells, table = read_cells(folder.root), sources_of(folder).table("tasks").set_index("method")
+    cells, table = read_cells(folder.root), table_of(judged_of(folder), "tasks").set_index("method")
     means = cells[cells["role"] == "confirm"].groupby("method").mean(numeric_only=True)
     for method in ("ft", "car_ft"):
         assert means.loc[method, "ood/mean/top1"] == pytest.approx(table.loc[method, "ood/mean"])

@@ -16,17 +16,17 @@ from carft.catalog.resolve import specify
 from carft.data.icons.family import FAMILY
 from carft.store.failures import write_failure
 from carft.store.records import Store
-from reports.build import judged
 from reports.judge.claims.claim import Verdict
 from reports.judge.claims.verdicts import verdicts
-from reports.read.evidence import CAR_FT, FT
+from reports.judge.evidence import CAR_FT, FT
+from reports.judge.judged import judge
 from reports.read.scopes import BUILT_IN_POOLS
-from reports.read.views import read_evidence
 from reports.render.tables.table import table_card
 from reports.render.words.verdict_words import reason_words
 from tests.support.folder import draw_pets, keep_tasks, named_task
 from tests.support.helpers import run_cli
 from tests.support.planted import GOOD, change_study, changed, plant
+from tests.support.reading import evidence_in, judged_of, table_of
 
 TASKS = ("icons-3/mix-1", "icons-3/mix-6")
 
@@ -41,14 +41,14 @@ def folder(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 
 def c3(store: Store) -> Verdict:
-    return next(v for v in verdicts(read_evidence(store)) if v.claim == "C3")
+    return next(v for v in verdicts(evidence_in(store)) if v.claim == "C3")
 
 
 def problems(store: Store) -> dict[str, str]:
     """what -> words, after everything was looked at."""
-    evidence = read_evidence(store)
+    evidence = evidence_in(store)
     verdicts(evidence)
-    table = table_card("problems").make(judged(evidence))
+    table = table_card("problems").make(judge(evidence.results))
     return dict(zip(table["what"], table["words"], strict=True))
 
 
@@ -83,7 +83,7 @@ def test_what_is_corrupt_or_missing_is_named_and_its_seed_left_out(folder: Store
     assert (verdict.flag, verdict.direction) == ("in doubt", "for") and cell in reason_words(verdict)
     if what == "corrupt record":
         assert cell in found["missing seed"]
-    assert len(read_evidence(folder).cells(TASKS[0], FT)) == 2
+    assert len(evidence_in(folder).cells(TASKS[0], FT)) == 2
 
 
 def test_a_failed_cell_is_named_with_its_reason(folder: Store) -> None:
@@ -129,7 +129,7 @@ def test_other_images_are_never_paired_and_named(folder: Store) -> None:
     verdict = c3(folder)
     assert verdict.flag == "not comparable"
     assert cell in reason_words(verdict) and "different images" in reason_words(verdict)
-    table = judged(read_evidence(folder)).table("tasks")
+    table = table_of(judged_of(folder), "tasks")
     row = table[(table["task"] == TASKS[0]) & (table["method"] == "car_ft")]
     assert np.isnan(row["low"].item())
 
@@ -151,14 +151,14 @@ def test_the_same_images_in_another_order_are_paired_and_with_other_labels_not(f
 def test_studies_on_other_data_or_of_another_model_stand_apart(folder: Store) -> None:
     current = folder.studies()[0].data_version
     change_study(folder, TASKS[0], "car_ft", data_version="icons-0")
-    evidence = read_evidence(folder)
+    evidence = evidence_in(folder)
     assert [v.name for v in evidence.views()] == ["icons-3", "icons-3 (data icons-0)"]
-    assert "other data" in set(table_card("problems").make(judged(evidence))["what"])
+    assert "other data" in set(table_card("problems").make(judge(evidence.results))["what"])
     found = [v for v in verdicts(evidence) if v.claim == "C3"]
     assert [(v.verdict, v.flag) for v in found] == [("inconclusive", "in doubt"), ("not run", "")]
     assert "missing (icons-3/mix-1)" in reason_words(found[0])
     change_study(folder, TASKS[0], "car_ft", data_version=current, model="RN50")
-    names = [v.name for v in read_evidence(folder).views()]
+    names = [v.name for v in evidence_in(folder).views()]
     assert len(names) == len(set(names)) == 2 and any("RN50" in name for name in names)
 
 
@@ -168,4 +168,4 @@ def test_a_torn_study_and_one_of_an_unknown_task_are_named(folder: Store) -> Non
     (folder.root / "studies" / "torn" / "study.json").write_text("{")
     found = problems(folder)
     assert "icons-3/nowhere" in found["unknown task"] and "corrupt study" in found
-    assert read_evidence(folder).cells("icons-3/mix-9", CAR_FT) == ()
+    assert evidence_in(folder).cells("icons-3/mix-9", CAR_FT) == ()

@@ -19,14 +19,16 @@ import pytest
 
 from carft.data.sets import picture
 from carft.store.records import Store
-from reports.build import sources_of
+from reports.judge.judged import Judged
 from reports.render.figures.figure import draw_figures
 from reports.render.page import Content, rendered
 from reports.render.pictures import PictureOptions, make_pictures
-from reports.render.tables.table import Sources
+from reports.render.tables.table import make_tables
+from reports.render.words.answer_words import PageAnswer
 from tests.support.browsing import PATIENCE_MS, Open
 from tests.support.helpers import TASK
 from tests.support.planted import QUICK, plant
+from tests.support.reading import judged_of
 
 PLAN = replace(QUICK, groups=12, spread=0.3)
 #: enough that there are more cells than a page shows on paper
@@ -34,20 +36,21 @@ ALPHAS = (0.0, 0.25, 0.5, 1.0)
 
 
 @pytest.fixture(scope="session")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Judged:
     store = Store(tmp_path_factory.mktemp("results"))
     plant(store, [TASK, "icons-3/mix-6"], PLAN, trials=3, curves=True, alphas=ALPHAS)
-    return sources_of(store)
+    return judged_of(store)
 
 
 @pytest.fixture(scope="session")
-def content(sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> Content:
+def content(sources: Judged, tmp_path_factory: pytest.TempPathFactory) -> Content:
     root = tmp_path_factory.mktemp("page")
     numbers = count()
     with patch("reports.render.pictures._pixels", lambda *of_image: np.asarray(picture(next(numbers)))):
         pictures = make_pictures(sources.evidence, PictureOptions(), root)  # planted images exist as predictions only
-    drawn = draw_figures(sources.tables(), sources.evidence.scale, root / "figures")
-    return Content(sources, drawn, "fingerprint", pictures)
+    tables = make_tables(sources)
+    drawn = draw_figures(tables, sources.evidence.scale, root / "figures")
+    return Content(sources, tables, PageAnswer.of(sources), drawn, "fingerprint", pictures)
 
 
 def changed(content: Content, **values: Any) -> Content:

@@ -25,9 +25,7 @@ def test_the_first_screen_says_what_was_asked_what_came_out_and_how_far_to_trust
     page = open_page(content)
     page.set_viewport_size({"width": 1280, "height": 800})
     told = page.locator(".found li")
-    assert [text.split(":")[0] for text in told.all_inner_texts()] == [
-        s.topic for s in content.sources.answer.sentences
-    ]
+    assert [text.split(":")[0] for text in told.all_inner_texts()] == [s.topic for s in content.answer.sentences]
     for part in ("h1", ".found", ".opening img", ".trust", ".trust dl div:last-child"):
         box = page.locator(part).bounding_box()
         assert box["height"] > 0 and box["y"] >= 0 and box["y"] + box["height"] <= 800

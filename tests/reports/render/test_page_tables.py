@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 
 from reports.render.page import Content
-from reports.render.tables.table import INTERVAL, PAIRED, Sources, cells_of, rows_of, table_cards
+from reports.render.tables.table import INTERVAL, PAIRED, Judged, cells_of, rows_of, table_cards
 from reports.render.words.verdict_words import computed_words
 from reports.why import explain
 from tests.support.browsing import IN_A_BROWSER, Open, column, values
 from tests.support.helpers import TASK
+from tests.support.reading import table_of
 
 pytestmark = IN_A_BROWSER
 
@@ -79,7 +80,7 @@ def told_of(page: Any) -> tuple[str, str, list[str], list[str]]:
 
 
 def test_a_number_of_a_table_opens_its_formula_its_cells_and_their_commands(
-    content: Content, sources: Sources, open_page: Open
+    content: Content, sources: Judged, open_page: Open
 ) -> None:
     page = open_page(content, "#table-tasks")
     heads = [h.strip() for h in page.locator("table[data-table=tasks] thead th").all_inner_texts()]
@@ -87,7 +88,7 @@ def test_a_number_of_a_table_opens_its_formula_its_cells_and_their_commands(
     number = row.locator(f":nth-child({1 + heads.index('mean OOD')})")
     number.click()
     title, facts, ids, commands = told_of(page)
-    asked = next(r for r in rows_of(sources.table("tasks")) if (r["task"], r["method"]) == (TASK, "car_ft"))
+    asked = next(r for r in rows_of(table_of(sources, "tasks")) if (r["task"], r["method"]) == (TASK, "car_ft"))
     address = f"tasks.{table_cards()['tasks'].key(asked)}.ood/mean"
     chain = explain(sources.evidence.store, address)
     assert title == f"{table_cards()['tasks'].title}: {TASK}/car_ft"
@@ -99,7 +100,7 @@ def test_a_number_of_a_table_opens_its_formula_its_cells_and_their_commands(
 
 
 def test_every_row_of_every_table_opens_the_cells_that_report_why_lists(
-    content: Content, sources: Sources, open_page: Open
+    content: Content, sources: Judged, open_page: Open
 ) -> None:
     page = open_page(content)
     page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
@@ -109,7 +110,7 @@ def test_every_row_of_every_table_opens_the_cells_that_report_why_lists(
         assert buttons.count() == min(len(table.rows), 10 if table.is_long else len(table.rows))
         buttons.last.press("Enter")
         title, facts, ids, _ = told_of(page)
-        rows, card = rows_of(sources.table(table.name)), table_cards()[table.name]
+        rows, card = rows_of(table_of(sources, table.name)), table_cards()[table.name]
         row = rows[buttons.count() - 1]
         wanted = [cell for cell in cells_of(row) if cell in known]
         assert card.addressed(rows)[title.partition(": ")[2]] is row and facts

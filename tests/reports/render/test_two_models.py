@@ -12,14 +12,17 @@ import pandas as pd
 import pytest
 
 from carft.store.records import Store
-from reports.build import build_report, sources_of
+from reports.build import build_report
 from reports.judge.claims.ledger import ledger
+from reports.judge.judged import Judged
 from reports.read.scopes import BUILT_IN_POOLS, Scope, named
 from reports.render.page import Content
-from reports.render.tables.table import Sources
+from reports.render.tables.table import make_tables
+from reports.render.words.answer_words import PageAnswer
 from tests.support.browsing import NEEDS_A_BROWSER
 from tests.support.helpers import ROOT
 from tests.support.planted import Plan, plant
+from tests.support.reading import judged_of
 
 TASKS = ("icons-3/mix-7", "icons-3/mix-6")
 WEIGHTS = ROOT / "carft" / "data" / "icons" / "weights" / "icons-3-resnet.safetensors"
@@ -39,12 +42,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture(scope="module")
-def two(store: Store) -> Sources:
-    return sources_of(store)
+def two(store: Store) -> Judged:
+    return judged_of(store)
 
 
-def test_a_claim_stands_once_in_the_table_and_its_other_scopes_below_it(two: Sources) -> None:
-    content = Content(two, [], "fingerprint")
+def test_a_claim_stands_once_in_the_table_and_its_other_scopes_below_it(two: Judged) -> None:
+    content = Content(two, make_tables(two), PageAnswer.of(two), [], "fingerprint")
     once = Counter(verdict.claim for verdict in content.first)
     assert set(once.values()) == {1}
     further = [verdict for verdicts in content.further.values() for verdict in verdicts]

@@ -10,7 +10,7 @@ from reports.judge.claims.claim import Claim, Direction, Verdict
 from reports.judge.claims.ledger import gain_claims
 from reports.judge.claims.rules import are_against, not_run, sweep_command
 from reports.judge.contrasts import OF_CARD, ContrastResult, Part, every_suite, id_test, oracle, suite_set
-from reports.read.evidence import ORACLE, Evidence
+from reports.judge.evidence import ORACLE, Evidence
 
 
 @dataclass(frozen=True)

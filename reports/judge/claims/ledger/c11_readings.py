@@ -10,7 +10,7 @@ from reports.judge.claims.readings import DEFAULTS, ReadingResult, reading_resul
 from reports.judge.claims.rules import are_against, not_run, weakest_of
 from reports.judge.claims.verdicts import can_be_asked, readings_command
 from reports.judge.contrasts import Part
-from reports.read.evidence import Evidence
+from reports.judge.evidence import Evidence
 from reports.read.note import Note
 
 

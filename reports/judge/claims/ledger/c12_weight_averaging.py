@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from reports.judge.claims.rules import MeanClaim
 from reports.judge.contrasts import Contrast, every_suite
+from reports.judge.evidence import WISE, WISE_CAR
 from reports.judge.forgetting import CONTROL_ALPHA
-from reports.read.evidence import WISE, WISE_CAR
 
 _FIXED = replace(WISE_CAR, alpha=CONTROL_ALPHA), replace(WISE, alpha=CONTROL_ALPHA)
 

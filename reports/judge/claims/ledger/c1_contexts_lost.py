@@ -2,7 +2,7 @@
 
 from reports.judge.claims.rules import MeanClaim
 from reports.judge.contrasts import Contrast, every_set, every_suite, id_test
-from reports.read.evidence import FT, ZERO_SHOT
+from reports.judge.evidence import FT, ZERO_SHOT
 
 CLAIM = MeanClaim(
     id="C1",

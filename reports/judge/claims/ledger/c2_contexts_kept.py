@@ -3,7 +3,7 @@
 from reports.judge.claims.claim import Claim, Verdict
 from reports.judge.claims.rules import beside, decide
 from reports.judge.contrasts import Contrast, every_set, every_suite, id_test, pool, sampled
-from reports.read.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
+from reports.judge.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
 
 #: points that CAR-FT may lie below zero-shot; this audit's
 MARGIN = 2.0

@@ -3,7 +3,7 @@
 from reports.judge.claims.claim import Reference
 from reports.judge.claims.rules import MeanClaim
 from reports.judge.contrasts import Contrast
-from reports.read.evidence import CAR_FT, FT
+from reports.judge.evidence import CAR_FT, FT
 
 HIGHER = MeanClaim(
     id="C3",

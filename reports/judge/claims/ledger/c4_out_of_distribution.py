@@ -6,7 +6,7 @@ from carft.config.registry import METHODS
 from reports.judge.claims.claim import Claim, Reference, Verdict
 from reports.judge.claims.rules import MeanClaim, beside, decide, not_run, sweep_command
 from reports.judge.contrasts import MEAN_OF_SUITES, Contrast, every_suite, pool, sampled, suite_set
-from reports.read.evidence import CAR_FT, FT, ZERO_SHOT, Entry, Evidence
+from reports.judge.evidence import CAR_FT, FT, ZERO_SHOT, Entry, Evidence
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from reports.judge.claims.claim import Claim, Verdict
 from reports.judge.claims.rules import beside, decide
 from reports.judge.contrasts import MEAN_OF_TASKS, OF_CARD, Contrast, parts_of_tasks, sampled
-from reports.read.evidence import CAR_FT, FT, Evidence
+from reports.judge.evidence import CAR_FT, FT, Evidence
 
 
 class EveryTask(Claim):

@@ -6,9 +6,9 @@ from dataclasses import replace
 from reports.judge.claims.claim import Claim, Reference, Verdict
 from reports.judge.claims.rules import MeanClaim, beside, decide, not_run
 from reports.judge.contrasts import Contrast, ContrastResult, Part, departures, every_suite
+from reports.judge.evidence import CAR_FT, FT, Evidence
 from reports.judge.intervals import Estimate, pooled
 from reports.judge.levels import levels_by_task
-from reports.read.evidence import CAR_FT, FT, Evidence
 from reports.read.note import Note
 from reports.read.references import DOMAINBED, SHOWN_BACKBONE
 

@@ -1,7 +1,7 @@
 """C7: state of the art on DomainBed in November 2022."""
 
 from reports.judge.claims.claim import Claim, Direction, Verdict, VerdictNumber
-from reports.read.evidence import Evidence
+from reports.judge.evidence import Evidence
 from reports.read.references import DOMAINBED, SHOWN_BACKBONE, reference_numbers
 
 #: methods of the reference numbers that CAR-FT is compared with

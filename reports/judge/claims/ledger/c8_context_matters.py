@@ -4,7 +4,7 @@ from carft.config.registry import METHODS
 from reports.judge.claims.claim import Claim, Verdict
 from reports.judge.claims.rules import MeanClaim, beside, decide, not_run, sweep_command
 from reports.judge.contrasts import MEAN_OF_SUITES, Contrast, Part, every_set, every_suite, pool
-from reports.read.evidence import CAR_FT, RANDOM, Entry, Evidence
+from reports.judge.evidence import CAR_FT, RANDOM, Entry, Evidence
 
 #: what takes the place of contexts in each control
 CONTROLS = {

@@ -7,10 +7,10 @@ from scipy import optimize
 from reports.judge.claims.claim import Claim, Direction, Verdict, VerdictNumber
 from reports.judge.claims.rules import not_run
 from reports.judge.contrasts import Contrast
+from reports.judge.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
 from reports.judge.intervals import Estimate
 from reports.judge.levels import levels_by_task
 from reports.judge.ranks import RankCorrelation, rank_correlation
-from reports.read.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
 
 FEWEST_TASKS = 5
 

@@ -18,15 +18,15 @@ from carft.config.registry import METHODS
 from carft.core.metrics import Predictions
 from carft.data.card import Card
 from carft.store.records import Store
-from reports.build import judged
 from reports.judge.claims.claim import Verdict
-from reports.read.views import read_evidence
+from reports.judge.judged import Judged
 from reports.render.formatting import formatted
-from reports.render.tables.table import Sources, table_card
+from reports.render.tables.table import table_card
 from reports.render.words.verdict_words import reason_words
 from tests.support import planted
 from tests.support.helpers import made_up_study
 from tests.support.planted import GOOD, HYPERPARAMETERS, Plan, by_claim, forget_journal, plant, write_hits
+from tests.support.reading import judged_of, table_of
 
 #: images of the first class, and of each other class
 COMMON, RARE = 400, 4
@@ -54,25 +54,25 @@ def unbalanced(shares: dict[str, tuple[float, float]]):
     return predictions
 
 
-def sources(store: Store, monkeypatch: pytest.MonkeyPatch, shares: dict[str, tuple[float, float]]) -> Sources:
+def sources(store: Store, monkeypatch: pytest.MonkeyPatch, shares: dict[str, tuple[float, float]]) -> Judged:
     monkeypatch.setattr(planted, "predictions", unbalanced(shares))
     plant(store, DOWNSTREAM, GOOD)
-    return judged(read_evidence(store))
+    return judged_of(store)
 
 
-def nine(found: Sources) -> Verdict:
+def nine(found: Judged) -> Verdict:
     return next(v for v in found.verdicts if v.claim == "C5")
 
 
 @pytest.fixture(scope="module")
-def rare_gain(tmp_path_factory: pytest.TempPathFactory) -> Sources:
+def rare_gain(tmp_path_factory: pytest.TempPathFactory) -> Judged:
     """Evidence in which CAR-FT gains on rare pets and loses on common ones; no test changes it."""
     with pytest.MonkeyPatch.context() as patched:
         return sources(Store(tmp_path_factory.mktemp("rare")), patched, RARE_GAIN)
 
 
 @pytest.mark.usefixtures("few_figures")
-def test_a_gain_in_mean_per_class_decides_where_top_1_falls(rare_gain: Sources) -> None:
+def test_a_gain_in_mean_per_class_decides_where_top_1_falls(rare_gain: Judged) -> None:
     found = rare_gain
     verdict = nine(found)
     parts = {part.name: part for part in verdict.parts}
@@ -87,16 +87,16 @@ def test_a_gain_in_mean_per_class_decides_where_top_1_falls(rare_gain: Sources) 
 
 
 @pytest.mark.usefixtures("few_figures")
-def test_tables_and_page_show_both_metrics(rare_gain: Sources) -> None:
+def test_tables_and_page_show_both_metrics(rare_gain: Judged) -> None:
     found = rare_gain
-    tasks = found.table("tasks")
+    tasks = table_of(found, "tasks")
     row = tasks[(tasks["task"] == "pets") & (tasks["method"] == "car_ft")].iloc[0]
     assert row["card_metric"] == "mean_per_class"
     assert row["test_card_metric"] != row["test_top1"]
     assert row["card_low"] < row["test_card_metric"] < row["card_high"]
     plain = tasks[tasks["task"] == "dtd"].iloc[0]
     assert plain["card_metric"] == "top1" and plain["test_card_metric"] == plain["test_top1"]
-    differences = found.table("differences").set_index(["contrast", "task", "where"])["effect"]
+    differences = table_of(found, "differences").set_index(["contrast", "task", "where"])["effect"]
     assert differences["CAR-FT - FT", "pets", "ID test"] < 0
     assert differences["CAR-FT - FT", "pets", "ID test, mean per class"] > 0
     assert ("CAR-FT - FT", "dtd", "ID test, mean per class") not in differences

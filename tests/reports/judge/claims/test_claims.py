@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import open_clip
+import pandas as pd
 import pytest
 
 from carft.catalog.catalog import BUILT_IN
@@ -21,17 +22,19 @@ from carft.data.card import Card
 from carft.data.icons.world import nine_tasks
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog
-from reports.build import build_report, judged
+from reports.build import build_report
 from reports.judge.claims.claim import Verdict
 from reports.judge.claims.ledger import ledger
 from reports.judge.claims.ledger.c8_context_matters import CONTROLS
 from reports.judge.claims.verdicts import verdicts
+from reports.judge.judged import judge
 from reports.read.references import OPENAI_FILES, reference_numbers, same_start
-from reports.read.views import read_evidence
+from reports.render.tables.tuning import fewer_trials
 from reports.render.words.verdict_words import reason_words
 from tests.support import planted
 from tests.support.helpers import ROOT, made_up_study
 from tests.support.planted import Plan, plant, write, write_hits
+from tests.support.reading import evidence_in, judged_of, table_of
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
@@ -42,7 +45,7 @@ GOOD = replace(planted.GOOD, groups=30)
 
 def answer(store: Store, claim: str, scope: str | None = None) -> Verdict:
     """The verdict on a claim, in a scope where there are several."""
-    found = [v for v in verdicts(read_evidence(store)) if v.claim == claim and scope in (None, v.scope)]
+    found = [v for v in verdicts(evidence_in(store)) if v.claim == claim and scope in (None, v.scope)]
     assert len(found) == 1, [v.scope for v in found]
     return found[0]
 
@@ -177,7 +180,7 @@ def test_a_scope_without_a_test_set_is_reported_whole(
     for path in store.root.glob("cells/*/evaluations/test.*"):
         path.unlink()
     built = build_report(store, tmp_path / "report")
-    found = {v.claim: v for v in built.sources.verdicts}
+    found = {v.claim: v for v in built.judged.verdicts}
     assert found["C6"].verdict == "suggested reproduced"
     assert found["C3"].verdict == "not run" and found["C3"].scope == ""
 
@@ -231,7 +234,7 @@ def test_scales_are_never_pooled(store: Store, monkeypatch: pytest.MonkeyPatch) 
         BUILT_IN.family("pets").cards, "pets", replace(BUILT_IN.card("icons-3/mix-7"), name="pets", scale="paper")
     )
     plant(store, [*THREE, "pets"], GOOD)
-    evidence = read_evidence(store)
+    evidence = evidence_in(store)
     assert [(v.name, v.scale, v.tasks) for v in evidence.views()] == [
         ("downstream", "paper", ["pets"]),
         ("icons-3", "miniature", list(THREE)),
@@ -239,7 +242,7 @@ def test_scales_are_never_pooled(store: Store, monkeypatch: pytest.MonkeyPatch) 
     of_c3 = {v.scope: v for v in verdicts(evidence) if v.claim == "C3"}
     assert (of_c3["downstream"].scale, of_c3["downstream"].number.n_tasks) == ("paper", 1)
     assert (of_c3["icons-3"].scale, of_c3["icons-3"].number.n_tasks) == ("miniature", 3)
-    table = judged(evidence).table("tasks")
+    table = table_of(judge(evidence.results), "tasks")
     shown = set(map(tuple, table[["scope", "scale"]].drop_duplicates().to_numpy()))
     assert shown == {("downstream", "paper"), ("icons-3", "miniature")}
     kinds = {"cifar10": "several", "pacs/sketch": "domainbed", "imagenet": "imagenet", "icons-3/all": "single"}
@@ -281,7 +284,7 @@ def test_c9_needs_tasks_and_c10_unsealed_search_cells_and_says_how_to_get_them(s
     assert answer(store, "C9").verdict == "not run"
     found = answer(store, "C10")
     assert found.verdict == "not run" and found.command.endswith("--oracle")
-    assert set(judged(read_evidence(store)).table("selection")["selected_on"]) == {"validation"}
+    assert set(table_of(judged_of(store), "selection")["selected_on"]) == {"validation"}
 
 
 def test_c10_with_them_shows_both_and_labels_what_was_selected_on_test(store: Store) -> None:
@@ -290,7 +293,7 @@ def test_c10_with_them_shows_both_and_labels_what_was_selected_on_test(store: St
     assert found.verdict in ("suggested reproduced", "inconclusive")
     oracle = [p for p in found.parts if p.selected_on == "test (oracle)"]
     assert len(oracle) == 1 + 5 + 9 and not any(p.deciding for p in oracle)
-    table = judged(read_evidence(store)).table("selection")
+    table = table_of(judged_of(store), "selection")
     assert set(table["selected_on"]) == {"validation", "test (oracle)"}
     both = table[table["where"] == "ID test"].set_index("selected_on")["effect"]
     gap = table[(table["where"] == "ID test") & (table["selected_on"] == "test (oracle)")]["gap"].item()
@@ -328,14 +331,12 @@ def test_c10_is_contradicted_by_the_interval_of_a_gain_of_tuning(store: Store) -
 def test_one_trial_for_the_baseline_inflates_the_gain(store: Store) -> None:
     """FT's trials have 0.5 and 0.7, CAR-FT's 0.7 and 0.7: +10 points against one trial, 0 at equal budgets."""
     plant(store, THREE[:1], GOOD)
-    evidence = read_evidence(store)
-    trials = judged(evidence).table("trials")
+    evidence = evidence_in(store)
+    trials = table_of(judge(evidence.results), "trials")
     rows = trials.loc[trials.index.repeat(2)]
     assert rows["method"].tolist() == ["ft", "ft", "car_ft", "car_ft"]
     rows = rows.assign(**{"val/top1": [0.5, 0.7, 0.7, 0.7]})
-    sources = judged(evidence)
-    sources._tables["trials"] = rows
-    table = sources.table("one_trial")
+    table = pd.DataFrame(fewer_trials(rows))
     assert table["gain"].tolist() == pytest.approx([0.1, 0.0])
     assert table["inflation"].tolist() == pytest.approx([0.1, 0.0])
 
@@ -378,7 +379,7 @@ def test_c11_is_contradicted_when_a_reading_turns_the_claim(store: Store) -> Non
     plant(store, [ALL], replace(GOOD, top1={**GOOD.top1, "car_ft": 0.2}), reading=READINGS[0])
     found = answer(store, "C11", ALL)
     assert found.verdict == "suggested contradicted" and "kl_direction symmetric" in reason_words(found)
-    table = judged(read_evidence(store)).table("readings")
+    table = table_of(judged_of(store), "readings")
     assert set(table["reading"]) == {"default", "kl_direction symmetric"}
     on_test = table[table["where"] == "ID test"].set_index("reading")
     assert on_test.loc["default", "kl_direction"] == "pretrained-to-tuned"

@@ -17,11 +17,11 @@ from carft.store.records import Store
 from carft.store.study_file import StudyFile, at_edge, edges_of, too_narrow_ranges
 from reports.judge.claims.claim import Verdict
 from reports.judge.claims.verdicts import verdicts
-from reports.read.protocol import unequal_settings
-from reports.read.views import read_evidence
+from reports.judge.protocol import unequal_settings
 from reports.render.words.verdict_words import reason_words
 from tests.support.helpers import made_up_study
 from tests.support.planted import GOOD, by_claim, change_study, forget_journal, plant
+from tests.support.reading import evidence_in
 
 TASK = "icons-3/all"  # a scope of its own: no further task can be missing
 LARGE = {"lr": [2e-3, 6e-3, 3e-3]}
@@ -143,4 +143,4 @@ def test_a_claim_on_methods_whose_ranges_are_too_narrow_is_in_doubt(store: Store
 
 
 def claim(store: Store, name: str) -> Verdict:
-    return next(v for v in verdicts(read_evidence(store)) if v.claim == name)
+    return next(v for v in verdicts(evidence_in(store)) if v.claim == name)

@@ -19,7 +19,6 @@ from carft.data.icons.world import nine_tasks
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog
 from carft.store.study_file import StudyFile
-from reports.build import judged
 from reports.judge.claims.claim import (
     ICONS,
     INCONCLUSIVE,
@@ -33,15 +32,16 @@ from reports.judge.claims.ledger import ledger
 from reports.judge.claims.rules import direction_of
 from reports.judge.claims.verdicts import verdicts
 from reports.judge.contrasts import Part
+from reports.judge.evidence import CAR_FT, FT
 from reports.judge.forgetting import EQUIVALENCE, equivalence_of
 from reports.judge.intervals import Component, Estimate
+from reports.judge.judged import judge
 from reports.judge.pairing import contributions
-from reports.read.evidence import CAR_FT, FT
 from reports.read.note import Note
-from reports.read.results import Results
-from reports.read.views import read_evidence
+from reports.read.results import read_results
 from reports.render.words.verdict_words import as_dict, power_words, reason_words, shown_word, tuning_words
 from tests.support.planted import GOOD, Plan, by_claim, change_study, forget_journal, plant, planted, write
+from tests.support.reading import evidence_in, table_of
 
 ALL = "icons-3/all"  # a scope of its own
 
@@ -87,7 +87,7 @@ def test_without_one_of_the_five_shifts_c4_is_not_run_and_c4m_names_those_that_i
     found = by_claim(store)
     assert found["C4"].verdict == found["C4b"].verdict == "not run" and "car_ft on viewpoint" in found["C4"].missing
     assert found["C4"].command.endswith(f"--suites {','.join(kept)},viewpoint")
-    results = Results.of(store)
+    results = read_results(store)
     cell = next(cell for cell in results.records if results.evaluated(cell))
     means = [results.metrics(cell)[f"ood/{suite}/top1"] for suite in kept]
     assert results.metrics(cell)["ood/mean/top1"] == pytest.approx(sum(means) / len(kept))
@@ -141,7 +141,7 @@ def test_a_planted_effect_has_the_word_of_its_direction_and_of_its_evidence(
         assert found["C3"].equivalence == found["C4m"].equivalence == EQUIVALENCE == 0.005
         assert state == 2 or shown_word(found["C3"]).endswith("no difference above 0.5")
         assert found["C3b"].direction == "for"
-        assert equivalence_of(read_evidence(store), "contexts", found["C3"].deciding) is None
+        assert equivalence_of(evidence_in(store), "contexts", found["C3"].deciding) is None
 
 
 def test_no_difference_needs_a_positive_control_out_of_distribution(store: Store) -> None:
@@ -195,7 +195,7 @@ def test_several_searches_are_the_replicates_and_the_verdict_says_what_it_covers
     alone = answers(store, replace(GOOD, seeds=(1, 2)), [ALL])["C3"]
     lucky = replace(GOOD, seeds=(1, 2), top1={**GOOD.top1, "car_ft": 0.9})
     found = answers(store, lucky, [ALL], search=2)["C3"]
-    evidence = read_evidence(store)
+    evidence = evidence_in(store)
     assert (alone.number.n_seeds, alone.number.n_searches) == (2, 1)
     assert (found.number.n_seeds, found.number.n_searches) == (4, 2)
     assert "does not cover tuning luck" in tuning_words(alone) and "covers tuning luck" in tuning_words(found)
@@ -206,7 +206,7 @@ def test_several_searches_are_the_replicates_and_the_verdict_says_what_it_covers
     assert found.number.effect == pytest.approx(np.mean(effects) - np.mean(rivals)) and found.number.floor == "searches"
     assert alone.number.low is not None and found.number.low is not None and found.number.low < alone.number.low - 0.1
     assert not evidence.dropped and "searches" in power_words(found)
-    trials = judged(evidence).table("trials")
+    trials = table_of(judge(evidence.results), "trials")
     assert trials.groupby(["task", "method"])["search"].apply(list).tolist() == [[1, 2], [1, 2]]
 
 
@@ -226,7 +226,7 @@ def test_contributions_sum_to_the_recorded_metrics_and_pairing_narrows_the_inter
     """Statistics and records speak of the same number; groups are easy or hard for both methods alike."""
     task = nine_tasks()[0]
     plant(store, [task], GOOD)
-    evidence = read_evidence(store)
+    evidence = evidence_in(store)
     on_test = {}
     for entry in (FT, CAR_FT):
         cells = evidence.cells(task, entry)
@@ -241,7 +241,7 @@ def test_contributions_sum_to_the_recorded_metrics_and_pairing_narrows_the_inter
 def test_of_two_studies_of_one_question_the_larger_is_used_and_the_other_named(store: Store) -> None:
     for epochs in (1, 6):
         plant(store, nine_tasks()[:1], GOOD, epochs=epochs)
-    evidence = read_evidence(store)
+    evidence = evidence_in(store)
     assert {s.training.epochs for s in evidence.studies} == {6}
     assert {s.training.epochs for s in evidence.dropped} == {1}
 
@@ -304,19 +304,19 @@ def test_a_lost_interpolation_leaves_weight_averaging_in_doubt(store: Store) -> 
 
 def test_the_task_of_all_classes_is_never_pooled_with_the_nine(store: Store) -> None:
     plant(store, (*nine_tasks()[:8], "icons-3/all"), GOOD)
-    evidence = read_evidence(store)
+    evidence = evidence_in(store)
     assert evidence.tasks == list(nine_tasks()[:8])
     assert {v.claim: v.flag for v in verdicts(evidence)}["C5"] == "in doubt"
 
 
 def test_images_without_a_known_context_do_not_count_in_context_recognition(store: Store) -> None:
     plant(store, nine_tasks()[:1], GOOD)
-    cell = read_evidence(store).cells(nine_tasks()[0], FT)[0]
+    cell = evidence_in(store).cells(nine_tasks()[0], FT)[0]
     whole = store.predictions(cell, "test")
     for kept in (np.arange(len(whole.contexts)) % 2 == 1, np.zeros(len(whole.contexts), bool)):
         contexts = np.where(kept, whole.contexts, -1)
         store.add_evaluation(cell, "test", store.metrics(cell), replace(whole, contexts=contexts), {})
-        made = contributions(read_evidence(store), [cell], ["test"], "context")
+        made = contributions(evidence_in(store), [cell], ["test"], "context")
         if not kept.any():
             assert made is None
             continue

@@ -19,15 +19,15 @@ from carft.store.archive import pack, unpack
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from reports.build import judged, sources_of
+from reports.judge.evidence import Evidence
+from reports.judge.judged import judge
 from reports.judge.null_checks import DIVERGENCE, WEIGHT_0_IS_FT, null_checks
-from reports.read.evidence import Evidence
-from reports.read.views import read_evidence
 from reports.render.figures.figure import draw_figures, figures
 from reports.render.pictures import MOST, shown_images
-from reports.render.tables.table import rows_of, table_cards
+from reports.render.tables.table import make_tables, rows_of, table_cards
 from tests.support.helpers import LR, TASK, made_up_study, quick_cell
 from tests.support.planted import HYPERPARAMETERS, QUICK, Plan, plant, write
+from tests.support.reading import evidence_in, judged_of, table_of
 
 AUDIT = ("nulls", "selection", "one_trial", "readings", "confusion", "problems", "tasks")
 TASKS = ("icons-3/mix-1", "icons-3/mix-3", "icons-3/mix-6")
@@ -41,13 +41,13 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     plant(store, TASKS, PLAN)
     for reading in (None, Reading(kl_direction="symmetric"), Reading(context_temperature=10.0)):
         plant(store, ["icons-3/all"], PLAN, reading=reading)
-    return read_evidence(store)
+    return evidence_in(store)
 
 
 @pytest.fixture(scope="module")
 def made(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    sources = judged(evidence)
-    return {name: sources.table(name) for name in AUDIT}
+    sources = judge(evidence.results)
+    return {name: table_of(sources, name) for name in AUDIT}
 
 
 def test_every_table_names_scope_scale_n_and_what_selected_and_no_row_mixes_scopes(
@@ -68,8 +68,8 @@ def test_every_table_names_scope_scale_n_and_what_selected_and_no_row_mixes_scop
 
 
 def test_the_means_of_tasks_are_those_of_their_confirm_cells(evidence: Evidence) -> None:
-    sources = judged(evidence)
-    cells, tasks = sources.table("confirmed"), sources.table("tasks").set_index(["scope", "task", "method"])
+    sources = judge(evidence.results)
+    cells, tasks = table_of(sources, "confirmed"), table_of(sources, "tasks").set_index(["scope", "task", "method"])
     assert {scope for scope, _, _ in tasks.index} == {"icons-3", "icons-3/all"}
     assert len(cells) and not cells.duplicated(["scope", "task", "method", "search", "seed"]).any()
     for (scope, task, method), part in cells.groupby(["scope", "task", "method"]):
@@ -81,7 +81,9 @@ def test_the_means_of_tasks_are_those_of_their_confirm_cells(evidence: Evidence)
 
 def test_figures_are_drawn_per_scope(evidence: Evidence, tmp_path: Path) -> None:
     drawn = ("contexts", "readings")
-    tables = judged(evidence).tables()  # a sweep writes of a temperature that is searched that it is validated
+    tables = make_tables(
+        judge(evidence.results)
+    )  # a sweep writes of a temperature that is searched that it is validated
     tables["readings"] = tables["readings"].replace({"context_temperature": {10.0: "validated"}})
     with patch.dict(figures(), {name: figures()[name] for name in drawn}, clear=True):
         figures_drawn = draw_figures(tables, evidence.scale, tmp_path)
@@ -100,7 +102,7 @@ def test_confusion_rows_sum_to_one_and_agree_with_recognition(made: dict[str, pd
 
 
 def checks(store: Store) -> dict[str, str]:
-    return {c.name: c.status for c in null_checks(read_evidence(store))}
+    return {c.name: c.status for c in null_checks(evidence_in(store))}
 
 
 WEIGHT, KL = WEIGHT_0_IS_FT, DIVERGENCE
@@ -143,7 +145,7 @@ def test_a_weight_of_zero_that_changes_something_fails_and_without_cells_nothing
         cell = specify(TASKS[0], method, {**HYPERPARAMETERS["ft"], **extra}, 1)
         write(store, cell, top1, 0.7, PLAN)
         study(store, [cell])
-    found = {c.name: c for c in null_checks(read_evidence(store))}[WEIGHT]
+    found = {c.name: c for c in null_checks(evidence_in(store))}[WEIGHT]
     assert found.status == "failed" and len(found.cells) == 2
     without = {c.name: c for c in null_checks(evidence)}
     assert without[WEIGHT].status == without[KL].status == "not checkable"
@@ -156,14 +158,14 @@ COMPARED = ["icons-3/all"]  # a scope of its own: no further task can be missing
 
 def test_every_method_is_compared_with_ft_and_car_ft_with_every_other(tmp_path: Path) -> None:
     plant(Store(tmp_path), COMPARED, Plan(TOP1, CONTEXT, groups=12))
-    sources = sources_of(Store(tmp_path))
-    table = sources.table("comparisons").set_index(["contrast", "where"])
+    sources = judged_of(Store(tmp_path))
+    table = table_of(sources, "comparisons").set_index(["contrast", "where"])
     tuned = ["L2-SP - FT", "CAR-FT - FT", "CAR-FT - L2-SP"]
     assert list(dict.fromkeys(table.index.get_level_values(0))) == [*tuned, "CAR-FT - FT, equal settings"]
     assert list(dict.fromkeys(table.loc[tuned].index.get_level_values(1))) == ["contexts", "ID test", "mean OOD"]
     registered = table.loc[("CAR-FT - FT, equal settings", "ID test")]  # the winners have these settings here
     assert registered["effect"] == pytest.approx(table.loc[("CAR-FT - FT", "ID test"), "effect"])
-    tasks = sources.table("tasks").groupby("method")["test_top1"].mean()
+    tasks = table_of(sources, "tasks").groupby("method")["test_top1"].mean()
     for first, second in (("l2_sp", "ft"), ("car_ft", "ft"), ("car_ft", "l2_sp")):
         labels = {"l2_sp": "L2-SP", "ft": "FT", "car_ft": "CAR-FT"}
         row = table.loc[(f"{labels[first]} - {labels[second]}", "ID test")]
@@ -180,7 +182,7 @@ def test_where_a_method_has_one_search_car_ft_is_also_compared_with_ft_in_that_s
     plant(store, COMPARED, Plan(once, CONTEXT, groups=12))
     again = Plan({"ft": 0.75, "car_ft": 0.65}, CONTEXT, groups=12)
     plant(store, COMPARED, again, search=2)
-    table = sources_of(store).table("comparisons").set_index(["contrast", "where"])
+    table = table_of(judged_of(store), "comparisons").set_index(["contrast", "where"])
     both, first = (table.loc[(name, "ID test")] for name in ("CAR-FT - FT", "CAR-FT - FT, first search"))
     assert (both["n_searches"], first["n_searches"]) == (2, 1)
     other, led = (table.loc[(name, "ID test"), "effect"] for name in ("L2-SP - FT", "CAR-FT - L2-SP"))
@@ -193,7 +195,7 @@ def test_pictures_show_disagreement_in_both_directions_and_every_context_and_are
     store = Store(tmp_path)
     top1, context = {"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.7}, {"zeroshot": 0.9, "ft": 0.5, "car_ft": 0.8}
     plant(store, [TASK, "icons-3/mix-6"], Plan(top1, context, seeds=(1, 2), groups=40, spread=0.2))
-    evidence = read_evidence(store)
+    evidence = evidence_in(store)
     examples, found = shown_images(evidence)
     assert MOST / 2 <= len(found) <= MOST and not found.duplicated(["task", "set", "image"]).any()
     assert set(found["question"]) == {"class", "context"} and set(found["right"]) == {"car_ft", "ft"}
@@ -202,5 +204,5 @@ def test_pictures_show_disagreement_in_both_directions_and_every_context_and_are
         truth = row["label"] if row["question"] == "class" else row["context"]
         wrong = {"car_ft": "ft", "ft": "car_ft"}[row["right"]]
         assert row[row["right"]] == truth and truth not in row[wrong].split(", ")
-    assert found.equals(shown_images(read_evidence(store))[1])
+    assert found.equals(shown_images(evidence_in(store))[1])
     assert sorted(examples["context"]) == sorted(evidence.card(TASK).contexts)

@@ -10,12 +10,12 @@ from carft.catalog.resolve import interpolation
 from carft.config.cell import Cell
 from carft.store.record_files import Record
 from carft.store.records import Store
-from reports.build import sources_of
 from reports.read.expected_numbers import expected_numbers
 from sweeps.recipes.loading import load_recipe
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import made_up_predictions
 from tests.support.planted import PROVENANCE
+from tests.support.reading import judged_of, table_of
 
 
 def run_of(cell: Cell, store: Store, **top1: float) -> None:
@@ -39,7 +39,7 @@ def confirm_cell(store: Store, **change: object) -> Cell:
 def test_a_run_is_inside_or_outside_of_what_others_measured_with_its_settings(store: Store) -> None:
     run_of(confirm_cell(store), store, test=0.7605, r=0.6950, a=0.3450)
     run_of(confirm_cell(store, hyperparameters={"lr": 1e-5}), store, test=0.76)  # other settings
-    table = sources_of(store).table("expected").set_index("set")
+    table = table_of(judged_of(store), "expected").set_index("set")
     assert table["answer"].to_dict() == {"test": "inside", "ood/imagenet-r": "outside", "ood/imagenet-a": "inside"}
     assert table.loc["test", "value"] == pytest.approx(0.7605) and table.loc["test", "expected"] == 75.5
     assert set(table["recipe"]) == {"first-number"}

@@ -16,14 +16,14 @@ from reports.judge.claims.ledger import ledger
 from reports.judge.claims.rules import decide
 from reports.judge.claims.verdicts import verdicts
 from reports.judge.contrasts import Contrast, Part, pool
-from reports.judge.established import ask_controls
+from reports.judge.evidence import FT, Entry, Evidence
 from reports.judge.intervals import Component, Estimate
+from reports.judge.judged import judge
 from reports.judge.null_checks import DIVERGENCE, NullCheck, null_checks
-from reports.read.evidence import FT, Entry, Evidence
-from reports.read.views import read_evidence
 from reports.render.words.answer_words import PageAnswer
 from reports.render.words.verdict_words import beside_words, first_sight, reason_words, worst_of
 from tests.support.planted import GOOD, Plan, change_study, plant
+from tests.support.reading import evidence_in
 
 ALL = "icons-3/all"  # a scope of its own
 PLAN = replace(GOOD, groups=30)
@@ -32,12 +32,13 @@ PLAN = replace(GOOD, groups=30)
 def evidence_of(folder: Path, plan: Plan = PLAN, tasks: Sequence[str] = (ALL,), trials: int = 2) -> Evidence:
     store = Store(folder)
     plant(store, tasks, plan, trials=trials)
-    return read_evidence(store)
+    return evidence_in(store)
 
 
 def answer_of(evidence: Evidence, checks: Sequence[NullCheck] | None = None) -> PageAnswer:
     checks = null_checks(evidence) if checks is None else checks
-    return PageAnswer.of(evidence, verdicts(evidence, checks), checks, ask_controls(evidence))
+    judged = replace(judge(evidence.results), evidence=evidence, checks=checks, verdicts=verdicts(evidence, checks))
+    return PageAnswer.of(judged)
 
 
 def words(answer: PageAnswer) -> dict[str, str]:
@@ -79,7 +80,7 @@ def test_broken_data_are_told(tmp_path: Path) -> None:
     evidence = evidence_of(tmp_path)
     cell = evidence.records[next(iter(evidence.records))].cell
     write_failure(Store(tmp_path), cell, FailureKind.UNREADABLE, "The image 'a.png' cannot be read.", job="confirm")
-    found = answer_of(read_evidence(Store(tmp_path)))
+    found = answer_of(evidence_in(Store(tmp_path)))
     assert "icons-3/all: an image cannot be read." in dict(found.trust)["Warnings"]
 
 
@@ -107,10 +108,10 @@ def test_the_first_scope_leads_and_each_other_one_has_sentences_of_its_own(tmp_p
 def test_the_scope_with_the_most_searches_leads(tmp_path: Path) -> None:
     assert evidence_of(tmp_path, tasks=(nine_tasks()[0], ALL)).name != ALL
     plant(Store(tmp_path), (ALL,), PLAN, trials=2, search=2)
-    assert read_evidence(Store(tmp_path)).name == ALL
+    assert evidence_in(Store(tmp_path)).name == ALL
     for method in ("ft", "car_ft"):  # a search that is not over counts for nothing
         change_study(Store(tmp_path), ALL, method, winner="")
-    assert read_evidence(Store(tmp_path)).name != ALL
+    assert evidence_in(Store(tmp_path)).name != ALL
 
 
 def test_a_model_that_does_not_know_the_classes_is_told_of_first_and_being_above_it_decides_nothing(
@@ -131,9 +132,9 @@ def test_a_model_that_does_not_know_the_classes_is_told_of_first_and_being_above
 def test_a_method_of_one_s_own_stands_in_the_sentences_beside_car_ft(tmp_path: Path) -> None:
     plan = replace(PLAN, top1={**PLAN.top1, "l2_sp": 0.9}, context={**PLAN.context, "l2_sp": 0.3})
     store = evidence_of(tmp_path, plan).store
-    assert "L2-SP" not in str(answer_of(read_evidence(store)))
+    assert "L2-SP" not in str(answer_of(evidence_in(store)))
     change_study(store, ALL, "l2_sp", plugin="0" * 12)
-    evidence = read_evidence(store)
+    evidence = evidence_in(store)
     told = words(answer_of(evidence))
     gained = pool(evidence, Contrast(Entry("l2_sp"), FT), "")
     assert gained is not None
@@ -141,7 +142,7 @@ def test_a_method_of_one_s_own_stands_in_the_sentences_beside_car_ft(tmp_path: P
     assert re.search("L2-SP recognises .* points fewer contexts", told["Context recognition"])
     study = next(study for study in store.studies() if study.method == "l2_sp")
     change_study(store, ALL, "l2_sp", trials=[trial.model_dump() for trial in study.trials[:1]])
-    unequal = words(answer_of(read_evidence(store)))
+    unequal = words(answer_of(evidence_in(store)))
     assert re.search("L2-SP .*, but the evidence is in doubt", unequal["In distribution"])
 
 

@@ -19,6 +19,7 @@ from carft.store.journal import StudyPlan
 from carft.store.record_files import Record
 from carft.store.records import Store
 from carft.store.study_file import StudyFile
+from reports.judge.conduct import Conduct
 from reports.read.note import Note
 from reports.read.results import Results, finished_trials
 from reports.read.scopes import Scope
@@ -108,16 +109,21 @@ COMPARED = (ZERO_SHOT, FT, CAR_FT)
 class Evidence:
     """One scope under one reading. ``others`` holds the views of the other scopes, for the first view only.
 
+    conduct: how the studies of the whole folder were conducted. broken: study -> the rules of the protocol that it
+    broke; what concerns all studies under the empty name. notes: what of the folder cannot be used, or broke a rule.
     dropped: studies of the scope under another recipe, way to select or with fewer trials than what is reported.
     """
 
-    archive: Results
+    results: Results
+    conduct: Conduct
+    broken: Mapping[str, Sequence[Note]]
     scope: Scope
     name: str
     studies: Sequence[StudyFile]
     dropped: Sequence[StudyFile]
     readings: Mapping[Choices, Sequence[StudyFile]] = field(default_factory=dict)
     others: Sequence[Evidence] = ()
+    notes: Sequence[Note] = ()
     _cells: dict[tuple[str, Entry], Source] = field(default_factory=dict, init=False, compare=False)
 
     def views(self) -> Iterator[Evidence]:
@@ -180,12 +186,12 @@ class Evidence:
 
     @property
     def store(self) -> Store:
-        return self.archive.store
+        return self.results.store
 
     @property
     def records(self) -> Mapping[str, Record]:
         """All finished cells of the folder, of every scope."""
-        return self.archive.records
+        return self.results.records
 
     @property
     def scale(self) -> str:
@@ -205,17 +211,17 @@ class Evidence:
         return list(dict.fromkeys((*self.scope.family.tasks, *self.tasks)))
 
     def card(self, task: str) -> Card:
-        return self.archive.catalog.card(task)
+        return self.results.catalog.card(task)
 
     @property
     def methods(self) -> Mapping[str, MethodCard]:
         """All methods by name, in the order of tables."""
-        return self.archive.catalog.methods
+        return self.results.catalog.methods
 
     @property
     def trained_methods(self) -> list[str]:
         """Names of the trained methods."""
-        return self.archive.catalog.trained_methods()
+        return self.results.catalog.trained_methods()
 
     def entries(self) -> tuple[Entry, ...]:
         """The rows of the tables."""
@@ -234,18 +240,18 @@ class Evidence:
 
     def search(self, cell: str) -> int:
         """Which search a cell, or what it is made of, is of; 1 for any other cell."""
-        return self.archive.searches[cell]
+        return self.results.searches[cell]
 
     def departures(self, task: str, method: str) -> Iterator[tuple[StudyFile, Note]]:
         """Where the studies of a task and method left the protocol; what belongs to no study is left out."""
         for study in self.searches(task, method):
-            for note in self.archive.departures.get(study.id, ()):
+            for note in self.broken.get(study.id, ()):
                 yield study, note
 
     def absent(self, method: str) -> list[StudyPlan]:
         """Studies of a method that sweeps planned together with those here, in this scope, and that have no winner."""
         absent = []
-        for plan in self.archive.protocol.absent(self.studies, method):
+        for plan in self.conduct.absent(self.studies, method):
             if plan.task in self.wanted_tasks or not self._is_known(plan.task):
                 absent.append(plan)
         return absent
@@ -271,7 +277,7 @@ class Evidence:
             names = self.set_names(task)
             opened = []
             for cell in self._made(task, entry):
-                if self.archive.is_open(cell, task, names):
+                if self.results.is_open(cell, task, names):
                     opened.append(cell)
             self._cells[task, entry] = tuple(opened)
         return self._cells[task, entry]
@@ -285,7 +291,7 @@ class Evidence:
             rule = entry.alpha if entry.greedy is None else entry.greedy
             for study in self.searches(task, entry.parent):
                 for parents in self._combined(study, entry):
-                    cell = self.archive.made.get((entry.method, parents, rule))
+                    cell = self.results.made.get((entry.method, parents, rule))
                     if cell is not None:
                         yield cell
         elif self.methods[entry.method].kind == "untrained":
@@ -329,8 +335,8 @@ class Evidence:
     def _interpolated(self, parent: str, alpha: float | None) -> Iterator[str]:
         """The interpolation of a cell at this alpha; None: at that which validation prefers."""
         curve = {}
-        for of in self.archive.alphas:
-            cell = self.archive.made.get((WISE.method, frozenset({parent}), of))
+        for of in self.results.alphas:
+            cell = self.results.made.get((WISE.method, frozenset({parent}), of))
             if cell is not None:
                 curve[of] = cell
         if curve and alpha is None:
@@ -352,15 +358,15 @@ class Evidence:
 
     def left_out_suites(self) -> list[str]:
         """Suites of the tasks, without ``ood/``, that the sweep left out."""
-        return _plain_names(self.archive.left_out.get(task, ()) for task in self.tasks)
+        return _plain_names(self.results.left_out.get(task, ()) for task in self.tasks)
 
     def outcome(self, cell: str, name: str) -> Outcomes:
         """What a cell said on a set."""
-        return self.archive.outcomes(cell, self.records[cell].cell.task, [name])[0]
+        return self.results.files.outcomes(cell, self.records[cell].cell.task, [name])[0]
 
     def metrics(self, cell: str) -> Mapping[str, float]:
         """All metrics of a cell."""
-        return self.archive.metrics(cell)
+        return self.results.metrics(cell)
 
     def seed(self, cell: str) -> int:
         return self.records[cell].cell.seed

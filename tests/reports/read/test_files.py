@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from carft.store.records import Store
-from reports.read import outcomes
-from reports.read.outcomes import OutcomeReader
+from reports.read import files
+from reports.read.files import CellFiles
 
 IMAGES, CELLS = 50_000, 100
 NAMES = [str(number) for number in range(IMAGES)]
@@ -27,16 +27,16 @@ def table_of(store: Store, cell: str, name: str) -> pa.Table:
 def test_predictions_of_all_cells_are_not_in_memory_at_once_and_are_the_same_when_read_again(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outcomes, "KEPT", 2 * 2**20)
-    archive = OutcomeReader(store)
+    monkeypatch.setattr(files, "KEPT", 2 * 2**20)
+    reader = CellFiles(store)
     with patch.object(Store, "prediction_table", table_of):
-        first = archive.outcomes("0", "icons-3/mix-7", ["test"])[0]
+        first = reader.outcomes("0", "icons-3/mix-7", ["test"])[0]
         tracemalloc.start()
         for cell in range(1, CELLS):
-            archive.outcomes(str(cell), "icons-3/mix-7", ["test"])
+            reader.outcomes(str(cell), "icons-3/mix-7", ["test"])
         held, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        again = archive.outcomes("0", "icons-3/mix-7", ["test"])[0]
+        again = reader.outcomes("0", "icons-3/mix-7", ["test"])[0]
     assert CELLS * first.nbytes > 30 * 2**20
     assert held < 4 * 2**20
     assert again is not first and again.frame is first.frame

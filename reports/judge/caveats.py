@@ -13,8 +13,8 @@ from carft.core.errors import UserError
 from carft.data.checking import UNREADABLE
 from carft.store.journal import Line
 from carft.store.record_files import Record
-from reports.read.evidence import Evidence
-from reports.read.protocol import DEPARTED
+from reports.judge.evidence import Evidence
+from reports.judge.protocol import DEPARTED
 
 #: the cautions that are no finding of a rule, most serious first
 EXTENDED = "extended after test was seen"
@@ -32,7 +32,7 @@ class SealedAccess:
 
     @cached_property
     def _lines(self) -> list[Line]:
-        return self.evidence.archive.protocol.journal.of("opened")
+        return self.evidence.results.journal.of("opened")
 
     @cached_property
     def openings(self) -> dict[str, Counter[str]]:
@@ -41,7 +41,7 @@ class SealedAccess:
         for line in self._lines:
             openings[line.cell][line.set] += 1
         for cell in self.evidence.records:
-            for name in self.evidence.archive.evaluated(cell):
+            for name in self.evidence.results.evaluated(cell):
                 openings[cell][name] = max(1, openings[cell][name])
         return dict(openings)
 
@@ -56,10 +56,10 @@ class SealedAccess:
     @cached_property
     def marked(self) -> dict[str, set[str]]:
         """Caution -> cells of the studies that it is of, and what was made of them; most serious first."""
-        archive = self.evidence.archive
+        results = self.evidence.results
         marked: dict[str, set[str]] = {DEPARTED: set(), EXTENDED: set()}
-        for study in archive.studies:
-            if study.id in archive.departures:
+        for study in results.studies:
+            if study.id in self.evidence.broken:
                 marked[DEPARTED].update(study.confirm)
             if study.extended_from:
                 marked[EXTENDED].update(study.confirm)

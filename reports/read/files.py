@@ -1,28 +1,48 @@
-"""What cells said of each image of a held-out set, decoded once as long as memory allows."""
+"""What is read of a results folder on demand: predictions of cells, kept as long as memory allows, and histories."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
+from carft.core.errors import UserError
 from carft.core.metrics import Frame, Outcomes
 from carft.store.predictions import codes_in, frame_of
 from carft.store.records import Store
+from reports.read.note import Note
 
+Read = TypeVar("Read")
 #: bytes of outcomes that stay in memory; those that were used least recently are read again
 KEPT = 256 * 2**20
 
 
-class OutcomeReader:
-    """The outcomes of the cells of a results folder. Cells that were evaluated on the same images share a frame."""
+class CellFiles:
+    """Outcomes and histories of the cells of a results folder. Cells that were evaluated on the same images share a
+    frame. ``notes`` names what was asked for and cannot be read."""
 
     def __init__(self, store: Store) -> None:
+        self.notes: list[Note] = []
         self._store = store
+        self._readable: dict[tuple[str, tuple[str, ...]], bool] = {}
         self._frames: dict[tuple[str, str], list[Frame]] = {}
         self._outcomes: dict[str, dict[str, Outcomes]] = {}  # the cell that was used last comes last
         self._kept = 0  # bytes of them
+
+    def has_outcomes(self, cell: str, task: str, names: Sequence[str]) -> bool:
+        """Whether the predictions of a cell on all these sets can be read. A corrupt file is named once."""
+        asked = cell, tuple(names)
+        if asked not in self._readable:
+            read = partial(self.outcomes, cell, task, names)
+            self._readable[asked] = readable("predictions", cell, read, self._store, self.notes) is not None
+        return self._readable[asked]
+
+    def history(self, cell: str) -> Mapping[str, np.ndarray]:
+        """A cell's training history; empty when it was not trained or the file is corrupt."""
+        return readable("history", cell, partial(self._store.history, cell), self._store, self.notes) or {}
 
     def outcomes(self, cell: str, task: str, names: Sequence[str]) -> list[Outcomes]:
         """Outcomes of a cell on sets of its task; ``UserError`` when a file is corrupt."""
@@ -65,3 +85,17 @@ def _order_of(wanted: pa.Array, images: pa.Array) -> np.ndarray | None:
     if len(wanted) != len(images) or places.keys() != set(wanted.to_pylist()):
         return None
     return np.array([places[image] for image in wanted.to_pylist()])
+
+
+def readable(what: str, where: str, read: Callable[[], Read], store: Store, notes: list[Note]) -> Read | None:
+    """The content of a file; None where it cannot be read, which is added to the notes. what: the kind of file."""
+    try:
+        return read()
+    except UserError as error:
+        notes.append(corrupt(what, where, error, store))
+        return None
+
+
+def corrupt(what: str, where: str, error: UserError, store: Store) -> Note:
+    """A file that cannot be read, without the folder that it lies in here."""
+    return Note(f"corrupt {what}", error.message.replace(f"{store.root}/", "$RESULTS/"), where=where)

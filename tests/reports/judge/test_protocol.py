@@ -22,10 +22,10 @@ from carft.store.merge import merge
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog
 from carft.store.study_file import StudyFile, Trial
-from reports.build import build_report, sources_of
+from reports.build import build_report
+from reports.judge.caveats import EXTENDED
 from reports.judge.claims.ledger import ledger
-from reports.read.caveats import EXTENDED
-from reports.read.protocol import DEPARTED
+from reports.judge.protocol import DEPARTED
 from reports.render.words.verdict_words import reason_words
 from reports.verify import NO_JOURNAL, verify
 from sweeps.recipes.loading import load_recipe
@@ -35,6 +35,7 @@ from tests.support.conduct import another_process, edit_json, edit_study, note_a
 from tests.support.dry import PREDICTIONS, made_up_metrics, parts
 from tests.support.helpers import run_cli
 from tests.support.planted import GOOD, HYPERPARAMETERS, changed, forget_journal, plant, write
+from tests.support.reading import judged_of
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
@@ -215,9 +216,9 @@ def look_at_test(store: Store, searched: StudyFile, trial: Trial, as_confirm: bo
 def test_a_planned_study_that_is_lost_is_seen(store: Store) -> None:
     """6. The tables of what is left do not decide."""
     work(small(searches=2), store)
-    assert not sources_of(store).evidence.absent("ft")
+    assert not judged_of(store).evidence.absent("ft")
     shutil.rmtree(store.root / "studies" / study(store, "ft", 2).id)
-    (absent,) = sources_of(store).evidence.absent("ft")
+    (absent,) = judged_of(store).evidence.absent("ft")
     assert (absent.task, absent.search) == (OTHER, 2)
     assert f"1 planned searches of ft are missing ({OTHER}, search 2)" in reason_words(verdict(store))
 
@@ -302,7 +303,7 @@ def test_a_recipe_that_is_extended_is_marked_and_no_mistake(store: Store, change
     work(small(), store)
     work(small(**changes), store)
     assert not wrong(store)
-    found = sources_of(store)
+    found = judged_of(store)
     assert found.unsealings.marked[EXTENDED] and not found.unsealings.marked[DEPARTED]
     work(small(), store)  # a smaller request afterwards
     assert not wrong(store)
@@ -337,7 +338,7 @@ def test_cells_of_a_grid_are_no_mistake_and_no_evidence_of_a_claim(case: Store) 
 def test_both_ways_to_select_are_silent_and_a_shared_winner_is_selected_over_all_its_tasks(store: Store) -> None:
     for selection in ("per-task", "shared"):
         work(small([OTHER, "icons-3/mix-1"], searches=2, selection=selection), store)
-    view = sources_of(store).evidence
+    view = judged_of(store).evidence
     assert not wrong(store)
     assert {study.selection for study in view.studies} == {"per-task"}
     assert {study.selection for study in view.dropped} == {"shared"}
@@ -369,6 +370,6 @@ def test_of_two_sweeps_of_all_tasks_one_is_reported_and_not_a_mixture(store: Sto
         other = changed(known, space={**known.space, "kl_weight": [0.1, 90.0, 1.0]})
         other = changed(other, id=study_id(identity(other.content())))
         store.write_study(other.id, other)
-    evidence = sources_of(store).evidence
+    evidence = judged_of(store).evidence
     assert len({str(s.space) for s in evidence.studies if s.method == "car_ft"}) == 1
     assert len(evidence.dropped) == len(tasks)

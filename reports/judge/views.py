@@ -1,7 +1,7 @@
-"""From a results folder to evidence: its scopes, and which of several studies of one question is reported.
+"""From results to evidence: the scopes, and which of several studies of one question is reported.
 
 Winners of two searches may be compared when the searches differ in the method alone
-(:func:`reports.read.protocol.unequal_settings`). Both sides
+(:func:`reports.judge.protocol.unequal_settings`). Both sides
 need the same range of every hyperparameter that the registry calls by one name for both, the same search seed, sampler,
 selection, precision and training recipe. Of several independent searches, search k of one side is compared with search
 k of the other. The number of trials is compared where it is counted, over the trials that ended.
@@ -14,18 +14,19 @@ from typing import Any
 
 from carft.config.registry import MethodCard
 from carft.core.errors import UserError, typed_sweep
-from carft.store.records import Store
 from carft.store.study_file import StudyFile
+from reports.judge.conduct import Conduct
+from reports.judge.evidence import CAR_FT, FT, Choices, Evidence, protocol_settings, which_search
+from reports.judge.protocol import DEPARTED, SETTINGS, departures, unequal_settings
 from reports.read.cells import reading_choices
-from reports.read.evidence import CAR_FT, FT, Choices, Evidence, protocol_settings, which_search
 from reports.read.note import Note
-from reports.read.protocol import DEPARTED, SETTINGS, unequal_settings
 from reports.read.results import Results
 from reports.read.scopes import Scope
 
 
-def read_evidence(store: Store) -> Evidence:
-    """Read a results folder; ``UserError`` when it holds no study. Further views are in ``others`` of the first.
+def evidence_of(results: Results) -> Evidence:
+    """What a results folder says on its first scope; ``UserError`` when it holds no study. Further scopes are in
+    ``others``.
 
     Paper scale comes before miniature, and current data before old; then the scope in which FT and CAR-FT have the most
     searches with a winner.
@@ -34,28 +35,29 @@ def read_evidence(store: Store) -> Evidence:
     (task, method) under it one that is comparable with the largest, then the one with most trials. All others are
     named.
     """
-    archive = Results.of(store)
+    notes = list(results.notes)
     by_scope: dict[Scope, list[StudyFile]] = {}
-    for study in archive.studies:
+    for study in results.studies:
         try:
-            by_scope.setdefault(archive.scope_of(study), []).append(study)
+            by_scope.setdefault(results.scope_of(study), []).append(study)
         except UserError as error:
-            archive.problems.append(Note("unknown task", error.message, where=study.task))
+            notes.append(Note("unknown task", error.message, where=study.task))
     if not by_scope:
-        words = f"Run a sweep first: {typed_sweep(store.name)}"
-        raise UserError(f"'{store.name}' holds no study.", words)
+        words = f"Run a sweep first: {typed_sweep(results.store.name)}"
+        raise UserError(f"'{results.store.name}' holds no study.", words)
     scopes = sorted(by_scope, key=lambda s: (s.scale != "paper", bool(s.stale), -_searches(by_scope[s]), s.sort_key))
-    views = [_view(archive, scope, archive.scope_names[scope], by_scope[scope]) for scope in scopes]
-    for view in views:
+    conduct = Conduct(results)
+    broken = departures(conduct)
+    first, *others = (_view(conduct, broken, scope, by_scope[scope]) for scope in scopes)
+    for view in (first, *others):
         if view.scope.stale:
             words = f"Studies of {view.name} ran on other data than the catalog's; they stand apart."
-            archive.problems.append(Note("other data", words, where=view.name))
-    named_studies = {s.id: f"{s.method} on {s.task}{which_search(s)}" for s in archive.studies}
-    for name, departures in archive.departures.items():
+            notes.append(Note("other data", words, where=view.name))
+    named_studies = {s.id: f"{s.method} on {s.task}{which_search(s)}" for s in results.studies}
+    for name, of_study in broken.items():
         where = named_studies.get(name, "of no study here")
-        words = "; ".join(note.text for note in departures)
-        archive.problems.append(Note(DEPARTED, words, where=where))
-    return replace(views[0], others=tuple(views[1:]))
+        notes.append(Note(DEPARTED, "; ".join(note.text for note in of_study), where=where))
+    return replace(first, others=others, notes=notes)
 
 
 def _searches(studies: Sequence[StudyFile]) -> int:
@@ -72,9 +74,12 @@ def choices(study: StudyFile) -> Choices:
     return tuple(reading_choices(study.reading, study.training.crop).items())
 
 
-def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile]) -> Evidence:
-    """The view of a scope."""
-    methods = archive.catalog.methods
+def _view(
+    conduct: Conduct, broken: Mapping[str, Sequence[Note]], scope: Scope, studies: Sequence[StudyFile]
+) -> Evidence:
+    """The view of a scope. broken: as of :class:`Evidence`."""
+    results = conduct.results
+    methods = results.catalog.methods
     studies = [study for study in studies if not study.grid] or studies
     protocols = Counter(map(_protocol, studies))
     # of equally large ones, one that most others can be compared with
@@ -86,7 +91,7 @@ def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile
         """Of two searches of one question the one that is comparable with the largest of the scope comes last, then the
         larger one, then that of the method's last version here, then that which most tasks have."""
         version = _version(study)
-        is_last = study.plugin == archive.catalog.source_of(study.method, study.task)
+        is_last = study.plugin == results.catalog.source_of(study.method, study.task)
         last = (is_last, alike[version], version)
         return (bool(study.winner), not any(unequal_settings(study, largest, methods)), *_size(study), *last)
 
@@ -111,7 +116,7 @@ def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile
             best[key] = study
         order = list(methods)
         kept[reading] = sorted(best.values(), key=lambda s: (s.task, order.index(s.method), s.search))
-    return Evidence(archive, scope, name, kept[main], dropped, kept)
+    return Evidence(results, conduct, broken, scope, results.scope_names[scope], kept[main], dropped, kept)
 
 
 def _reference(studies: Sequence[StudyFile], methods: Mapping[str, MethodCard]) -> StudyFile:

@@ -17,13 +17,14 @@ from carft.posthoc.wise_ft import run_curve
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from reports.build import sources_of
-from reports.read.caveats import EXTENDED, ONE_TEMPLATE
+from reports.judge.caveats import EXTENDED, ONE_TEMPLATE
+from reports.render.tables.table import make_tables
 from sweeps.faults.storage import LOCK
 from sweeps.ray_backend.jobs import payload_of, run_payload
 from sweeps.search.protocol import Job
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, run_cli
 from tests.support.planted import QUICK, Plan, change_study, plant, planted
+from tests.support.reading import judged_of, table_of
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
@@ -71,15 +72,17 @@ def orderly(store: Store) -> Store:
 
 
 def test_an_orderly_folder_has_no_mark(orderly: Store) -> None:
-    sources = sources_of(orderly)
+    sources = judged_of(orderly)
     assert "each set once" in sources.unsealings.words and "no log" not in sources.unsealings.words
-    assert all("caution" not in table or not table["caution"].astype(bool).any() for table in sources.tables().values())
+    assert all(
+        "caution" not in table or not table["caution"].astype(bool).any() for table in make_tables(sources).values()
+    )
 
 
 def test_a_study_that_went_on_after_its_test_was_seen_is_marked(orderly: Store) -> None:
     change_study(orderly, TASK, "car_ft", extended_from={"trials": 1, "confirm": 1})
-    sources = sources_of(orderly)
-    tasks = sources.table("tasks").set_index("method")["caution"]
+    sources = judged_of(orderly)
+    tasks = table_of(sources, "tasks").set_index("method")["caution"]
     assert tasks["car_ft"] == EXTENDED and tasks["wise_ft(car_ft)"] == EXTENDED and not tasks["ft"]
     assert EXTENDED in sources.unsealings.words
 
@@ -87,11 +90,11 @@ def test_a_study_that_went_on_after_its_test_was_seen_is_marked(orderly: Store) 
 def test_a_set_that_was_opened_again_is_counted_and_a_folder_without_a_log_says_so(orderly: Store) -> None:
     cell = quick_cell("zeroshot")
     orderly.add_evaluation(cell.id, "test", {"test/top1": 0.5}, made_up_predictions(), {"by": "train"})
-    sources = sources_of(orderly)
+    sources = judged_of(orderly)
     assert sources.unsealings.openings[cell.id]["test"] == 2
     assert "a set up to 2 times" in sources.unsealings.words
     shutil.rmtree(orderly.root / "journal")
-    before = sources_of(Store(orderly.root)).unsealings
+    before = judged_of(Store(orderly.root)).unsealings
     assert "no log of unsealings" in before.words and len(before.openings) > 0
 
 
@@ -121,7 +124,7 @@ def say(store: Store, method: str, attested: str) -> None:
 def test_what_a_record_says_of_its_data_marks_its_method_alone(store: Store, attested: str, caution: str) -> None:
     plant(store, [TASK], PLAN)
     say(store, "car_ft", attested)
-    tasks = sources_of(store).table("tasks").set_index("method")["caution"]
+    tasks = table_of(judged_of(store), "tasks").set_index("method")["caution"]
     assert caution in tasks["car_ft"] and not tasks["ft"]
 
 
@@ -129,7 +132,7 @@ def test_a_constant_context_distribution_is_marked(store: Store, monkeypatch: py
     alone = replace(BUILT_IN.card(TASK), banks={**BUILT_IN.card(TASK).banks, "standard": ("a photo of a {}.",)})
     monkeypatch.setitem(BUILT_IN.family(TASK).cards, TASK, alone)
     planted(store, [TASK], PLAN)
-    tasks = sources_of(store).table("tasks").set_index("method")["caution"]
+    tasks = table_of(judged_of(store), "tasks").set_index("method")["caution"]
     assert tasks["car_ft"] == ONE_TEMPLATE and not tasks["ft"]
 
 
