@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.judge.claims.claim import Verdict, each_once
-from reports.judge.claims.verdicts import can_be_asked, doubts
-from reports.judge.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
+from reports.judge.claims.claim import NO_DIFFERENCE, Verdict, each_once
+from reports.judge.claims.verdicts import can_be_asked
 from reports.judge.established import FORGETS, POSITIVE_CONTROL, Asked
-from reports.judge.evidence import CAR_FT, FT, Entry, Evidence
-from reports.judge.forgetting import equivalence_of
+from reports.judge.evidence import CAR_FT, FT, Evidence
+from reports.judge.headlines import TOPICS, Headline, Topic, difference, headlines
 from reports.judge.judged import Judged
 from reports.judge.levels import Recognition, unknown_classes
 from reports.judge.null_checks import NullCheck, failures
@@ -25,26 +24,6 @@ SCALES = {
     "paper": "paper: the data sets of the paper.",
     "own": "own: your images. No evidence for or against the paper's numbers.",
 }
-
-
-@dataclass(frozen=True)
-class Topic:
-    """What a sentence is about."""
-
-    title: str
-    metric: str
-    sets: Sets
-    needs: str
-    """What a scope must have, as in the ledger."""
-    lacking: str
-    """Why there is no number where it does not have it."""
-
-
-TOPICS = (
-    Topic("Context recognition", "context", every_set, "contexts", "no image here has a known context"),
-    Topic("In distribution", "top1", id_test, "test", "these tasks have no test set in distribution"),
-    Topic("Out of distribution", "top1", every_suite, "suites", "these tasks have no shifted sets"),
-)
 
 
 @dataclass(frozen=True)
@@ -95,53 +74,70 @@ class PageAnswer:
         return PageAnswer(QUESTION, first, sentences, _trust(judged))
 
 
-def _difference(topic: Topic, evidence: Evidence, method: str) -> Part | None:
-    """A method minus plain fine-tuning, the mean over tasks; None where a side was not evaluated."""
-    return pool(evidence, Contrast(Entry(method), FT, topic.metric, topic.sets), topic.title)
-
-
 def sentence_on(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck]) -> Sentence:
     """The sentence of a topic on a scope. verdicts and checks: of the folder."""
     if not can_be_asked(topic.needs, evidence):
         return Sentence(topic.title, f"This was not measured: {topic.lacking}.")
-    decided = []
-    for verdict in verdicts:
-        if verdict.asked.topic == topic.title and verdict.scope == evidence.name and not verdict.missing:
-            decided.append(verdict)
-    told = []
-    own = [study.method for study in evidence.studies if study.plugin]
-    for method in dict.fromkeys((CAR_FT.method, *own)):
-        part = _difference(topic, evidence, method)
-        if part is not None:
-            words = f"{evidence.methods[method].label} {_against_ft(topic, part, evidence)}"
-            doubt = part.unequal or part.flaws or doubts(evidence, part.cells, failures(checks))
-            if doubt or (method == CAR_FT.method and any(verdict.flag for verdict in decided)):
-                words += ", but the evidence is in doubt"
-            told.append(f"{words}.")
+    told = [f"{headline.label} {_compared(headline)}." for headline in headlines(topic, evidence, verdicts, checks)]
     if not told:
         waiting = "This was not measured: fine-tuned cells were not evaluated yet."
         if all(study.grid for study in evidence.studies):
             waiting = "Nothing was tuned: the table equal_settings compares single settings."
         return Sentence(topic.title, waiting)
+    decided = []
+    for verdict in verdicts:
+        if verdict.asked.topic == topic.title and verdict.scope == evidence.name and not verdict.missing:
+            decided.append(verdict)
     return Sentence(topic.title, " ".join(told), decided)
 
 
-def _against_ft(topic: Topic, part: Part, evidence: Evidence) -> str:
-    """How a method compares with plain fine-tuning. A direction is named where the interval has one."""
-    points = 100 * part.estimate.effect
-    if math.isnan(points):
+def _compared(headline: Headline) -> str:
+    """How a method compares with plain fine-tuning. A direction is named where the verdict has one."""
+    part = headline.part
+    if math.isnan(part.estimate.effect):
         reason = doubt_words(part.unequal, part.flaws) or "they were not evaluated on the same images"
         return f"and plain fine-tuning cannot be compared: {reason}"
-    if part.low > 0 or part.high < 0:
-        size = f"{abs(points):.1f} points"
-        if topic.metric == "context":
-            return f"recognises {size} {'more' if points > 0 else 'fewer'} contexts than plain fine-tuning"
-        return f"is {size} {'more' if points > 0 else 'less'} accurate than plain fine-tuning"
-    equivalence = equivalence_of(evidence, topic.needs, [part])
-    if equivalence is not None:
-        return f"differs from plain fine-tuning by less than {100 * equivalence:.2g} points"
+    if headline.in_doubt:
+        return f"{_not_shown(headline)}, but the evidence is in doubt"
+    if headline.direction == "open":
+        return _not_shown(headline) + _margin_words(headline)
+    words = _decided(headline) + _margin_words(headline)
+    return f"{words}, on one search" if headline.suggested else words
+
+
+def _not_shown(headline: Headline) -> str:
+    """That nothing is decided, with the differences that the verdict rests on."""
+    part, shown = headline.part, headline.shown
     missing = f" ({interval_words(part)})" if math.isnan(part.low) else ""
-    return f"is not shown to differ from plain fine-tuning: {points:+.1f} points{missing}"
+    to_ft = f"{100 * part.estimate.effect:+.1f} points"
+    if shown is not part and not missing:
+        to_zero_shot = f"{100 * shown.estimate.effect:+.1f} to zero-shot"
+        return f"is not shown to keep contexts: {to_ft} to plain fine-tuning, {to_zero_shot}"
+    return f"is not shown to differ from plain fine-tuning: {to_ft}{missing}"
+
+
+def _decided(headline: Headline) -> str:
+    """What was decided, with the size of the part that it rests on."""
+    if headline.direction == NO_DIFFERENCE:
+        return f"differs from plain fine-tuning by less than {100 * (headline.equivalence or 0):.2g} points"
+    part, rival = headline.part, "plain fine-tuning"
+    if headline.direction == "against" and headline.shown is not part:
+        part, rival = headline.shown, "zero-shot, beyond the margin"
+    effect = 100 * part.estimate.effect
+    size = f"{abs(effect):.1f} points"
+    if headline.topic.metric == "context":
+        return f"recognises {size} {'more' if effect > 0 else 'fewer'} contexts than {rival}"
+    return f"is {size} {'more' if effect > 0 else 'less'} accurate than {rival}"
+
+
+def _margin_words(headline: Headline) -> str:
+    """Whether it is no worse by the margin that a claim allows; empty where that adds nothing."""
+    margin = headline.margin
+    if margin is None or margin.flag or headline.direction in ("for", NO_DIFFERENCE):
+        return ""
+    points = f"{abs(margin.asked.margin_points):g} points"
+    words = {"for": f", and no worse by the margin of {points}", "against": f", and worse by more than {points}"}
+    return words.get(margin.direction, "")
 
 
 def _trust(judged: Judged) -> list[tuple[str, str]]:
@@ -174,7 +170,7 @@ def _trust(judged: Judged) -> list[tuple[str, str]]:
 def _size(evidence: Evidence) -> str:
     """What CAR-FT minus FT rests on, in distribution if that was measured."""
     for topic in (*TOPICS[1:], TOPICS[0]):
-        part = _difference(topic, evidence, CAR_FT.method)
+        part = difference(topic, evidence, CAR_FT.method)
         if part is not None and part.tasks:
             n_seeds, unit = part.estimate.n_seeds, evidence.card(part.tasks[0]).group
             tasks = f"{len(part.tasks)} of {len(evidence.wanted_tasks)} tasks"

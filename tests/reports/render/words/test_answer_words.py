@@ -17,10 +17,12 @@ from reports.judge.claims.rules import decide
 from reports.judge.claims.verdicts import verdicts
 from reports.judge.contrasts import Contrast, Part, pool
 from reports.judge.evidence import FT, Entry, Evidence
+from reports.judge.headlines import TOPICS
 from reports.judge.intervals import Component, Estimate
 from reports.judge.judged import judge
 from reports.judge.null_checks import DIVERGENCE, NullCheck, null_checks
-from reports.render.words.answer_words import PageAnswer
+from reports.read.note import Note
+from reports.render.words.answer_words import PageAnswer, sentence_on
 from reports.render.words.verdict_words import beside_words, first_sight, reason_words, worst_of
 from tests.support.planted import GOOD, Plan, change_study, plant
 from tests.support.reading import evidence_in
@@ -51,7 +53,9 @@ def test_planted_effects_are_told_with_the_numbers_of_the_verdicts(tmp_path: Pat
     told, by_claim = words(found), {v.claim: v for v in verdicts(evidence)}
     assert list(told) == ["Context recognition", "In distribution", "Out of distribution"]
     gained = 100 * by_claim["C3"].parts[0].estimate.effect
-    assert told["In distribution"] == (f"CAR-FT is {gained:.1f} points more accurate than plain fine-tuning.")
+    assert told["In distribution"] == (
+        f"CAR-FT is {gained:.1f} points more accurate than plain fine-tuning, on one search."
+    )
     assert re.fullmatch(r"CAR-FT recognises \d+\.\d points more contexts than .*", told["Context recognition"])
     for sentence, claims in zip(found.sentences, (("C1", "C2"), ("C3",), ("C4",)), strict=True):
         assert set(claims) <= {verdict.claim for verdict in sentence.decided}
@@ -66,13 +70,13 @@ def test_planted_effects_are_told_with_the_numbers_of_the_verdicts(tmp_path: Pat
 def test_no_direction_is_given_where_the_interval_has_none(tmp_path: Path) -> None:
     plan = replace(PLAN, top1=dict.fromkeys(PLAN.top1, 0.6), context=dict.fromkeys(PLAN.context, 0.8), spread=0.1)
     for sentence in answer_of(evidence_of(tmp_path, plan)).sentences:
-        assert "is not shown to differ from plain fine-tuning" in sentence.words
+        assert re.search("is not shown to (differ from plain fine-tuning|keep contexts): ", sentence.words)
 
 
-def test_part_of_the_evidence_keeps_its_direction_and_is_in_doubt(tmp_path: Path) -> None:
+def test_part_of_the_evidence_has_no_direction_and_is_in_doubt(tmp_path: Path) -> None:
     found = answer_of(evidence_of(tmp_path, tasks=nine_tasks()[:2]))
     for sentence in found.sentences:
-        assert re.search(r"points more .*, but the evidence is in doubt\.", sentence.words)
+        assert re.search(r"is not shown to .* points.*, but the evidence is in doubt\.", sentence.words)
     assert "2 of 9 tasks, " in dict(found.trust)["Rests on"]
 
 
@@ -154,6 +158,55 @@ def made(name: str, effect: float, se: float, margin: float = 0.0) -> Part:
 
 def decided(evidence: Evidence, claim: str, *parts: Part) -> Verdict:
     return decide(ledger()[claim], evidence, parts, "ft")
+
+
+#: an effect and its standard error
+ABOVE, BELOW, AROUND, NARROW = (0.03, 0.005), (-0.03, 0.005), (0.002, 0.01), (-0.001, 0.001)
+
+
+def told_of(evidence: Evidence, *of_claims: Verdict) -> dict[str, str]:
+    """Topic -> the sentence on it, from planted verdicts."""
+    return {topic.title: sentence_on(topic, evidence, of_claims, []).words for topic in TOPICS}
+
+
+def test_a_sentence_says_what_the_verdict_says_where_the_interval_says_something_else(tmp_path: Path) -> None:
+    evidence = evidence_of(tmp_path)
+    above = made("CAR-FT - FT", *ABOVE)
+    mean = decided(evidence, "C4m", above)
+    assert "is 3.0 points more accurate than" in told_of(evidence, mean)["Out of distribution"]
+    corrected = mean.opened("After Holm over 2 primary endpoints p is 3.0 %, not below 2.5 %.")
+    presumed = mean.opened("Zero-shot is not above chance.")
+    flagged = replace(mean, damage=(Note("tasks", "a task is missing"),))
+    unequal = replace(mean, unequal=(Note("steps", "other steps"),))
+    for verdict in (corrected, presumed, flagged, unequal):
+        assert verdict.verdict == "inconclusive" and above.low > 0
+        words = told_of(evidence, verdict)["Out of distribution"]
+        assert words.startswith("CAR-FT is not shown to differ from plain fine-tuning: +3.0 points")
+        assert words.endswith("but the evidence is in doubt.") == bool(verdict.flag)
+    kept = made("CAR-FT - zero-shot", 0.0, 0.005, margin=-0.02)
+    lost = made("CAR-FT - zero-shot", -0.05, 0.005, margin=-0.02)
+    unclear = made("CAR-FT - zero-shot", -0.02, 0.01, margin=-0.02)
+    for second, words in (
+        (kept, "CAR-FT recognises 3.0 points more contexts than plain fine-tuning, on one search."),
+        (lost, "CAR-FT recognises 5.0 points fewer contexts than zero-shot, beyond the margin, on one search."),
+        (unclear, "CAR-FT is not shown to keep contexts: +3.0 points to plain fine-tuning, -2.0 to zero-shot."),
+    ):
+        assert told_of(evidence, decided(evidence, "C2", above, second))["Context recognition"] == words
+
+
+def test_the_margin_that_a_claim_allows_stands_in_the_sentence(tmp_path: Path) -> None:
+    evidence = evidence_of(tmp_path)
+    for effect, words in (
+        (NARROW, "is not shown to differ from plain fine-tuning: -0.1 points, and no worse by the margin of 0.5"),
+        (BELOW, "is 3.0 points less accurate than plain fine-tuning, and worse by more than 0.5 points"),
+        (AROUND, "is not shown to differ from plain fine-tuning: +0.2 points."),
+        (ABOVE, "is 3.0 points more accurate than plain fine-tuning, on one search."),
+    ):
+        higher = decided(evidence, "C3", made("CAR-FT - FT", *effect))
+        no_worse = decided(evidence, "C3b", made("CAR-FT - FT", *effect, margin=-0.005))
+        if higher.direction == "no difference":
+            higher = replace(higher, direction="open")
+        assert told_of(evidence, higher, no_worse)["In distribution"].startswith(f"CAR-FT {words}")
 
 
 def test_a_verdict_that_looks_wrong_at_first_sight_explains_itself(tmp_path: Path) -> None:

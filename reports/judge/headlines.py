@@ -1,0 +1,115 @@
+"""What the sentences at the top of a report state: on each topic the verdict on CAR-FT against plain fine-tuning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reports.judge.claims.claim import SUGGESTED, Direction, Verdict
+from reports.judge.claims.rules import direction_of
+from reports.judge.claims.verdicts import doubts
+from reports.judge.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
+from reports.judge.evidence import CAR_FT, FT, Entry, Evidence
+from reports.judge.forgetting import equivalence_of
+from reports.judge.null_checks import NullCheck, failures
+
+
+@dataclass(frozen=True)
+class Topic:
+    """What a sentence is about."""
+
+    title: str
+    metric: str
+    sets: Sets
+    needs: str
+    """What a scope must have, as in the ledger."""
+    lacking: str
+    """Why there is no number where it does not have it."""
+    claims: Sequence[str]
+    """The claim whose verdict the sentence states: the first of these that is asked of the scope."""
+    margin_claim: str = ""
+    """The claim that allows CAR-FT a margin; empty where none does."""
+
+
+TOPICS = (
+    Topic("Context recognition", "context", every_set, "contexts", "no image here has a known context", ("C2",)),
+    Topic("In distribution", "top1", id_test, "test", "these tasks have no test set in distribution", ("C3",), "C3b"),
+    Topic("Out of distribution", "top1", every_suite, "suites", "these tasks have no shifted sets", ("C4m", "C6b")),
+)
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A method against plain fine-tuning on a topic."""
+
+    topic: Topic
+    label: str
+    """Of the method."""
+    part: Part
+    """The method minus plain fine-tuning."""
+    shown: Part
+    """The part that the verdict rests on; mostly the same one."""
+    direction: Direction
+    """Of the statement that the method is higher."""
+    in_doubt: bool
+    """Whether something stands against the evidence; then it decides nothing."""
+    equivalence: float | None
+    """The margin of equivalence that the interval lies within, a share of 1; None where it does not."""
+    suggested: bool = False
+    """Whether it rests on one search."""
+    margin: Verdict | None = None
+    """The verdict of the claim that allows a margin; None without one."""
+
+
+def difference(topic: Topic, evidence: Evidence, method: str) -> Part | None:
+    """A method minus plain fine-tuning, the mean over tasks; None where a side was not evaluated."""
+    return pool(evidence, Contrast(Entry(method), FT, topic.metric, topic.sets), topic.title)
+
+
+def headlines(
+    topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck]
+) -> list[Headline]:
+    """CAR-FT's, then those of methods of one's own; one that was not evaluated is left out.
+
+    CAR-FT's is that of the verdict. Where no claim is asked, as of a method of one's own, the interval decides.
+    verdicts, checks: of the folder.
+    """
+    found = []
+    asked = {verdict.claim: verdict for verdict in verdicts if verdict.scope == evidence.name}
+    methods = dict.fromkeys(study.method for study in evidence.studies if study.plugin)
+    for claim in topic.claims:
+        if claim in asked:
+            if not asked[claim].missing:
+                found.append(_of_verdict(topic, evidence, asked[claim], asked.get(topic.margin_claim)))
+            break
+    else:
+        methods = {CAR_FT.method: None, **methods}
+    for method in methods:
+        part = difference(topic, evidence, method)
+        if part is not None:
+            found.append(_of_part(topic, evidence, method, part, checks))
+    return found
+
+
+def _of_verdict(topic: Topic, evidence: Evidence, verdict: Verdict, margin: Verdict | None) -> Headline:
+    part = verdict.deciding[0]
+    return Headline(
+        topic,
+        evidence.methods[CAR_FT.method].label,
+        part,
+        verdict.shown or part,
+        verdict.direction,
+        in_doubt=bool(verdict.flag),
+        equivalence=verdict.equivalence,
+        suggested=verdict.verdict.startswith(SUGGESTED),
+        margin=margin,
+    )
+
+
+def _of_part(topic: Topic, evidence: Evidence, method: str, part: Part, checks: Sequence[NullCheck]) -> Headline:
+    equivalence = None if math.isnan(part.low) else equivalence_of(evidence, topic.needs, [part])
+    direction, _ = direction_of([part], equivalence)
+    doubted = part.unequal or part.flaws or doubts(evidence, part.cells, failures(checks))
+    label = evidence.methods[method].label
+    return Headline(topic, label, part, part, direction, in_doubt=bool(doubted), equivalence=equivalence)
