@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from carft.catalog.catalog import BUILT_IN, Catalog
-from carft.config.cell import DIGEST_MARK, LOCAL_DIR, Cell, Reading, Training, id_form, stable_hash
+from carft.config.cell import DIGEST_MARK, LOCAL_DIR, Cell, id_form, stable_hash
 from carft.config.registry import OWN_OPTIONS, SoupRule, option
+from carft.config.settings import DEFAULT_READING, UNTRAINED_RECIPE, Reading, Training
 from carft.core.errors import UserError, typed
 from carft.core.files import file_digest
 from carft.data.card import Card
@@ -67,11 +68,18 @@ def specify(
         method=method,
         hyperparameters=dict(hyperparameters),
         seed=0 if untrained else seed,
-        training=Training() if untrained else replace(training, **method_card.own_training),
-        reading=Reading(**{name: value for name, value in vars(reading).items() if name in method_card.reads}),
+        training=UNTRAINED_RECIPE if untrained else replace(training, **method_card.own_training),
+        reading=replace(DEFAULT_READING, **{name: getattr(reading, name) for name in method_card.reads}),
         plugin=catalog.source_of(method, chosen.name),
         **protocol,
     )
+
+
+def zero_shot_of(cell: Cell, catalog: Catalog) -> Cell:
+    """The cell of the pretrained model that a cell starts from."""
+    plugin = catalog.source_of("zeroshot", cell.task)
+    asked = replace(cell, method="zeroshot", plugin=plugin, hyperparameters={}, seed=0)
+    return replace(asked, training=UNTRAINED_RECIPE, reading=DEFAULT_READING)
 
 
 def _model_and_weights(chosen: Card, model: str | None, pretrained: str | None) -> tuple[str, str]:

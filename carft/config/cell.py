@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, fields
 from functools import cached_property, lru_cache
 from pathlib import PurePath
 from sys import intern
@@ -14,8 +14,9 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from carft.config.settings import PROTOCOL, ProtocolSettings, Reading, Training
-from carft.core.declaration import Settings, without_defaults
+from carft.config import frozen_defaults
+from carft.config.settings import ProtocolSettings, Reading, Training
+from carft.core.declaration import Settings, without
 from carft.core.errors import UserError
 
 Part = TypeVar("Part", Training, Reading)
@@ -23,6 +24,8 @@ Part = TypeVar("Part", Training, Reading)
 DIGEST_MARK = "#sha256:"
 #: what a model that is a folder begins with, in ``Cell.model``
 LOCAL_DIR = "local-dir:"
+#: what specifications leave out of the fields of a cell
+LEFT_OUT = {**frozen_defaults.PROTOCOL, "plugin": ""}
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Cell(Settings, ProtocolSettings):
 
     @cached_property
     def id(self) -> str:
-        """16 hexadecimal digits. 1 and 1.0 give the same id. Reading factors at their default do not count."""
+        """16 hexadecimal digits. 1 and 1.0 give the same id. Factors of the default reading do not count."""
         spec = self.as_dict()
         if self.parents:
             spec = {key: spec[key] for key in ("method", "parents", "hyperparameters")}
@@ -73,8 +76,8 @@ class Cell(Settings, ProtocolSettings):
         return hash(self.id)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the specification as JSON values, without optional fields at their default."""
-        spec = without_defaults(self, (*PROTOCOL, "plugin"))
+        """Return the specification as JSON values, without what ``frozen_defaults`` says of the fields left out."""
+        spec = without({one.name: getattr(self, one.name) for one in fields(self)}, LEFT_OUT)
         spec["hyperparameters"] = dict(sorted(self.hyperparameters.items()))
         spec["parents"] = list(self.parents)
         spec["training"], spec["reading"] = self.training.as_dict(), dict(vars(self.reading))
@@ -87,15 +90,19 @@ class Cell(Settings, ProtocolSettings):
 
     @staticmethod
     def from_dict(spec: Mapping[str, Any]) -> Cell:
-        """Return the cell of a specification. Raises ``UserError`` for unknown keys and values of the wrong type."""
+        """Return the cell of a specification. What it leaves out is as in ``frozen_defaults``.
+
+        Raises ``UserError`` for unknown keys and values of the wrong type.
+        """
         try:
-            training = _shared(Training, json.dumps(spec.get("training", {})))
-            reading = _shared(Reading, json.dumps(spec.get("reading", {})))
+            training = _shared(Training, json.dumps({**frozen_defaults.UNTRAINED, **spec.get("training", {})}))
+            reading = _shared(Reading, json.dumps({**frozen_defaults.READING, **spec.get("reading", {})}))
             parents = tuple(spec.get("parents", ()))
         except TypeError as error:
             raise UserError(f"A cell cannot be read: {error}.") from error
         texts = {name: intern(value) for name, value in spec.items() if isinstance(value, str)}
-        return Cell(**{**spec, **texts, "training": training, "reading": reading, "parents": parents})
+        settings = {"training": training, "reading": reading, "parents": parents}
+        return Cell(**{**frozen_defaults.STUDY, **spec, **texts, **settings})
 
 
 @lru_cache(maxsize=4096)

@@ -8,10 +8,9 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, Field
 from pydantic.dataclasses import dataclass
 
-from carft.core.declaration import STRICT, Settings, without_defaults
+from carft.config import frozen_defaults
+from carft.core.declaration import STRICT, Settings, without
 
-#: settings that specifications always hold; they hold others only when they are not the default, so that ids stay
-ALWAYS_HELD = ("precision", "epochs", "batch_size", "weight_decay", "warmup", "clip", "crop")
 #: cells that may share a GPU at most
 MOST_CELLS_PER_GPU = 100
 #: default of :data:`CheckpointMinutes`
@@ -65,10 +64,6 @@ class ProtocolSettings:
         return {f.name: getattr(self, f.name) for f in fields(ProtocolSettings)}
 
 
-#: setting of the protocol that a specification holds only where it differs from its default -> the default
-PROTOCOL = {f.name: f.default for f in fields(ProtocolSettings) if f.name not in ALWAYS_HELD}
-
-
 @dataclass(frozen=True)
 class Training(Settings):
     """The training recipe, which a search does not change. Raises ``UserError`` for a value out of range."""
@@ -111,8 +106,8 @@ class Training(Settings):
         return self.steps is not None or self.domain_balanced
 
     def as_dict(self) -> dict[str, Any]:
-        """The recipe as JSON values, without later settings at their default."""
-        return without_defaults(self, vars(self).keys() - ALWAYS_HELD)
+        """The recipe as JSON values, without what specifications leave out."""
+        return without(vars(self), frozen_defaults.TRAINING)
 
     def images_per_step(self, domains: int) -> int:
         """Images of a full batch. domains: training domains of the task, at least 1."""
@@ -138,7 +133,7 @@ class Training(Settings):
 
 @dataclass(frozen=True)
 class Reading(Settings):
-    """One interpretation of what the paper leaves open (docs/method.md). The defaults are the default reading.
+    """One interpretation of what the paper leaves open (docs/method.md).
 
     Raises ``UserError`` for an unknown value.
     """
@@ -161,8 +156,12 @@ class Reading(Settings):
     ] = "trained"
 
     def factors(self) -> dict[str, Any]:
-        """Return the factors that differ from the default reading."""
-        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+        """Return the factors that differ from the default reading, that of ``frozen_defaults``."""
+        return without(vars(self), frozen_defaults.READING)
+
+
+#: the recipe and the reading of cells that do not depend on them
+UNTRAINED_RECIPE, DEFAULT_READING = Training(**frozen_defaults.UNTRAINED), Reading(**frozen_defaults.READING)
 
 
 class SearchSettings(BaseModel):

@@ -7,8 +7,7 @@ A field with a description is an option of the command line and a row of docs/se
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import fields
+from collections.abc import Mapping
 from types import UnionType
 from typing import Any, ClassVar, Literal, Union, cast, get_args, get_origin
 
@@ -114,11 +113,10 @@ def require_allowed(kind: Any, values: Mapping[str, Any]) -> None:
         raise refusal(error) from None
 
 
-def without_defaults(settings: Any, optional: Collection[str]) -> dict[str, Any]:
-    """The fields of a dataclass, without those of ``optional`` at their default."""
-    values = {}
-    for one in fields(settings):
-        value = getattr(settings, one.name)
-        if one.name not in optional or value != one.default:
-            values[one.name] = value
-    return values
+def without(values: Mapping[str, Any], left_out: Mapping[str, Any]) -> dict[str, Any]:
+    """The values by name, without those that are as in ``left_out``."""
+    kept = {}
+    for name, value in values.items():
+        if name not in left_out or value != left_out[name]:
+            kept[name] = value
+    return kept

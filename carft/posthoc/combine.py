@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 import torch
 
-from carft.catalog.resolve import combination, command
-from carft.config.cell import Cell, Reading, Training
+from carft.catalog.resolve import combination, command, zero_shot_of
+from carft.config.cell import Cell
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions
 from carft.models.network import Network
@@ -60,10 +59,7 @@ def _from_outputs(
     cell: Cell, parent: Cell, context: CellContext, store: Store
 ) -> Iterator[tuple[str, list[Predictions | None]]]:
     """Name of a set, and the predictions of the cell, from those of the parent and of zero-shot on record."""
-    plugin = store.catalog.source_of("zeroshot", parent.task)
-    zero_shot = replace(
-        parent, method="zeroshot", plugin=plugin, hyperparameters={}, seed=0, training=Training(), reading=Reading()
-    )
+    zero_shot = zero_shot_of(parent, store.catalog)
     sets = context.every_set()
     if not store.is_current(zero_shot.id) or not store.evaluated(zero_shot.id) >= set(sets) - {"val"}:
         wanted = command(zero_shot, store.name, catalog=store.catalog, unseal=True)

@@ -2,12 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from carft.catalog.resolve import interpolation
-from carft.config.cell import Cell, Reading, Training
+from carft.catalog.resolve import interpolation, zero_shot_of
+from carft.config.cell import Cell
 from carft.config.registry import WISE_ALPHAS
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions, score, with_prefix
@@ -53,7 +52,7 @@ def _curve_predictions(
     parent: Cell, cells: Sequence[Cell], context: CellContext, store: Store
 ) -> Iterator[tuple[str, list[Predictions | None]]]:
     """Name of a set, and the predictions of each cell: those on record, and one pass over its images for the rest."""
-    zero_shot = replace(parent, method="zeroshot", hyperparameters={}, seed=0, training=Training(), reading=Reading())
+    zero_shot = zero_shot_of(parent, store.catalog)
     ends = {interpolation(parent, 1.0).id: parent}  # point of the curve -> the cell that has its model
     on_record = {parent.id}
     if parent.reading.class_head != "random":  # else alpha 0 is another model

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from carft.config import frozen_defaults
 from carft.config.settings import ProtocolSettings, Selection
 from carft.store.document import Document, Number, Shared, empty_list
 
@@ -132,6 +133,10 @@ class StudyFile(Document, ProtocolSettings):
         """How its winner is selected."""
         return "shared" if self.selected_over else "per-task"
 
+
+for _name, _value in frozen_defaults.STUDY.items():
+    StudyFile.model_fields[_name].default = _value  # a file that leaves it out means this, whatever is the default now
+StudyFile.model_rebuild(force=True)
 
 EDGE = 0.1
 """Share of a range's logarithmic width that counts as its edge, at either end."""

@@ -21,7 +21,6 @@ from carft.catalog.catalog import Catalog
 from carft.config.cell import Cell, located
 from carft.config.settings import ClassHead
 from carft.core.array_cache import ArrayCache, key_of
-from carft.core.declaration import without_defaults
 from carft.core.errors import UserError
 from carft.core.heartbeat import heartbeat
 from carft.core.metrics import Predictions, merge_classes
@@ -44,8 +43,6 @@ FLOAT, UINT8 = np.dtype("float32"), np.dtype("uint8")
 VIEW_SHARE = 0.25
 #: images of validation that are decoded at a time
 DECODED = 64
-#: settings of an execution that every record holds; a record holds the others only when they are not the default
-ALWAYS_RECORDED = ("device", "workers", "threads")
 #: no record holds these: folders of this machine, whose content digests identify, the use of the cache, and threads
 #: that change no pixel
 UNRECORDED = ("data", "feature_cache", "feature_cache_size", "feature_writes", "decoders")
@@ -181,9 +178,9 @@ class CellContext:
 
         held_out: the set of an evaluation, whose pixels it names; by default those of training and validation.
         """
-        recorded = without_defaults(self.execution, vars(self.execution).keys() - ALWAYS_RECORDED)
+        recorded = dict(vars(self.execution))
         for name in UNRECORDED:
-            recorded.pop(name, None)
+            recorded.pop(name)
         found = {
             "numerics": NUMERICS,
             "carft": __version__,

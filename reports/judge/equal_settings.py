@@ -12,8 +12,10 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
-from carft.config.cell import PROTOCOL, Cell, Training
+from carft.config.cell import Cell
+from carft.config.frozen_defaults import STUDY
 from carft.config.registry import MethodCard, hyperparameter_words
+from carft.config.settings import UNTRAINED_RECIPE
 from carft.protocol.seeds import SEED_BLOCK
 from reports.judge.evidence import Evidence
 from reports.judge.intervals import POWER
@@ -64,7 +66,7 @@ def equal_pairs(cells: Iterable[EvaluatedCell], first: MethodCard, second: Metho
                 common[card.shares[name]] = value
         alike = replace(cell, method="", hyperparameters=common, plugin="")
         if second.kind != "trained":
-            alike = replace(alike, seed=0, training=Training(), precision="float32")
+            alike = replace(alike, seed=0, training=UNTRAINED_RECIPE, precision="float32")
         return alike.id
 
     cells = list(cells)
@@ -157,7 +159,7 @@ def _contrast_name(methods: Mapping[str, MethodCard], first: str, second: str) -
 
 def _recipe(cell: Cell) -> tuple[tuple[str, Any], ...]:
     """What a cell has besides task, weights, method, hyperparameters and seed."""
-    protocol = {name: getattr(cell, name) for name in ("precision", *PROTOCOL)}
+    protocol = {name: getattr(cell, name) for name in STUDY}
     return tuple({**asdict(cell.training), **asdict(cell.reading), **protocol}.items())
 
 

@@ -9,8 +9,10 @@ from functools import cached_property
 from itertools import chain
 from typing import Any
 
-from carft.config.cell import PROTOCOL, Cell, Reading, id_form, task_key
+from carft.config.cell import Cell, id_form, task_key
+from carft.config.frozen_defaults import PROTOCOL
 from carft.config.registry import COMBINED, METHODS, MethodCard, SoupRule
+from carft.config.settings import DEFAULT_READING
 from carft.core.errors import UserError
 from carft.core.metrics import Outcomes
 from carft.data.card import Card
@@ -328,7 +330,7 @@ class Evidence:
             protocol = protocol_settings(self.studies[0])
         return (
             (cell.data_version, *id_form(cell.model, cell.pretrained)) == start
-            and cell.reading == Reading()
+            and cell.reading == DEFAULT_READING
             and protocol_settings(cell) == protocol
         )
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.judge.claims.claim import SUGGESTED, Direction, Verdict
+from reports.judge.claims.claim import SUGGESTED, Direction, Stated, Verdict
 from reports.judge.claims.rules import direction_of
 from reports.judge.claims.verdicts import doubts
 from reports.judge.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
@@ -26,16 +26,12 @@ class Topic:
     """What a scope must have, as in the ledger."""
     lacking: str
     """Why there is no number where it does not have it."""
-    claims: Sequence[str]
-    """The claim whose verdict the sentence states: the first of these that is asked of the scope."""
-    margin_claim: str = ""
-    """The claim that allows CAR-FT a margin; empty where none does."""
 
 
 TOPICS = (
-    Topic("Context recognition", "context", every_set, "contexts", "no image here has a known context", ("C2",)),
-    Topic("In distribution", "top1", id_test, "test", "these tasks have no test set in distribution", ("C3",), "C3b"),
-    Topic("Out of distribution", "top1", every_suite, "suites", "these tasks have no shifted sets", ("C4m", "C6b")),
+    Topic("Context recognition", "context", every_set, "contexts", "no image here has a known context"),
+    Topic("In distribution", "top1", id_test, "test", "these tasks have no test set in distribution"),
+    Topic("Out of distribution", "top1", every_suite, "suites", "these tasks have no shifted sets"),
 )
 
 
@@ -76,20 +72,26 @@ def headlines(
     verdicts, checks: of the folder.
     """
     found = []
-    asked = {verdict.claim: verdict for verdict in verdicts if verdict.scope == evidence.name}
     methods = dict.fromkeys(study.method for study in evidence.studies if study.plugin)
-    for claim in topic.claims:
-        if claim in asked:
-            if not asked[claim].missing:
-                found.append(_of_verdict(topic, evidence, asked[claim], asked.get(topic.margin_claim)))
-            break
-    else:
+    stated = _stated(topic, evidence, verdicts)
+    if "direction" not in stated:
         methods = {CAR_FT.method: None, **methods}
+    elif not stated["direction"].missing:
+        found.append(_of_verdict(topic, evidence, stated["direction"], stated.get("margin")))
     for method in methods:
         part = difference(topic, evidence, method)
         if part is not None:
             found.append(_of_part(topic, evidence, method, part, checks))
     return found
+
+
+def _stated(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict]) -> dict[Stated, Verdict]:
+    """What is stated of a verdict -> the verdict; without what no claim that is asked here decides."""
+    stated: dict[Stated, Verdict] = {}
+    for verdict in verdicts:
+        if verdict.scope == evidence.name and verdict.asked.topic == topic.title and verdict.asked.headline:
+            stated[verdict.asked.headline] = verdict
+    return stated
 
 
 def _of_verdict(topic: Topic, evidence: Evidence, verdict: Verdict, margin: Verdict | None) -> Headline:

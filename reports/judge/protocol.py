@@ -14,12 +14,13 @@ They see mistakes, not forgery: whoever owns the folder can change records and j
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import chain
 from operator import attrgetter
 from typing import Any
 
-from carft.config.cell import PROTOCOL, Cell, Training
+from carft.config.cell import Cell
+from carft.config.frozen_defaults import PROTOCOL, UNTRAINED
 from carft.config.registry import METHODS, MethodCard, Range
 from carft.core.errors import UserError
 from carft.protocol.sampling import SOBOL, trial_parameters
@@ -282,4 +283,4 @@ def _range_words(limits: Sequence[float]) -> str:
 
 def _recipe(study: StudyFile) -> dict[str, Any]:
     """The whole training recipe of a study."""
-    return {**asdict(Training()), **study.training.content()}
+    return {**UNTRAINED, **study.training.content()}

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from carft.config.cell import Cell, Training, display_form
+from carft.config.cell import Cell, display_form
 from carft.config.registry import SoupRule
+from carft.config.settings import UNTRAINED_RECIPE
 from carft.core.errors import UserError
 from carft.store.record_files import Record
 
@@ -68,7 +69,7 @@ def reading_words(choices: Mapping[str, Any]) -> str:
 def reading_choices(factors: Mapping[str, Any], crop: float | None) -> dict[str, Any]:
     """The choices that differ from the default reading, by name. crop: None for the default."""
     choices = dict(factors)
-    if crop is not None and crop != Training().crop:
+    if crop is not None and crop != UNTRAINED_RECIPE.crop:
         choices["crop"] = crop
     return dict(sorted(choices.items()))
 

@@ -324,7 +324,7 @@ class Protocol:
                 trials=study.n_trials,
                 seeds=recipe.confirm_seeds(study.search),
                 oracle=self.files.is_oracle(study),
-                reading=dict(study.choice.factors),
+                reading=study.reading,
             )
             studies.append(planned.content())
         asked = recipe.model_dump(mode="json", exclude={"smoke", "question", "expect", "without_data"})

@@ -9,9 +9,10 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
+from carft.config import frozen_defaults
 from carft.config.cell import Cell, record_form
 from carft.config.registry import MethodCard, Range
-from carft.config.settings import ProtocolSettings
+from carft.core.declaration import without
 from carft.core.errors import UserError
 from carft.protocol.identity import identity, study_id
 from carft.protocol.seeds import search_seed_of
@@ -54,6 +55,14 @@ class Study:
         return {name: limits.first_guess for name, limits in self.space.items()}
 
     @cached_property
+    def reading(self) -> dict[str, Any]:
+        """What its reading has other than the default one, by name."""
+        factors = {**self.choice.factors}
+        for name, value in self.cell(self.first_guesses, seed=0).reading.factors().items():
+            factors.setdefault(name, value)
+        return without(factors, frozen_defaults.READING)
+
+    @cached_property
     def content(self) -> dict[str, Any]:
         """What study.json says of everything that decides which trial tries what."""
         recipe = self.recipe
@@ -77,19 +86,16 @@ class Study:
             "search_seed": self.search_seed,
             "training": training,
         }
-        # what follows is left out at its default, so that it changes no id of earlier versions
+        # what follows is left out as in frozen_defaults, so that it changes no id of earlier versions
         if plain.plugin:
             content["plugin"] = plain.plugin
         if self.search > 1:
             content["search"] = self.search
         if self.selected_over:
             content["selected_over"] = list(self.selected_over)
-        if self.choice.factors:
-            content["reading"] = dict(self.choice.factors)
-        for name, default in ProtocolSettings().protocol().items():
-            chosen = getattr(recipe, name)
-            if chosen != default:
-                content[name] = chosen
+        if self.reading:
+            content["reading"] = self.reading
+        content.update(without(recipe.protocol(), frozen_defaults.STUDY))
         if recipe.pruner != "none":
             content["pruner"] = recipe.pruner
         return content

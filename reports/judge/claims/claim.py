@@ -51,6 +51,8 @@ Flag = Literal["", "not comparable", "in doubt"]
 
 #: which gain of CAR-FT over FT a claim states; see ``Claim.gain``
 Gain = Literal["ID test", "suites", "tasks"]
+#: what a sentence at the top of a report states of a verdict: CAR-FT against FT, or that CAR-FT keeps a margin
+Stated = Literal["direction", "margin"]
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ class Claim:
     references: Sequence[Reference] = ()
     topic: str = ""
     """The sentence at the top of a report that names its verdict."""
+    headline: Stated | None = None
+    """What the sentence states of it besides the word; None for the word alone."""
     gain: Gain | None = None
     """For a claim that CAR-FT gains over FT: on the ID test set, on each suite, or on each task. Claims about tuning
     and readings decide it again."""

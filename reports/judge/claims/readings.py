@@ -1,10 +1,10 @@
 """The audit of unstated choices: CAR-FT minus FT under every reading that was run."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from carft.config.cell import Reading, Training
+from carft.config.frozen_defaults import READING, UNTRAINED
 from reports.judge.claims.claim import Verdict, each_once
 from reports.judge.claims.ledger import gain_claims
 from reports.judge.contrasts import Contrast, Part, every_suite, pool
@@ -12,8 +12,8 @@ from reports.judge.evidence import CAR_FT, FT, Choices, Evidence
 from reports.read.cells import reading_words
 from reports.read.note import Note
 
-#: factor of a reading -> its default
-DEFAULTS: Mapping[str, Any] = {**asdict(Reading()), "crop": Training().crop}
+#: factor of a reading -> its value in the default reading
+DEFAULTS: Mapping[str, Any] = {**READING, "crop": UNTRAINED["crop"]}
 
 
 @dataclass(frozen=True)

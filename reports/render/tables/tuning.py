@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from carft.config.cell import PROTOCOL, display_form
+from carft.config.cell import display_form
+from carft.config.frozen_defaults import PROTOCOL
 from carft.store.study_file import edges_of
 from reports.judge.contrasts import PLACES, Contrast, oracle
 from reports.judge.evidence import CAR_FT, FT, ORACLE, VALIDATION, Evidence

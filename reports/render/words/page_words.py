@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from carft.config.cell import PROTOCOL, Cell, display_form
+from carft.config.cell import Cell, display_form
+from carft.config.frozen_defaults import PROTOCOL
 from carft.store.record_files import Provenance
 from reports.judge.claims.claim import ICONS, Claim, Reference, Verdict
 from reports.judge.evidence import Evidence

@@ -45,5 +45,6 @@ CLAIM = ContextsKept(
     asked_of=("several", "single", "imagenet", "domainbed"),
     needs="contexts",
     topic="Context recognition",
+    headline="direction",
     presumes="recognition",
 )

@@ -64,6 +64,7 @@ MEAN_OF_SHIFTS = MeanClaim(
     needs="suites",
     references=EVERY_SHIFT.references[-1:],
     topic="Out of distribution",
+    headline="direction",
     presumes="forgetting",
     contrast=Contrast(CAR_FT, FT, "top1", every_suite),
     sides="CAR-FT - FT",

@@ -100,6 +100,7 @@ HELD_OUT_DOMAINS = MeanClaim(
     asked_of=("domainbed",),
     needs="suites",
     topic="Out of distribution",
+    headline="direction",
     presumes="forgetting",
     contrast=OVER_FT,
     sides="CAR-FT - FT",
