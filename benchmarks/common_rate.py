@@ -24,8 +24,9 @@ from carft.store.records import Store
 from carft.store.study_file import StudyFile, Trial
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from reports.judge.contrasts import Contrast, every_set, every_suite, id_test, pool
-from reports.judge.evidence import CAR_FT, FT, Evidence
+from reports.judge.contrasts.contrast import Contrast, every_set, every_suite, id_test, pool
+from reports.judge.entry import CAR_FT, FT
+from reports.judge.evidence import Evidence
 from reports.judge.views import evidence_of
 from reports.read.results import read_results
 

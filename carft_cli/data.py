@@ -198,7 +198,7 @@ def split_warnings(tables: ImageTables) -> list[str]:
 
     One for each held-out set with few groups: the smallest difference that it can show.
     """
-    from reports.judge.intervals import smallest_difference
+    from reports.judge.estimate import smallest_difference
 
     lines = []
     for task, (table, named) in tables.items():

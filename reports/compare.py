@@ -11,10 +11,13 @@ import numpy as np
 from carft.core.errors import UserError
 from carft.core.metrics import Frame
 from carft.store.records import Store
-from reports.judge.contrasts import Sets
-from reports.judge.evidence import Entry, Evidence
+from reports.judge.contrasts.contrast import Sets
+from reports.judge.entry import Entry
+from reports.judge.estimate import Estimate
+from reports.judge.evidence import Evidence
 from reports.judge.forgetting import POSITIVE
-from reports.judge.intervals import Estimate, pooled, two_way
+from reports.judge.intervals.pooling import pooled
+from reports.judge.intervals.two_way import two_way
 from reports.judge.levels import LEVELS
 from reports.judge.pairing import contributions
 from reports.judge.views import evidence_of

@@ -34,7 +34,8 @@ from carft.models.network import interpolate
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import compute
-from reports.judge.intervals import Contributions, Estimate, two_way
+from reports.judge.estimate import Estimate
+from reports.judge.intervals.two_way import Contributions, two_way
 
 REGISTERED: dict[str, Any] = yaml.safe_load((HERE / "gate.yaml").read_text(encoding="utf-8"))
 SEEDS: list[int] = REGISTERED["seeds"]

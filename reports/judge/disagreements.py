@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from carft.core.source import text_digest
-from reports.judge.evidence import CAR_FT, COMPARED, FT, Evidence
+from reports.judge.entry import CAR_FT, COMPARED, FT
+from reports.judge.evidence import Evidence
 
 #: the two methods of which one is right and the other wrong
 SIDES = (CAR_FT.label, FT.label)

@@ -17,8 +17,8 @@ from carft.config.frozen_defaults import STUDY
 from carft.config.registry import MethodCard, hyperparameter_words
 from carft.config.settings import UNTRAINED_RECIPE
 from carft.protocol.seeds import SEED_BLOCK
+from reports.judge.estimate import POWER
 from reports.judge.evidence import Evidence
-from reports.judge.intervals import POWER
 
 #: where a difference is measured -> the metric of a cell
 MEASURES = {"ID test": "test/top1", "mean OOD": "ood/mean/top1", "contexts of the suites": "ood/context_top1"}

@@ -12,11 +12,13 @@ from typing import Literal, TypeGuard
 import numpy as np
 import pandas as pd
 
-from reports.judge.contrasts import Contrast, Part, every_suite, pool
-from reports.judge.evidence import FT, ZERO_SHOT, Entry, Evidence
+from reports.judge.contrasts.contrast import Contrast, every_suite, pool
+from reports.judge.entry import FT, ZERO_SHOT, Entry
+from reports.judge.estimate import Component, Estimate
+from reports.judge.evidence import Evidence
 from reports.judge.forgetting import CONTROL_ALPHA, POSITIVE, forgotten
-from reports.judge.intervals import Component, Estimate
 from reports.judge.levels import Recognition
+from reports.judge.part import Part
 from reports.judge.ranks import ONE_SIDED, holm
 from reports.read.references import NAMES, TEST, reported_gain
 

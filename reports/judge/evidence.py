@@ -11,7 +11,7 @@ from typing import Any
 
 from carft.config.cell import Cell, id_form, task_key
 from carft.config.frozen_defaults import PROTOCOL
-from carft.config.registry import COMBINED, METHODS, MethodCard, SoupRule
+from carft.config.registry import METHODS, MethodCard
 from carft.config.settings import DEFAULT_READING
 from carft.core.errors import UserError
 from carft.core.metrics import Outcomes
@@ -22,6 +22,7 @@ from carft.store.record_files import Record
 from carft.store.records import Store
 from carft.store.study_file import StudyFile
 from reports.judge.conduct import Conduct
+from reports.judge.entry import FT, WISE, Entry, entries_of
 from reports.read.note import Note
 from reports.read.results import Results, finished_trials
 from reports.read.scopes import Scope
@@ -33,78 +34,6 @@ Choices = tuple[tuple[str, Any], ...]  # factors of a reading that differ from t
 KL_FACTORS = {"kl_direction", "context_temperature", "context_scale", "context_templates"}
 
 VALIDATION, ORACLE, FIXED = "validation", "test (oracle)", "nothing"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A row of the tables: a method; or what was made of the cells of ``parent``.
-
-    alpha: of an interpolation (None: by validation). greedy: the rule of a soup over a study's search cells.
-    """
-
-    method: str
-    parent: str | None = None
-    alpha: float | None = None
-    greedy: float | None = None
-
-    @property
-    def label(self) -> str:
-        """A short name for tables and figures."""
-        if self.parent is None:
-            return self.method
-        name = f"{self.method}({self.parent})"
-        if self.greedy:
-            return f"{name} greedy"
-        if self.alpha is not None:
-            return f"{name} alpha {self.alpha:g}"
-        return name
-
-    @staticmethod
-    def parse(label: str) -> Entry:
-        """The entry with a label."""
-        method, _, rest = label.partition("(")
-        parent, _, rule = rest.partition(")")
-        entry = Entry(method, parent or None)
-        kind, _, alpha = rule.strip().partition(" ")
-        if kind == "greedy":
-            return replace(entry, greedy=SoupRule.GREEDY.value)
-        return replace(entry, alpha=float(alpha)) if kind == "alpha" else entry
-
-
-ZERO_SHOT, FT, CAR_FT = Entry("zeroshot"), Entry("ft"), Entry("car_ft")
-#: CAR-FT with random unit vectors in place of its context prompts, the first of its controls
-RANDOM = Entry("car_ft_random")
-WISE, WISE_CAR = Entry("wise_ft", "ft"), Entry("wise_ft", "car_ft")
-
-
-def entries_of(methods: Mapping[str, MethodCard]) -> tuple[Entry, ...]:
-    """The rows of tables: every method, the interpolations of every trained one, soups, and what ``combine`` makes."""
-    entries, interpolations, soups, made = [], [], [], list[Entry]()
-    for name, method in methods.items():
-        if method.kind != "post-hoc":
-            entries.append(Entry(name))
-        if method.kind == "trained":
-            interpolations.append(Entry("wise_ft", name))
-            for combined in COMBINED:
-                space = METHODS[combined].space
-                alpha = space["alpha"].first_guess if "alpha" in space else None
-                made.append(Entry(combined, name, alpha=alpha))
-        if method.in_soups:
-            soups += [Entry("soup", name, greedy=rule.value) for rule in SoupRule]
-    return (*entries, *interpolations, *soups, *made)
-
-
-def label(entry: str, methods: Mapping[str, MethodCard] = METHODS) -> str:
-    """An entry's display name: ``wise_ft(ft)`` is "WiSE-FT of FT", ``soup(ft) greedy`` "greedy soup of FT"."""
-    row = Entry.parse(entry)
-    name = methods[row.method].label
-    if row.greedy:
-        name = f"greedy {name}"
-    return f"{name} of {methods[row.parent].label}" if row.parent else name
-
-
-#: what pictures, levels and sentences set side by side
-COMPARED = (ZERO_SHOT, FT, CAR_FT)
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from reports.judge.contrasts import Contrast, Part, every_suite, pool
-from reports.judge.evidence import FT, WISE, ZERO_SHOT, Entry, Evidence
-from reports.judge.intervals import Ratio, fieller
+from reports.judge.contrasts.contrast import Contrast, every_suite, pool
+from reports.judge.entry import FT, WISE, ZERO_SHOT, Entry
+from reports.judge.evidence import Evidence
+from reports.judge.intervals.ratio import Ratio, fieller
+from reports.judge.part import Part
 
 #: interpolation weight of the positive control
 CONTROL_ALPHA = 0.5
@@ -37,7 +39,7 @@ class GivenBack:
     def of(evidence: Evidence, entry: Entry) -> GivenBack | None:
         """That of an entry in one scope, over the searches that it shares with FT, on the tasks that both and zero-shot
         have; None without one."""
-        shared = evidence.with_shared_searches([entry.parent or entry.method, FT.method])
+        shared = evidence.with_shared_searches([entry.searched, FT.method])
         gain = Contrast(entry, FT, "top1", every_suite).estimate(shared)
         loss = FORGOTTEN.estimate(shared)
         apart = Contrast(entry, ZERO_SHOT, "top1", every_suite).estimate(shared)

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from reports.judge.claims.claim import SUGGESTED, Direction, Stated, Verdict
 from reports.judge.claims.rules import direction_of
 from reports.judge.claims.verdicts import doubts
-from reports.judge.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
-from reports.judge.evidence import CAR_FT, FT, Entry, Evidence
+from reports.judge.contrasts.contrast import Contrast, Sets, every_set, every_suite, id_test, pool
+from reports.judge.entry import CAR_FT, FT, Entry
+from reports.judge.evidence import Evidence
 from reports.judge.forgetting import equivalence_of
 from reports.judge.null_checks import NullCheck, failures
+from reports.judge.part import Part
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,12 @@ import numpy as np
 
 from carft.config.cell import Cell
 from reports.judge.conduct import Conduct
-from reports.judge.contrasts import PLACES, Sets, every_set
-from reports.judge.evidence import ZERO_SHOT, Entry, Evidence
-from reports.judge.intervals import Estimate, pooled, two_way
+from reports.judge.contrasts.contrast import PLACES, Sets, every_set
+from reports.judge.entry import ZERO_SHOT, Entry
+from reports.judge.estimate import Estimate
+from reports.judge.evidence import Evidence
+from reports.judge.intervals.pooling import pooled
+from reports.judge.intervals.two_way import two_way
 from reports.judge.pairing import Mismatch, contributions
 from reports.read.results import Results
 from reports.read.scopes import Scope

@@ -8,7 +8,8 @@ import numpy as np
 
 from carft.config.cell import Cell, stable_hash
 from reports.judge.caveats import has_one_template
-from reports.judge.evidence import CAR_FT, Evidence
+from reports.judge.entry import CAR_FT
+from reports.judge.evidence import Evidence
 
 NullCheckStatus = Literal["passed", "failed", "not checkable"]
 ROUNDING = 1e-5  # nats; a divergence of zero in float32 is at most this

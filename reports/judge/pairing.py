@@ -9,8 +9,9 @@ import numpy as np
 
 from carft.config.registry import METHODS
 from carft.core.metrics import Frame
-from reports.judge.evidence import Entry, Evidence, Source
-from reports.judge.intervals import Contributions
+from reports.judge.entry import Entry
+from reports.judge.evidence import Evidence, Source
+from reports.judge.intervals.two_way import Contributions
 from reports.read.note import Note
 
 

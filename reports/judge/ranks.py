@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from reports.judge.intervals import LEVEL, ROUNDING
+from reports.judge.estimate import LEVEL, ROUNDING
 
 #: one-sided level of a verdict, that of a 95 % interval
 ONE_SIDED = 0.025

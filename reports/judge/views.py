@@ -16,7 +16,8 @@ from carft.config.registry import MethodCard
 from carft.core.errors import UserError, typed_sweep
 from carft.store.study_file import StudyFile
 from reports.judge.conduct import Conduct
-from reports.judge.evidence import CAR_FT, FT, Choices, Evidence, protocol_settings, which_search
+from reports.judge.entry import CAR_FT, FT
+from reports.judge.evidence import Choices, Evidence, protocol_settings, which_search
 from reports.judge.protocol import DEPARTED, SETTINGS, departures, unequal_settings
 from reports.read.cells import reading_choices
 from reports.read.note import Note

@@ -16,8 +16,9 @@ import pandas as pd
 from markupsafe import Markup
 
 from reports.judge.claims.claim import ICONS, Verdict, VerdictNumber
-from reports.judge.contrasts import Part
-from reports.judge.evidence import ORACLE, Entry, label
+from reports.judge.entry import Entry, label
+from reports.judge.evidence import ORACLE
+from reports.judge.part import Part
 from reports.render.tables.table import Methods, TableCard
 from reports.render.words.page_words import on_record_words
 from reports.render.words.verdict_words import shown_word

@@ -16,7 +16,8 @@ from PIL import Image
 
 from carft.core.errors import UserError
 from reports.judge.disagreements import SIDES, answers_of, stable_digest
-from reports.judge.evidence import COMPARED, Evidence, label
+from reports.judge.entry import COMPARED, label
+from reports.judge.evidence import Evidence
 from reports.render.tables.table import TableRow, rows_of
 from reports.render.words.page_words import prompt_words
 

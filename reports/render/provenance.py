@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from reports.judge.claims.claim import Verdict
-from reports.judge.contrasts import Part
-from reports.judge.evidence import Evidence, label
+from reports.judge.entry import label
+from reports.judge.evidence import Evidence
+from reports.judge.part import Part
 from reports.render.formatting import FormattedTable, amount
 from reports.render.tables.table import Tables, cells_of, rows_of, table_cards
 from reports.render.words.page_words import maker_words, setting_line

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from reports.judge.intervals import Contributions, group_term, interaction_term, net, seed_term, weighted_quantile
+from reports.judge.estimate import net, weighted_quantile
+from reports.judge.intervals.two_way import Contributions, group_term, interaction_term, seed_term
 
 
 def contributions_of(

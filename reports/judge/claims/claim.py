@@ -7,8 +7,8 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeVar
 
-from reports.judge.contrasts import Part
 from reports.judge.evidence import Evidence
+from reports.judge.part import Part
 from reports.read.note import Note
 
 Fact = TypeVar("Fact", bound=Hashable)
@@ -136,7 +136,7 @@ class VerdictNumber:
     floor: str = ""
     """The source with the largest share of the variance."""
     metric: str = "top1"
-    """As of :class:`reports.judge.contrasts.Part`."""
+    """As of :class:`reports.judge.part.Part`."""
     unit: str = "points"
     """``points`` or ``rank correlation``."""
     group: str = ""

@@ -7,8 +7,10 @@ from typing import Any
 from carft.config.frozen_defaults import READING, UNTRAINED
 from reports.judge.claims.claim import Verdict, each_once
 from reports.judge.claims.ledger import gain_claims
-from reports.judge.contrasts import Contrast, Part, every_suite, pool
-from reports.judge.evidence import CAR_FT, FT, Choices, Evidence
+from reports.judge.contrasts.contrast import Contrast, every_suite, pool
+from reports.judge.entry import CAR_FT, FT
+from reports.judge.evidence import Choices, Evidence
+from reports.judge.part import Part
 from reports.read.cells import reading_words
 from reports.read.note import Note
 

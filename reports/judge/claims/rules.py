@@ -9,9 +9,10 @@ from typing import Any, Literal
 import numpy as np
 
 from reports.judge.claims.claim import NO_DIFFERENCE, Claim, Direction, Verdict
-from reports.judge.contrasts import Contrast, Part, pool, sampled
+from reports.judge.contrasts.contrast import Contrast, pool, sampled
 from reports.judge.evidence import Evidence
 from reports.judge.forgetting import equivalence_of
+from reports.judge.part import Part
 from reports.judge.ranks import ONE_SIDED, holm
 from reports.read.note import listed
 

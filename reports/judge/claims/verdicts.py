@@ -9,8 +9,9 @@ from carft.store.study_file import too_narrow_ranges
 from reports.judge.claims.claim import Claim, Verdict
 from reports.judge.claims.ledger import ledger
 from reports.judge.claims.rules import capitalised, corrected_jointly, not_run
-from reports.judge.contrasts import every_suite
-from reports.judge.evidence import CAR_FT, Evidence
+from reports.judge.contrasts.contrast import every_suite
+from reports.judge.entry import CAR_FT
+from reports.judge.evidence import Evidence
 from reports.judge.forgetting import forgotten
 from reports.judge.levels import Recognition
 from reports.judge.null_checks import NullCheck, failures, null_checks

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from reports.judge.claims.readings import DEFAULTS
+from reports.judge.entry import Entry
 from reports.judge.equal_settings import MEASURES
-from reports.judge.evidence import Entry
 from reports.render.figures.figure import report_figure
 from reports.render.figures.style import Methods, Tables, colour, look, shown
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from carft.config.registry import METHODS
-from reports.judge.evidence import label
+from reports.judge.entry import label
 from reports.render.tables.table import Methods as Methods
 from reports.render.tables.table import Tables as Tables  # what a figure of one's own is given
 

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from carft.core.metrics import Outcomes
-from reports.judge.evidence import COMPARED, FIXED, RANDOM, VALIDATION, Entry, Evidence
+from reports.judge.entry import COMPARED, RANDOM, Entry
+from reports.judge.estimate import Estimate
+from reports.judge.evidence import FIXED, VALIDATION, Evidence
 from reports.judge.forgetting import POSITIVE
-from reports.judge.intervals import Estimate, pooled
+from reports.judge.intervals.pooling import pooled
 from reports.judge.levels import LEVELS, chance_of_contexts, level_of, levels_by_task
 from reports.render.tables.table import (
     LEVEL_INTERVAL,

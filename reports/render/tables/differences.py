@@ -6,10 +6,12 @@ from itertools import product
 
 import pandas as pd
 
-from reports.judge.contrasts import METRIC_WORDS, OF_CARD, PLACES, Contrast, pool
-from reports.judge.evidence import CAR_FT, FIXED, FT, VALIDATION, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
+from reports.judge.contrasts.contrast import OF_CARD, PLACES, Contrast, pool
+from reports.judge.entry import CAR_FT, FT, WISE, WISE_CAR, ZERO_SHOT, Entry
+from reports.judge.evidence import FIXED, VALIDATION, Evidence
 from reports.judge.judged import Judged
 from reports.judge.levels import LEVELS
+from reports.judge.part import METRIC_WORDS
 from reports.render.tables.table import (
     DIFFERENCE,
     Column,
@@ -70,7 +72,7 @@ def differences(view: Evidence) -> Iterator[TableRow]:
 
 def _tuned(evidence: Evidence, task: str, entry: Entry) -> str:
     """The winning hyperparameters of an entry as text; of several searches the range."""
-    cells = evidence.cells(task, Entry(entry.parent or entry.method))
+    cells = evidence.cells(task, Entry(entry.searched))
     values: dict[str, list[float]] = defaultdict(list)
     for cell in cells:
         for name, value in evidence.records[cell].cell.hyperparameters.items():

@@ -8,7 +8,7 @@ from carft.catalog.catalog import Catalog
 from carft.catalog.resolve import command
 from carft.config.cell import Cell
 from carft.core.errors import UserError
-from reports.judge.evidence import Entry
+from reports.judge.entry import Entry
 from reports.judge.judged import Judged
 from reports.read.note import Note
 from reports.render.tables.table import Column, TableRow, share, table

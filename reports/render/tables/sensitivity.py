@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterator
 
 from reports.judge.claims.readings import DEFAULTS, reading_results
-from reports.judge.contrasts import Part
 from reports.judge.established import remedies
+from reports.judge.estimate import Estimate
 from reports.judge.evidence import VALIDATION, Evidence
 from reports.judge.forgetting import GivenBack
-from reports.judge.intervals import Estimate
 from reports.judge.judged import Judged
+from reports.judge.part import Part
 from reports.read.references import NAMES, reported_gain, reported_share
 from reports.render.tables.table import (
     DIFFERENCE,

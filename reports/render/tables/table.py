@@ -20,10 +20,11 @@ import pandas as pd
 from carft.config.registry import METHODS, MethodCard
 from carft.core.errors import unknown
 from carft.core.source import declared
-from reports.judge.contrasts import Part
-from reports.judge.evidence import Entry, Evidence
-from reports.judge.intervals import Estimate
+from reports.judge.entry import Entry
+from reports.judge.estimate import Estimate
+from reports.judge.evidence import Evidence
 from reports.judge.judged import Judged, cautions_of
+from reports.judge.part import Part
 
 Format = Literal["share", "points", "general"]
 #: methods by name

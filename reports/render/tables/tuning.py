@@ -9,8 +9,10 @@ import pandas as pd
 from carft.config.cell import display_form
 from carft.config.frozen_defaults import PROTOCOL
 from carft.store.study_file import edges_of
-from reports.judge.contrasts import PLACES, Contrast, oracle
-from reports.judge.evidence import CAR_FT, FT, ORACLE, VALIDATION, Evidence
+from reports.judge.contrasts.contrast import PLACES, Contrast
+from reports.judge.contrasts.oracle import oracle
+from reports.judge.entry import CAR_FT, FT
+from reports.judge.evidence import ORACLE, VALIDATION, Evidence
 from reports.judge.judged import Judged
 from reports.judge.levels import chance_of_contexts
 from reports.judge.ranks import expected_best

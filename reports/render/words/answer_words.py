@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from reports.judge.claims.claim import NO_DIFFERENCE, Verdict, each_once
 from reports.judge.claims.verdicts import can_be_asked
+from reports.judge.entry import CAR_FT, FT
 from reports.judge.established import FORGETS, POSITIVE_CONTROL, Asked
-from reports.judge.evidence import CAR_FT, FT, Evidence
+from reports.judge.evidence import Evidence
 from reports.judge.headlines import TOPICS, Headline, Topic, difference, headlines
 from reports.judge.judged import Judged
 from reports.judge.levels import Recognition, unknown_classes

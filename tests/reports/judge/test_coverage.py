@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from reports.judge.claims.rules import direction_of
-from reports.judge.contrasts import Part
-from reports.judge.intervals import pooled, two_way
+from reports.judge.intervals.pooling import pooled
+from reports.judge.intervals.two_way import two_way
+from reports.judge.part import Part
 from reports.judge.ranks import ONE_SIDED
 from tests.support.simulation import contributions_of, covered, exceeded, simulated, simulated_hits
 

@@ -16,9 +16,10 @@ from carft.config.registry import METHODS
 from carft.store.records import Store
 from reports.judge.claims.claim import Verdict
 from reports.judge.claims.verdicts import verdicts
+from reports.judge.entry import CAR_FT, Entry
 from reports.judge.equal_settings import MEASURES, EvaluatedCell, differences_by_setting
 from reports.judge.established import ask_controls
-from reports.judge.evidence import CAR_FT, Entry, Evidence
+from reports.judge.evidence import Evidence
 from reports.judge.forgetting import POSITIVE, GivenBack, forgotten
 from reports.read.references import NAMES, reported_gain, reported_share
 from reports.render.words.verdict_words import reason_words

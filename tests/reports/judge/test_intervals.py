@@ -13,17 +13,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from reports.judge.claims.ledger.c9_weak_zero_shot import smallest_visible_correlation
-from reports.judge.intervals import (
-    LEVEL,
-    Component,
-    Contributions,
-    Estimate,
-    across,
-    fieller,
-    pooled,
-    smallest_difference,
-    two_way,
-)
+from reports.judge.estimate import LEVEL, Component, Estimate, smallest_difference
+from reports.judge.intervals.pooling import across, pooled
+from reports.judge.intervals.ratio import fieller
+from reports.judge.intervals.two_way import Contributions, two_way
 from reports.judge.ranks import expected_best, holm, rank_correlation
 from tests.support.simulation import contributions_of
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from carft.data.folder.named import tasks_in
 from carft.store.records import Store
-from reports.judge.contrasts import Contrast
-from reports.judge.evidence import CAR_FT, FT
+from reports.judge.contrasts.contrast import Contrast
+from reports.judge.entry import CAR_FT, FT
 from tests.support.folder import draw_pets, keep_tasks, write_tasks
 from tests.support.planted import Plan, plant
 from tests.support.reading import evidence_in

@@ -18,7 +18,7 @@ from carft.store.failures import write_failure
 from carft.store.records import Store
 from reports.judge.claims.claim import Verdict
 from reports.judge.claims.verdicts import verdicts
-from reports.judge.evidence import CAR_FT, FT
+from reports.judge.entry import CAR_FT, FT
 from reports.judge.judged import judge
 from reports.read.scopes import BUILT_IN_POOLS
 from reports.render.tables.table import table_card

@@ -9,8 +9,10 @@ from itertools import compress
 from reports.judge.claims.claim import Claim, Direction, Verdict
 from reports.judge.claims.ledger import gain_claims
 from reports.judge.claims.rules import are_against, not_run, sweep_command
-from reports.judge.contrasts import OF_CARD, ContrastResult, Part, every_suite, id_test, oracle, suite_set
+from reports.judge.contrasts.contrast import OF_CARD, ContrastResult, every_suite, id_test, suite_set
+from reports.judge.contrasts.oracle import oracle
 from reports.judge.evidence import ORACLE, Evidence
+from reports.judge.part import Part
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from reports.judge.claims.ledger import gain_claims
 from reports.judge.claims.readings import DEFAULTS, ReadingResult, reading_results
 from reports.judge.claims.rules import are_against, not_run, weakest_of
 from reports.judge.claims.verdicts import can_be_asked, readings_command
-from reports.judge.contrasts import Part
 from reports.judge.evidence import Evidence
+from reports.judge.part import Part
 from reports.read.note import Note
 
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from reports.judge.claims.rules import MeanClaim
-from reports.judge.contrasts import Contrast, every_suite
-from reports.judge.evidence import WISE, WISE_CAR
+from reports.judge.contrasts.contrast import Contrast, every_suite
+from reports.judge.entry import WISE, WISE_CAR
 from reports.judge.forgetting import CONTROL_ALPHA
 
 _FIXED = replace(WISE_CAR, alpha=CONTROL_ALPHA), replace(WISE, alpha=CONTROL_ALPHA)

@@ -1,8 +1,8 @@
 """C1: fine-tuning corrupts context recognition."""
 
 from reports.judge.claims.rules import MeanClaim
-from reports.judge.contrasts import Contrast, every_set, every_suite, id_test
-from reports.judge.evidence import FT, ZERO_SHOT
+from reports.judge.contrasts.contrast import Contrast, every_set, every_suite, id_test
+from reports.judge.entry import FT, ZERO_SHOT
 
 CLAIM = MeanClaim(
     id="C1",

@@ -2,8 +2,9 @@
 
 from reports.judge.claims.claim import Claim, Verdict
 from reports.judge.claims.rules import beside, decide
-from reports.judge.contrasts import Contrast, every_set, every_suite, id_test, pool, sampled
-from reports.judge.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
+from reports.judge.contrasts.contrast import Contrast, every_set, every_suite, id_test, pool, sampled
+from reports.judge.entry import CAR_FT, FT, ZERO_SHOT
+from reports.judge.evidence import Evidence
 
 #: points that CAR-FT may lie below zero-shot; this audit's
 MARGIN = 2.0

@@ -2,8 +2,8 @@
 
 from reports.judge.claims.claim import Reference
 from reports.judge.claims.rules import MeanClaim
-from reports.judge.contrasts import Contrast
-from reports.judge.evidence import CAR_FT, FT
+from reports.judge.contrasts.contrast import Contrast
+from reports.judge.entry import CAR_FT, FT
 
 HIGHER = MeanClaim(
     id="C3",

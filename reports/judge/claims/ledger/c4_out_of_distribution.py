@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from carft.config.registry import METHODS
 from reports.judge.claims.claim import Claim, Reference, Verdict
 from reports.judge.claims.rules import MeanClaim, beside, decide, not_run, sweep_command
-from reports.judge.contrasts import MEAN_OF_SUITES, Contrast, every_suite, pool, sampled, suite_set
-from reports.judge.evidence import CAR_FT, FT, ZERO_SHOT, Entry, Evidence
+from reports.judge.contrasts.contrast import Contrast, every_suite, pool, sampled, suite_set
+from reports.judge.entry import CAR_FT, FT, ZERO_SHOT, Entry
+from reports.judge.evidence import Evidence
+from reports.judge.part import MEAN_OF_SUITES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 from reports.judge.claims.claim import Claim, Verdict
 from reports.judge.claims.rules import beside, decide
-from reports.judge.contrasts import MEAN_OF_TASKS, OF_CARD, Contrast, parts_of_tasks, sampled
-from reports.judge.evidence import CAR_FT, FT, Evidence
+from reports.judge.contrasts.contrast import OF_CARD, Contrast, parts_of_tasks, sampled
+from reports.judge.entry import CAR_FT, FT
+from reports.judge.evidence import Evidence
+from reports.judge.part import MEAN_OF_TASKS
 
 
 class EveryTask(Claim):

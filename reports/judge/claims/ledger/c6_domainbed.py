@@ -5,10 +5,14 @@ from dataclasses import replace
 
 from reports.judge.claims.claim import Claim, Reference, Verdict
 from reports.judge.claims.rules import MeanClaim, beside, decide, not_run
-from reports.judge.contrasts import Contrast, ContrastResult, Part, departures, every_suite
-from reports.judge.evidence import CAR_FT, FT, Evidence
-from reports.judge.intervals import Estimate, pooled
+from reports.judge.contrasts.contrast import Contrast, ContrastResult, every_suite
+from reports.judge.contrasts.missing import departures
+from reports.judge.entry import CAR_FT, FT
+from reports.judge.estimate import Estimate
+from reports.judge.evidence import Evidence
+from reports.judge.intervals.pooling import pooled
 from reports.judge.levels import levels_by_task
+from reports.judge.part import Part
 from reports.read.note import Note
 from reports.read.references import DOMAINBED, SHOWN_BACKBONE
 

@@ -3,8 +3,10 @@
 from carft.config.registry import METHODS
 from reports.judge.claims.claim import Claim, Verdict
 from reports.judge.claims.rules import MeanClaim, beside, decide, not_run, sweep_command
-from reports.judge.contrasts import MEAN_OF_SUITES, Contrast, Part, every_set, every_suite, pool
-from reports.judge.evidence import CAR_FT, RANDOM, Entry, Evidence
+from reports.judge.contrasts.contrast import Contrast, every_set, every_suite, pool
+from reports.judge.entry import CAR_FT, RANDOM, Entry
+from reports.judge.evidence import Evidence
+from reports.judge.part import MEAN_OF_SUITES, Part
 
 #: what takes the place of contexts in each control
 CONTROLS = {

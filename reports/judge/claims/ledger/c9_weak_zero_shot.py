@@ -6,9 +6,10 @@ from scipy import optimize
 
 from reports.judge.claims.claim import Claim, Direction, Verdict, VerdictNumber
 from reports.judge.claims.rules import not_run
-from reports.judge.contrasts import Contrast
-from reports.judge.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
-from reports.judge.intervals import Estimate
+from reports.judge.contrasts.contrast import Contrast
+from reports.judge.entry import CAR_FT, FT, ZERO_SHOT
+from reports.judge.estimate import Estimate
+from reports.judge.evidence import Evidence
 from reports.judge.levels import levels_by_task
 from reports.judge.ranks import RankCorrelation, rank_correlation
 

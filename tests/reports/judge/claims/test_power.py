@@ -23,8 +23,8 @@ from reports.build import tasks_file_of
 from reports.judge.claims.ledger import ledger
 from reports.judge.claims.rules import claim_power, not_run
 from reports.judge.claims.verdicts import what_to_run
-from reports.judge.contrasts import Part
-from reports.judge.intervals import Component, Estimate
+from reports.judge.estimate import Component, Estimate
+from reports.judge.part import Part
 from reports.read.scopes import BUILT_IN_POOLS, Scope
 from reports.render.words.verdict_words import reason_words
 from tests.support.planted import Plan, by_claim, forget_journal, plant

@@ -31,12 +31,12 @@ from reports.judge.claims.claim import (
 from reports.judge.claims.ledger import ledger
 from reports.judge.claims.rules import direction_of
 from reports.judge.claims.verdicts import verdicts
-from reports.judge.contrasts import Part
-from reports.judge.evidence import CAR_FT, FT
+from reports.judge.entry import CAR_FT, FT
+from reports.judge.estimate import Component, Estimate
 from reports.judge.forgetting import EQUIVALENCE, equivalence_of
-from reports.judge.intervals import Component, Estimate
 from reports.judge.judged import judge
 from reports.judge.pairing import contributions
+from reports.judge.part import Part
 from reports.read.note import Note
 from reports.read.results import read_results
 from reports.render.words.verdict_words import as_dict, power_words, reason_words, shown_word, tuning_words

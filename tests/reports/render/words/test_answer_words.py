@@ -15,12 +15,14 @@ from reports.judge.claims.claim import Verdict
 from reports.judge.claims.ledger import ledger
 from reports.judge.claims.rules import decide
 from reports.judge.claims.verdicts import verdicts
-from reports.judge.contrasts import Contrast, Part, pool
-from reports.judge.evidence import FT, Entry, Evidence
+from reports.judge.contrasts.contrast import Contrast, pool
+from reports.judge.entry import FT, Entry
+from reports.judge.estimate import Component, Estimate
+from reports.judge.evidence import Evidence
 from reports.judge.headlines import TOPICS
-from reports.judge.intervals import Component, Estimate
 from reports.judge.judged import judge
 from reports.judge.null_checks import DIVERGENCE, NullCheck, null_checks
+from reports.judge.part import Part
 from reports.read.note import Note
 from reports.render.words.answer_words import PageAnswer, sentence_on
 from reports.render.words.verdict_words import beside_words, first_sight, reason_words, worst_of

@@ -7,8 +7,8 @@ from dataclasses import replace
 from reports.judge.claims.claim import Verdict, VerdictNumber
 from reports.judge.claims.ledger import ledger
 from reports.judge.claims.rules import direction_of
-from reports.judge.contrasts import Part
-from reports.judge.intervals import Component, Estimate
+from reports.judge.estimate import Component, Estimate
+from reports.judge.part import Part
 from reports.read.note import Note
 from reports.render.words.verdict_words import reason_words, shown_word
 

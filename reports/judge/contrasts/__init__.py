@@ -1,0 +1,1 @@
+"""Differences of two entries, and what is missing from them."""

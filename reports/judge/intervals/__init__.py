@@ -1,0 +1,1 @@
+"""The variances of differences and of their means."""
