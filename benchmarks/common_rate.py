@@ -28,7 +28,7 @@ from reports.judge.contrasts.contrast import Contrast, every_set, every_suite, i
 from reports.judge.entry import CAR_FT, FT
 from reports.judge.evidence import Evidence
 from reports.judge.views import evidence_of
-from reports.read.results import read_results
+from reports.read.folder import read_folder
 
 TABLE = Path(__file__).with_name("common_rate.csv")
 FAMILY, MODEL = "icons-3-full/", "icons-resnet"
@@ -54,7 +54,7 @@ def main() -> None:
             confirm_again(car_ft, trial_of(car_ft, winner_of(ft).number), audit, folder)
     if not asked.task:
         own = sum(winner_of(ft).number == winner_of(car_ft).number for ft, car_ft in pairs.values())
-        table = measured(evidence_of(read_results(folder)), len(pairs), own)
+        table = measured(evidence_of(read_folder(folder)), len(pairs), own)
         table.to_csv(TABLE, index=False)
         print(table.to_string(index=False))
 

@@ -33,7 +33,7 @@ from carft.store.records import Store
 from carft_cli.ls import list_cells
 from reports.build import build_report
 from reports.judge.views import evidence_of
-from reports.read.results import read_results
+from reports.read.folder import read_folder
 from reports.render.figures.figure import figures
 from sweeps.recipes.loading import load_recipe
 from sweeps.search.protocol import Protocol
@@ -192,7 +192,7 @@ def _evidence(searches: int) -> Iterator[Run]:
     recipe = load_recipe("miniature").changed(list(nine_tasks()[:1]), ["ft", "car_ft"], 2, seeds=1, searches=searches)
     with tempfile.TemporaryDirectory() as scratch:
         plant_sweep(recipe, Path(scratch) / "results")
-        yield lambda: evidence_of(read_results(Store(Path(scratch) / "results")))
+        yield lambda: evidence_of(read_folder(Store(Path(scratch) / "results")))
 
 
 @contextmanager

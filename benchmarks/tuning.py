@@ -148,15 +148,15 @@ def _replayed(store: Store, method: str, trials: pd.DataFrame) -> Iterator[Figur
     gains: dict[str, list[float]] = {"per task": [], "shared": []}
     spreads: dict[str, list[np.ndarray]] = {"per task": [], "shared": []}
     for draw in range(SEARCHES):
-        seen, judged = np.empty((2, len(tasks), *shape))
+        seen, findings = np.empty((2, len(tasks), *shape))
         for task, own in enumerate(groups):
             rng = np.random.default_rng([draw, task])
             half = (rng.permutation(own.max() + 1) % 2 == 0)[own]
-            seen[task], judged[task] = right[task][..., half].mean(-1), right[task][..., ~half].mean(-1)
+            seen[task], findings[task] = right[task][..., half].mean(-1), right[task][..., ~half].mean(-1)
         picks = {"per task": seen.argmax(-1), "shared": np.broadcast_to(seen.mean(0).argmax(-1), seen.shape[:2])}
         for rule, pick in picks.items():
-            won = np.take_along_axis(judged, pick[..., None], axis=-1)[..., 0]
-            gains[rule].append((won - judged[..., 0]).mean())
+            won = np.take_along_axis(findings, pick[..., None], axis=-1)[..., 0]
+            gains[rule].append((won - findings[..., 0]).mean())
             levels = np.take_along_axis(tested, pick[..., None, None], axis=2)[:, :, 0].mean(0)
             spreads[rule].append(levels.std(axis=0, ddof=1))
     for rule, values in gains.items():

@@ -162,7 +162,7 @@ def _rows(made: Plan) -> list[dict[str, Any]]:
 def _unknown_classes(recipe: Recipe, store: Store) -> dict[str, str]:
     """Task -> that the model does not know its classes, in a sentence, where the zero-shot cell is on record."""
     from reports.judge.levels import Recognition, unknown_classes
-    from reports.read.results import read_cells
+    from reports.read.folder import read_cells
 
     unknown = {}
     for task in recipe.tasks:

@@ -73,10 +73,10 @@ def build(
     store = existing(results)
     pictures = PictureOptions(not no_images, split(private) or (), data)
     built = build_report(store, out_dir, pictures)
-    judged = built.judged
-    tasks_file = tasks_file_of(judged.evidence.results)
+    findings = built.findings
+    tasks_file = tasks_file_of(findings.evidence.folder)
     verdicts = []
-    for verdict in judged.verdicts:
+    for verdict in findings.verdicts:
         command = in_folder(verdict.command, str(results), tasks_file)
         verdicts.append({**verdict_json(verdict), "command": command})
     facts = {
@@ -84,7 +84,7 @@ def build(
         "verdicts": verdicts,
         "warnings": built.warnings,
         "answer": [sentence.text for sentence in built.answer.sentences],
-        "scope": judged.evidence.name,
+        "scope": findings.evidence.name,
     }
     return Answer(facts, _built_lines(built, str(results), tasks_file))
 
@@ -107,7 +107,7 @@ def _built_lines(built: Built, results: str, tasks_file: str) -> Iterator[Shown]
     """Warnings, one row a claim, what was asked and found and how sure it is, and where to open the page."""
     from reports.render.words.verdict_words import reason_words
 
-    verdicts = built.judged.verdicts
+    verdicts = built.findings.verdicts
     for words in built.warnings:
         yield f"! {words}"
     for words in built.missing_pictures:

@@ -22,11 +22,11 @@ def read_cells(results: str | Path) -> pd.DataFrame:
     """
     from carft.catalog.catalog import BUILT_IN
     from carft.store.mirror import open_store
-    from reports.read.results import read_results
+    from reports.read.folder import read_folder
 
     store = open_store(results, BUILT_IN)
     store.require_present()
-    read = read_results(store)
+    read = read_folder(store)
     cells = read.cells.copy()
     cells.attrs["notes"] = [f"{note.where}: {note.text}" for note in read.notes]
     return cells

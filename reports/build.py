@@ -6,9 +6,9 @@ from pathlib import Path
 
 from carft.core.errors import UserError, typed
 from carft.store.records import Store
-from reports.judge.judged import Judged, judge
+from reports.judge.findings import Findings, judge
 from reports.judge.protocol import DEPARTED
-from reports.read.results import Results, read_results
+from reports.read.folder import Folder, read_folder
 from reports.render import manifest as manifests
 from reports.render.figures.figure import draw_figures
 from reports.render.page import FRONT, GENERATOR, PAGES, Content, rendered
@@ -26,7 +26,7 @@ class Built:
 
     page: Path
     paths: Sequence[Path]
-    judged: Judged
+    findings: Findings
     answer: PageAnswer
     missing_pictures: Sequence[str]
     """Why images have no picture, a sentence each."""
@@ -35,10 +35,10 @@ class Built:
     def warnings(self) -> list[str]:
         """Where studies left the protocol, and data that cannot be read."""
         words = []
-        for note in self.judged.notes:
+        for note in self.findings.notes:
             if note.kind == DEPARTED:
                 words.append(f"{note.kind}: {note.where}: {note.text}")
-        for task, reason in self.judged.evidence.results.unreadable.items():
+        for task, reason in self.findings.evidence.folder.unreadable.items():
             words.append(f"broken data: {task}: {reason}")
         return words
 
@@ -50,8 +50,8 @@ def build_report(store: Store, folder: Path, pictures: PictureOptions | None = N
     """
     former = _former(folder)
     records = manifests.record_digests(store)
-    judged = judge(read_results(store))
-    tables, answer = make_tables(judged), PageAnswer.of(judged)
+    findings = judge(read_folder(store))
+    tables, answer = make_tables(findings), PageAnswer.of(findings)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -60,18 +60,18 @@ def build_report(store: Store, folder: Path, pictures: PictureOptions | None = N
         ) from error
     _remove(former, folder)
     paths = write_tables(tables, folder / "tables")
-    figures = draw_figures(tables, judged.evidence.scale, folder / "figures")
-    shown = make_pictures(judged.evidence, pictures or PictureOptions(), folder)
-    content = Content(judged, tables, answer, figures, manifests.fingerprint(records), shown)
+    figures = draw_figures(tables, findings.evidence.scale, folder / "figures")
+    shown = make_pictures(findings.evidence, pictures or PictureOptions(), folder)
+    content = Content(findings, tables, answer, figures, manifests.fingerprint(records), shown)
     pages = write_pages(content, folder)
     paths = [*pages, *paths, *shown.paths]
     for drawn in figures:
         paths += (drawn.png, drawn.svg)
     made = manifests.Manifest(records, manifests.digests(folder, paths), manifests.made_with())
-    return Built(pages[0], [*paths, made.write(folder)], judged, answer, shown.missing)
+    return Built(pages[0], [*paths, made.write(folder)], findings, answer, shown.missing)
 
 
-def tasks_file_of(results: Results) -> str:
+def tasks_file_of(results: Folder) -> str:
     """The path on this machine of the tasks file that names all own data of a folder; empty without such a file."""
     files = set()
     for study in results.studies:

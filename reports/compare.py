@@ -21,7 +21,7 @@ from reports.judge.intervals.two_way import two_way
 from reports.judge.levels import LEVELS
 from reports.judge.pairing import contributions
 from reports.judge.views import evidence_of
-from reports.read.results import read_results
+from reports.read.folder import read_folder
 from reports.render.tables.table import numbers_of
 
 #: fields of a study that are no settings: its results, its place, and those whose parts are settings
@@ -51,8 +51,8 @@ class FolderComparison:
 
 def compare(first: Store, second: Store) -> FolderComparison:
     """Compare what both folders hold: scopes of one name, tasks, methods. ``UserError`` when they share no scope."""
-    ours = {view.name: view for view in evidence_of(read_results(first)).views()}
-    theirs = {view.name: view for view in evidence_of(read_results(second)).views()}
+    ours = {view.name: view for view in evidence_of(read_folder(first)).views()}
+    theirs = {view.name: view for view in evidence_of(read_folder(second)).views()}
     shared = [name for name in ours if name in theirs]
     if not shared:
         raise UserError(
@@ -154,7 +154,7 @@ def _facts(view: Evidence, tasks: Sequence[str]) -> Mapping[tuple[str, str], set
         settings |= {"trials": len(study.trials), "confirm seeds": len(study.confirm)}
         for name, value in settings.items():
             facts[study.method, name].add(str(value))
-    cells = view.results.cells.loc[[cell for _, cell in view.confirm_cells()]]
+    cells = view.folder.cells.loc[[cell for _, cell in view.confirm_cells()]]
     for name in ("machine", "torch", "code"):
         facts["", name].update(set(cells[name]) - {""})
     return facts

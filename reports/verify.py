@@ -17,8 +17,8 @@ from reports.build import write_tables
 from reports.judge.claims.claim import Verdict
 from reports.judge.claims.verdicts import changed_margins
 from reports.judge.evidence import Evidence, which_search
-from reports.judge.judged import judge
-from reports.read.results import read_results
+from reports.judge.findings import judge
+from reports.read.folder import read_folder
 from reports.render.manifest import Manifest, fingerprint, made_with, record_digests
 from reports.render.tables.table import make_tables, table_cards
 
@@ -66,22 +66,22 @@ def verify(store: Store, folder: Path) -> Verification:
     """Compare a report with its records; ``UserError`` where there is no report, no results folder or no study."""
     store.require_present()
     manifest = Manifest.read(folder, store.name)
-    judged = judge(read_results(store))
+    findings = judge(read_folder(store))
     records = record_digests(store)
     with tempfile.TemporaryDirectory() as scratch:
-        paths = write_tables(make_tables(judged), Path(scratch))
+        paths = write_tables(make_tables(findings), Path(scratch))
         tables = list(_other_tables(folder / "tables", paths))
-    studies, broken = judged.evidence.results.studies, broken_rules(judged.evidence)
+    studies, broken = findings.evidence.folder.studies, broken_rules(findings.evidence)
     checks = (
         VerifyCheck("records against the manifest", len(records), list(_changed(manifest.records, records))),
         VerifyCheck("tables and verdicts against records", len(paths), tables),
         VerifyCheck("studies against the protocol", len(studies), broken),
     )
     notes = [*_other_versions(manifest), LIMITS]
-    if not judged.evidence.results.journal.lines:
+    if not findings.evidence.folder.journal.lines:
         notes.insert(0, NO_JOURNAL)
     journal = journal_digest(store.root / JOURNAL)
-    return Verification(checks, notes, fingerprint(records), journal, judged.verdicts)
+    return Verification(checks, notes, fingerprint(records), journal, findings.verdicts)
 
 
 def _changed(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
@@ -132,7 +132,7 @@ def _is_same(then: str, now: str) -> bool:
 
 def broken_rules(evidence: Evidence) -> list[str]:
     """Rules that the studies broke, and margins that are not those of a plan."""
-    studies = {study.id: study for study in evidence.results.studies}
+    studies = {study.id: study for study in evidence.folder.studies}
     broken = []
     for name, notes in evidence.broken.items():
         place = ""

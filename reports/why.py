@@ -10,8 +10,8 @@ from carft.catalog.resolve import command
 from carft.core.errors import UserError, unknown
 from carft.store.records import Store
 from reports.judge.claims.claim import Verdict
-from reports.judge.judged import Judged, judge
-from reports.read.results import read_results
+from reports.judge.findings import Findings, judge
+from reports.read.folder import read_folder
 from reports.render.formatting import amount, formatted
 from reports.render.tables.table import INTERVAL, PAIRED, cells_of, rows_of, table_card, table_cards
 from reports.render.words.page_words import mean_words, setting_words
@@ -50,26 +50,26 @@ def explain(store: Store, address: str) -> Chain:
 
     ``UserError`` with near misses for a name that is not there.
     """
-    judged = judge(read_results(store))
+    findings = judge(read_folder(store))
     name, dot, rest = address.partition(".")
     if dot and name in table_cards():
-        return _chain_of_number(judged, address, name, rest)
+        return _chain_of_number(findings, address, name, rest)
     claim, _, scope = address.partition("@")
     by_claim: dict[str, dict[str, Verdict]] = {}
-    for verdict in judged.verdicts:
+    for verdict in findings.verdicts:
         by_claim.setdefault(verdict.claim, {})[verdict.scope] = verdict
     if claim in by_claim:
-        return _chain_of_claim(judged, by_claim[claim], claim, scope)
+        return _chain_of_claim(findings, by_claim[claim], claim, scope)
     known = list(by_claim)
     for table in table_cards():
         known.append(table if dot else f"{table}.ROW.COLUMN")
     raise unknown("claim or table", name, known)
 
 
-def _chain_of_number(judged: Judged, address: str, name: str, rest: str) -> Chain:
+def _chain_of_number(findings: Findings, address: str, name: str, rest: str) -> Chain:
     """The chain of a number of a table. rest: ROW.COLUMN."""
     card = table_card(name)
-    table = card.frame(judged)
+    table = card.frame(findings)
     if table.empty:
         raise UserError(f"The table '{name}' is empty in this folder.")
     rows = card.addressed(rows_of(table))
@@ -89,7 +89,7 @@ def _chain_of_number(judged: Judged, address: str, name: str, rest: str) -> Chai
     }
     if row.get("caution"):
         facts["caution"] = str(row["caution"])
-    cells = _cells(judged, cells_of(row), [metric] if metric else [])
+    cells = _cells(findings, cells_of(row), [metric] if metric else [])
     if metric:
         values = [cell[metric] for cell in cells if metric in cell]
         facts["computed"] = f"nothing: no cell behind it has {metric}"  # a task without test set or suites
@@ -105,7 +105,7 @@ def _value_words(value: Any) -> str:
     return "-" if pd.isna(value) else repr(value)
 
 
-def _chain_of_claim(judged: Judged, by_scope: Mapping[str, Verdict], name: str, scope: str) -> Chain:
+def _chain_of_claim(findings: Findings, by_scope: Mapping[str, Verdict], name: str, scope: str) -> Chain:
     """The chain of a claim in a scope; without a scope, in the first."""
     if scope and scope not in by_scope:
         raise unknown(f"scope of {name}", scope, by_scope)
@@ -133,24 +133,24 @@ def _chain_of_claim(judged: Judged, by_scope: Mapping[str, Verdict], name: str, 
             "computed": computed_words(shown),
             "a number of a part": f"verdicts.{verdict.scope}/{name}/{shown.name}.effect",
         }
-        tables["Parts, in points"] = _part_rows(judged, verdict)
+        tables["Parts, in points"] = _part_rows(findings, verdict)
         tables[f"Variance of {shown.name}, in points squared"] = variance_rows(shown)
     facts = {what: words for what, words in asked.items() if words}
-    return Chain(name, facts, tables, _cells(judged, verdict.cells, BEHIND_CLAIMS))
+    return Chain(name, facts, tables, _cells(findings, verdict.cells, BEHIND_CLAIMS))
 
 
-def _part_rows(judged: Judged, verdict: Verdict) -> Rows:
+def _part_rows(findings: Findings, verdict: Verdict) -> Rows:
     """The rows of the table ``verdicts`` on a verdict, as people are shown them."""
     card = table_cards()["verdicts"]
-    table = card.frame(judged)
+    table = card.frame(findings)
     of_verdict = table[(table["claim"] == verdict.claim) & (table["scope"] == verdict.scope)]
-    shown = formatted(card, of_verdict[PART_COLUMNS], judged.evidence.methods)
+    shown = formatted(card, of_verdict[PART_COLUMNS], findings.evidence.methods)
     return rows_of(pd.DataFrame(shown.rows, columns=list(dict(shown.columns))))
 
 
-def _cells(judged: Judged, cells: Sequence[str], metrics: Sequence[str]) -> Rows:
+def _cells(findings: Findings, cells: Sequence[str], metrics: Sequence[str]) -> Rows:
     """The cells that are on record, each with those of some metrics that it has and the command that makes it again."""
-    evidence = judged.evidence
+    evidence = findings.evidence
     rows = []
     for name in cells:
         if name not in evidence.records:
@@ -161,7 +161,7 @@ def _cells(judged: Judged, cells: Sequence[str], metrics: Sequence[str]) -> Rows
             if metric in reached:
                 row[metric] = reached[metric]
         # a post-hoc cell needs its parent's records; any other is made again in a folder of its own
-        folder, opened = evidence.store.name if cell.parents else AGAIN, name in judged.unsealings.openings
-        row["command"] = command(cell, folder, unseal=opened, catalog=evidence.results.catalog)
+        folder, opened = evidence.store.name if cell.parents else AGAIN, name in findings.unsealings.openings
+        row["command"] = command(cell, folder, unseal=opened, catalog=evidence.folder.catalog)
         rows.append(row)
     return rows

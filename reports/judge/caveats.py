@@ -32,7 +32,7 @@ class SealedAccess:
 
     @cached_property
     def _lines(self) -> list[Line]:
-        return self.evidence.results.journal.of("opened")
+        return self.evidence.folder.journal.of("opened")
 
     @cached_property
     def openings(self) -> dict[str, Counter[str]]:
@@ -41,7 +41,7 @@ class SealedAccess:
         for line in self._lines:
             openings[line.cell][line.set] += 1
         for cell in self.evidence.records:
-            for name in self.evidence.results.evaluated(cell):
+            for name in self.evidence.folder.evaluated(cell):
                 openings[cell][name] = max(1, openings[cell][name])
         return dict(openings)
 
@@ -56,9 +56,9 @@ class SealedAccess:
     @cached_property
     def marked(self) -> dict[str, set[str]]:
         """Caution -> cells of the studies that it is of, and what was made of them; most serious first."""
-        results = self.evidence.results
+        folder = self.evidence.folder
         marked: dict[str, set[str]] = {DEPARTED: set(), EXTENDED: set()}
-        for study in results.studies:
+        for study in folder.studies:
             if study.id in self.evidence.broken:
                 marked[DEPARTED].update(study.confirm)
             if study.extended_from:

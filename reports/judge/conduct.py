@@ -11,19 +11,19 @@ from carft.protocol.identity import identity, study_id
 from carft.protocol.selection import Candidate
 from carft.store.journal import Line, StudyPlan
 from carft.store.study_file import StudyFile
-from reports.read.results import Results
+from reports.read.folder import Folder
 
 
 @dataclass(frozen=True)
 class Conduct:
     """How the studies of a results folder were conducted: what is on record, and what the journal tells."""
 
-    results: Results
+    folder: Folder
 
     def absent(self, studies: Iterable[StudyFile], method: str) -> list[StudyPlan]:
         """Rule 6: studies of a method, each once, that were planned together with these and have no winner here."""
         there = set()
-        for study in self.results.studies:
+        for study in self.folder.studies:
             if study.winner:
                 there.add(study.id)
         ids = set()
@@ -31,7 +31,7 @@ class Conduct:
             if study.method == method:
                 ids.add(study.id)
         absent: dict[str, StudyPlan] = {}
-        for line in self.results.journal.of("planned"):
+        for line in self.folder.journal.of("planned"):
             own = [plan.reading for plan in line.studies if plan.study in ids]
             for plan in line.studies:
                 if plan.method == method and plan.trials and plan.reading in own and plan.study not in there:
@@ -40,15 +40,15 @@ class Conduct:
 
     def winner(self, study: StudyFile) -> Cell | None:
         """The winner's cell; None where its record cannot be read."""
-        record = self.results.records.get(study.winner or "")
+        record = self.folder.records.get(study.winner or "")
         return record.cell if record else None
 
     def candidates(self, study: StudyFile) -> list[Candidate]:
         """The finished trials of a study, as selection sees them; a pruned one cannot win."""
         candidates = []
         for trial in study.trials:
-            if trial.cell in self.results.records and trial.status != "pruned":
-                candidates.append(Candidate(trial.cell, trial.number, self.results.records[trial.cell].metrics))
+            if trial.cell in self.folder.records and trial.status != "pruned":
+                candidates.append(Candidate(trial.cell, trial.number, self.folder.records[trial.cell].metrics))
         return candidates
 
     def family(self, study: StudyFile) -> Sequence[StudyFile]:
@@ -58,7 +58,7 @@ class Conduct:
     @cached_property
     def _families(self) -> Mapping[str, list[StudyFile]]:
         families: dict[str, list[StudyFile]] = defaultdict(list)
-        for study in self.results.studies:
+        for study in self.folder.studies:
             if study.selected_over:
                 families[_id_of_family(study)].append(study)
         return dict(families)
@@ -67,8 +67,8 @@ class Conduct:
     def openings(self) -> Mapping[str, list[Line]]:
         """Trained cell -> the lines that tell of its openings."""
         openings: dict[str, list[Line]] = defaultdict(list)
-        for line in self.results.journal.of("opened"):
-            record = self.results.records.get(line.cell)
+        for line in self.folder.journal.of("opened"):
+            record = self.folder.records.get(line.cell)
             is_trained = record is not None and record.cell.hyperparameters and not record.cell.parents
             if is_trained and line.numerics == NUMERICS:
                 openings[line.cell].append(line)
@@ -78,7 +78,7 @@ class Conduct:
     def plans(self) -> Mapping[str, list[StudyPlan]]:
         """Study -> what sweeps planned for it, in order."""
         plans: dict[str, list[StudyPlan]] = defaultdict(list)
-        for line in self.results.journal.of("planned"):
+        for line in self.folder.journal.of("planned"):
             for plan in line.studies:
                 plans[plan.study].append(plan)
         return dict(plans)
@@ -87,7 +87,7 @@ class Conduct:
     def selections(self) -> Mapping[str, list[Line]]:
         """Study, or confirm cell -> the lines that tell of its selection."""
         selections: dict[str, list[Line]] = defaultdict(list)
-        for line in self.results.journal.of("selected"):
+        for line in self.folder.journal.of("selected"):
             for name in (line.study, *line.confirm):
                 selections[name].append(line)
         return dict(selections)
@@ -96,8 +96,8 @@ class Conduct:
         """What these cells were trained and validated on, by the digests in their records."""
         data: set[str] = set()
         for cell in cells:
-            if cell in self.results.records:
-                digests = dict(self.results.records[cell].provenance.get("digests") or {})
+            if cell in self.folder.records:
+                digests = dict(self.folder.records[cell].provenance.get("digests") or {})
                 for name in ("weights", "attested"):
                     digests.pop(name, None)
                 data.add(str(sorted(digests.items())))
@@ -105,18 +105,16 @@ class Conduct:
 
     def is_before(self, earlier: Iterable[Line], later: Sequence[Line]) -> bool:
         """Whether one of some lines comes before each of others, by the digests that they rest on; not without any."""
-        return bool(later) and any(
-            all(self.results.journal.follows(line, first) for line in later) for first in earlier
-        )
+        return bool(later) and any(all(self.folder.journal.follows(line, first) for line in later) for first in earlier)
 
     @cached_property
     def planned_suites(self) -> Mapping[str, list[str]]:
         """Task -> the suites of its last plan that no opening of a cell of the task came before; else of its first."""
         opened: dict[str, list[Line]] = defaultdict(list)
         for cell, lines in self.openings.items():
-            opened[self.results.records[cell].cell.task] += lines
+            opened[self.folder.records[cell].cell.task] += lines
         planned: dict[str, list[str]] = {}
-        for line in self.results.journal.of("planned"):
+        for line in self.folder.journal.of("planned"):
             for task in {plan.task for plan in line.studies}:
                 if line.recipe and (task not in planned or not self.is_before(opened[task], [line])):
                     planned[task] = list(line.suites)

@@ -242,9 +242,9 @@ def by_scope(evidence: Evidence) -> pd.DataFrame:
 
 def evaluated_cells(evidence: Evidence) -> list[EvaluatedCell]:
     """Return the cells of a scope, of any study or none, that were evaluated on all held-out sets of their task."""
-    results, cells = evidence.results, []
-    in_scope = results.cells[(results.cells["scope"] == evidence.name) & (results.cells["parents"] == "")]
+    folder, cells = evidence.folder, []
+    in_scope = folder.cells[(folder.cells["scope"] == evidence.name) & (folder.cells["parents"] == "")]
     for name, task in zip(in_scope.index, in_scope["task"], strict=True):
-        if results.evaluated(name) >= set(evidence.set_names(task)):
-            cells.append(EvaluatedCell(results.records[name].cell, results.metrics(name)))
+        if folder.evaluated(name) >= set(evidence.set_names(task)):
+            cells.append(EvaluatedCell(folder.records[name].cell, folder.metrics(name)))
     return cells

@@ -102,9 +102,9 @@ def _evaluated_of_ft(evidence: Evidence) -> pd.DataFrame:
         suites = evidence.suites(task)
         for study in evidence.searches(task, FT.method):
             for cell in dict.fromkeys([*study.trial_cells, *study.confirm]):
-                if suites and cell in evidence.records and evidence.results.evaluated(cell) >= set(suites):
+                if suites and cell in evidence.records and evidence.folder.evaluated(cell) >= set(suites):
                     evaluated.append(cell)
-    return evidence.results.cells.loc[evaluated]
+    return evidence.folder.cells.loc[evaluated]
 
 
 GAINS = Control(

@@ -23,8 +23,8 @@ from carft.store.records import Store
 from carft.store.study_file import StudyFile
 from reports.judge.conduct import Conduct
 from reports.judge.entry import FT, WISE, Entry, entries_of
+from reports.read.folder import Folder, finished_trials
 from reports.read.note import Note
-from reports.read.results import Results, finished_trials
 from reports.read.scopes import Scope
 
 Source = tuple[str, ...]  # cells of one entry, by seed
@@ -45,7 +45,7 @@ class Evidence:
     dropped: studies of the scope under another recipe, way to select or with fewer trials than what is reported.
     """
 
-    results: Results
+    folder: Folder
     conduct: Conduct
     broken: Mapping[str, Sequence[Note]]
     scope: Scope
@@ -117,12 +117,12 @@ class Evidence:
 
     @property
     def store(self) -> Store:
-        return self.results.store
+        return self.folder.store
 
     @property
     def records(self) -> Mapping[str, Record]:
         """All finished cells of the folder, of every scope."""
-        return self.results.records
+        return self.folder.records
 
     @property
     def scale(self) -> str:
@@ -142,17 +142,17 @@ class Evidence:
         return list(dict.fromkeys((*self.scope.family.tasks, *self.tasks)))
 
     def card(self, task: str) -> Card:
-        return self.results.catalog.card(task)
+        return self.folder.catalog.card(task)
 
     @property
     def methods(self) -> Mapping[str, MethodCard]:
         """All methods by name, in the order of tables."""
-        return self.results.catalog.methods
+        return self.folder.catalog.methods
 
     @property
     def trained_methods(self) -> list[str]:
         """Names of the trained methods."""
-        return self.results.catalog.trained_methods()
+        return self.folder.catalog.trained_methods()
 
     def entries(self) -> tuple[Entry, ...]:
         """The rows of the tables."""
@@ -171,7 +171,7 @@ class Evidence:
 
     def search(self, cell: str) -> int:
         """Which search a cell, or what it is made of, is of; 1 for any other cell."""
-        return self.results.searches[cell]
+        return self.folder.searches[cell]
 
     def departures(self, task: str, method: str) -> Iterator[tuple[StudyFile, Note]]:
         """Where the studies of a task and method left the protocol; what belongs to no study is left out."""
@@ -208,7 +208,7 @@ class Evidence:
             names = self.set_names(task)
             opened = []
             for cell in self._made(task, entry):
-                if self.results.is_open(cell, task, names):
+                if self.folder.is_open(cell, task, names):
                     opened.append(cell)
             self._cells[task, entry] = tuple(opened)
         return self._cells[task, entry]
@@ -222,7 +222,7 @@ class Evidence:
             rule = entry.alpha if entry.greedy is None else entry.greedy
             for study in self.searches(task, entry.parent):
                 for parents in self._combined(study, entry):
-                    cell = self.results.made.get((entry.method, parents, rule))
+                    cell = self.folder.made.get((entry.method, parents, rule))
                     if cell is not None:
                         yield cell
         elif self.methods[entry.method].kind == "untrained":
@@ -266,8 +266,8 @@ class Evidence:
     def _interpolated(self, parent: str, alpha: float | None) -> Iterator[str]:
         """The interpolation of a cell at this alpha; None: at that which validation prefers."""
         curve = {}
-        for of in self.results.alphas:
-            cell = self.results.made.get((WISE.method, frozenset({parent}), of))
+        for of in self.folder.alphas:
+            cell = self.folder.made.get((WISE.method, frozenset({parent}), of))
             if cell is not None:
                 curve[of] = cell
         if curve and alpha is None:
@@ -289,15 +289,15 @@ class Evidence:
 
     def left_out_suites(self) -> list[str]:
         """Suites of the tasks, without ``ood/``, that the sweep left out."""
-        return _plain_names(self.results.left_out.get(task, ()) for task in self.tasks)
+        return _plain_names(self.folder.left_out.get(task, ()) for task in self.tasks)
 
     def outcome(self, cell: str, name: str) -> Outcomes:
         """What a cell said on a set."""
-        return self.results.files.outcomes(cell, self.records[cell].cell.task, [name])[0]
+        return self.folder.files.outcomes(cell, self.records[cell].cell.task, [name])[0]
 
     def metrics(self, cell: str) -> Mapping[str, float]:
         """All metrics of a cell."""
-        return self.results.metrics(cell)
+        return self.folder.metrics(cell)
 
     def seed(self, cell: str) -> int:
         return self.records[cell].cell.seed

@@ -17,7 +17,7 @@ from reports.judge.evidence import Evidence
 from reports.judge.intervals.pooling import pooled
 from reports.judge.intervals.two_way import two_way
 from reports.judge.pairing import Mismatch, contributions
-from reports.read.results import Results
+from reports.read.folder import Folder
 from reports.read.scopes import Scope
 
 #: what is measured -> (metric, the sets it is measured on)
@@ -72,13 +72,13 @@ class Recognition:
         return Recognition(metric, pooled([level for level, _ in by_task.values()]), chance)
 
     @staticmethod
-    def of_cell(results: Results, cell: Cell, metric: str) -> Recognition | None:
+    def of_cell(folder: Folder, cell: Cell, metric: str) -> Recognition | None:
         """That of one zero-shot cell; None where it has no record, or a held-out set has no value."""
-        catalog = results.catalog
+        catalog = folder.catalog
         scope = Scope.of(cell, catalog, catalog.pools([cell.task]))
-        alone = Evidence(results, Conduct(results), {}, scope, scope.name, (), ())
+        alone = Evidence(folder, Conduct(folder), {}, scope, scope.name, (), ())
         sets = alone.set_names(cell.task)
-        if not sets or not results.is_open(cell.id, cell.task, sets):
+        if not sets or not folder.is_open(cell.id, cell.task, sets):
             return None
         level = level_of(alone, [cell.id], sets, metric)
         return Recognition(metric, level, RECOGNISED[metric][1](alone, [cell.task])) if level else None
@@ -134,7 +134,7 @@ def levels_by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> T
     for task in evidence.tasks:
         names, cells = sets(evidence, task), evidence.cells(task, entry)
         if cells and names and {*names} <= {*evidence.set_names(task), "val"}:
-            can_read = all(evidence.results.files.has_outcomes(cell, task, names) for cell in cells)
+            can_read = all(evidence.folder.files.has_outcomes(cell, task, names) for cell in cells)
             level = level_of(evidence, cells, names, what) if can_read else None
             if level is not None:
                 levels[task] = (level, cells)

@@ -82,7 +82,7 @@ def _have_same_predictions(evidence: Evidence, first: str, second: str) -> bool:
     """Whether two cells agree bit for bit, in metrics too: tables of a compact archive have no logits, losses do."""
     if evidence.records[first].metrics != evidence.records[second].metrics:
         return False
-    for name in ("val", *(evidence.results.evaluated(first) & evidence.results.evaluated(second))):
+    for name in ("val", *(evidence.folder.evaluated(first) & evidence.folder.evaluated(second))):
         ours = evidence.store.prediction_table(first, name)
         theirs = evidence.store.prediction_table(second, name)
         shared = []
@@ -110,7 +110,7 @@ def _divergence_grows(evidence: Evidence) -> NullCheck:
             cell = view.records[name].cell
             if study.method != CAR_FT.method or not cell.hyperparameters["kl_weight"] or has_one_template(view, cell):
                 continue
-            divergence = view.results.files.history(name).get("train/kl", np.zeros(0))
+            divergence = view.folder.files.history(name).get("train/kl", np.zeros(0))
             if len(divergence) > 1:
                 compared.append(name)
                 grows = bool(np.isfinite(divergence).all()) and divergence[1:].max() > MOVED

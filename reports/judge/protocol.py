@@ -76,8 +76,8 @@ def confirmed_is_winner(conduct: Conduct, study: StudyFile) -> Iterator[Note]:
     winner = conduct.winner(study)
     others = []
     for cell in study.confirm:
-        if winner and cell in conduct.results.records:
-            with_its_seed = replace(conduct.results.records[cell].cell, seed=winner.seed)
+        if winner and cell in conduct.folder.records:
+            with_its_seed = replace(conduct.folder.records[cell].cell, seed=winner.seed)
             if with_its_seed.id != winner.id:
                 others.append(cell)
     if others:
@@ -113,7 +113,7 @@ def unequal_trials(ours: Sequence[int], theirs: Sequence[int]) -> Iterator[Note]
 def unequal_runs(conduct: Conduct, sides: tuple[str, str], first: StudyFile, second: StudyFile) -> Iterator[Note]:
     """Rules 3 and 4: that no code, or no data, served trials of both studies, or confirm cells of both."""
     for cells, others in ((first.trial_cells, second.trial_cells), (first.confirm, second.confirm)):
-        for name, of_cells in (("code", conduct.results.code_of), ("data", conduct.data_of)):
+        for name, of_cells in (("code", conduct.folder.code_of), ("data", conduct.data_of)):
             ours, theirs = of_cells(cells), of_cells(others)
             if ours and theirs and not ours & theirs:
                 yield apart(name, sides, ", ".join(sorted(ours)), ", ".join(sorted(theirs)))
@@ -144,8 +144,8 @@ def on_planned_suites(conduct: Conduct, study: StudyFile) -> Iterator[Note]:
     if chosen is None:
         return
     try:
-        planned = list(conduct.results.catalog.with_suites(chosen).card(study.task).suites)
-        now = list(conduct.results.catalog.card(study.task).suites)
+        planned = list(conduct.folder.catalog.with_suites(chosen).card(study.task).suites)
+        now = list(conduct.folder.catalog.card(study.task).suites)
     except UserError:  # no task of this name is known here, which a report says
         return
     if planned != now:
@@ -160,7 +160,7 @@ def planned_is_there(conduct: Conduct, study: StudyFile) -> Iterator[Note]:
         return
     lost = []
     for trial in study.trials:
-        if trial.cell not in conduct.results.records and trial.status not in ("failed", "pruned"):
+        if trial.cell not in conduct.folder.records and trial.status not in ("failed", "pruned"):
             lost.append(str(trial.number))
     if lost:
         yield Note("trials", f"trials {', '.join(lost)} have neither a record nor a failure")
@@ -253,13 +253,13 @@ def departures(conduct: Conduct) -> dict[str, list[Note]]:
     """Study with a winner -> the rules that it broke; what concerns the whole journal under the empty name."""
     found: dict[str, list[Note]] = {}
     whole = []
-    for words in conduct.results.journal.problems:
+    for words in conduct.folder.journal.problems:
         whole.append(Note("journal", words))
-    if not conduct.results.journal.lines and any(record.in_journal for record in conduct.results.records.values()):
+    if not conduct.folder.journal.lines and any(record.in_journal for record in conduct.folder.records.values()):
         whole.append(Note("journal", "the records name a journal, which is missing"))
     if whole:
         found[""] = whole
-    for study in conduct.results.studies:
+    for study in conduct.folder.studies:
         notes: list[Note] = []
         for rule in RULES:
             if study.winner:

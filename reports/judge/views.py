@@ -1,4 +1,4 @@
-"""From results to evidence: the scopes, and which of several studies of one question is reported.
+"""From a results folder to evidence: the scopes, and which of several studies of one question is reported.
 
 Winners of two searches may be compared when the searches differ in the method alone
 (:func:`reports.judge.protocol.unequal_settings`). Both sides
@@ -20,12 +20,12 @@ from reports.judge.entry import CAR_FT, FT
 from reports.judge.evidence import Choices, Evidence, protocol_settings, which_search
 from reports.judge.protocol import DEPARTED, SETTINGS, departures, unequal_settings
 from reports.read.cells import reading_choices
+from reports.read.folder import Folder
 from reports.read.note import Note
-from reports.read.results import Results
 from reports.read.scopes import Scope
 
 
-def evidence_of(results: Results) -> Evidence:
+def evidence_of(folder: Folder) -> Evidence:
     """What a results folder says on its first scope; ``UserError`` when it holds no study. Further scopes are in
     ``others``.
 
@@ -36,25 +36,25 @@ def evidence_of(results: Results) -> Evidence:
     (task, method) under it one that is comparable with the largest, then the one with most trials. All others are
     named.
     """
-    notes = list(results.notes)
+    notes = list(folder.notes)
     by_scope: dict[Scope, list[StudyFile]] = {}
-    for study in results.studies:
+    for study in folder.studies:
         try:
-            by_scope.setdefault(results.scope_of(study), []).append(study)
+            by_scope.setdefault(folder.scope_of(study), []).append(study)
         except UserError as error:
             notes.append(Note("unknown task", error.message, where=study.task))
     if not by_scope:
-        words = f"Run a sweep first: {typed_sweep(results.store.name)}"
-        raise UserError(f"'{results.store.name}' holds no study.", words)
+        words = f"Run a sweep first: {typed_sweep(folder.store.name)}"
+        raise UserError(f"'{folder.store.name}' holds no study.", words)
     scopes = sorted(by_scope, key=lambda s: (s.scale != "paper", bool(s.stale), -_searches(by_scope[s]), s.sort_key))
-    conduct = Conduct(results)
+    conduct = Conduct(folder)
     broken = departures(conduct)
     first, *others = (_view(conduct, broken, scope, by_scope[scope]) for scope in scopes)
     for view in (first, *others):
         if view.scope.stale:
             words = f"Studies of {view.name} ran on other data than the catalog's; they stand apart."
             notes.append(Note("other data", words, where=view.name))
-    named_studies = {s.id: f"{s.method} on {s.task}{which_search(s)}" for s in results.studies}
+    named_studies = {s.id: f"{s.method} on {s.task}{which_search(s)}" for s in folder.studies}
     for name, of_study in broken.items():
         where = named_studies.get(name, "of no study here")
         notes.append(Note(DEPARTED, "; ".join(note.text for note in of_study), where=where))
@@ -79,8 +79,8 @@ def _view(
     conduct: Conduct, broken: Mapping[str, Sequence[Note]], scope: Scope, studies: Sequence[StudyFile]
 ) -> Evidence:
     """The view of a scope. broken: as of :class:`Evidence`."""
-    results = conduct.results
-    methods = results.catalog.methods
+    folder = conduct.folder
+    methods = folder.catalog.methods
     studies = [study for study in studies if not study.grid] or studies
     protocols = Counter(map(_protocol, studies))
     # of equally large ones, one that most others can be compared with
@@ -92,7 +92,7 @@ def _view(
         """Of two searches of one question the one that is comparable with the largest of the scope comes last, then the
         larger one, then that of the method's last version here, then that which most tasks have."""
         version = _version(study)
-        is_last = study.plugin == results.catalog.source_of(study.method, study.task)
+        is_last = study.plugin == folder.catalog.source_of(study.method, study.task)
         last = (is_last, alike[version], version)
         return (bool(study.winner), not any(unequal_settings(study, largest, methods)), *_size(study), *last)
 
@@ -117,7 +117,7 @@ def _view(
             best[key] = study
         order = list(methods)
         kept[reading] = sorted(best.values(), key=lambda s: (s.task, order.index(s.method), s.search))
-    return Evidence(results, conduct, broken, scope, results.scope_names[scope], kept[main], dropped, kept)
+    return Evidence(folder, conduct, broken, scope, folder.scope_names[scope], kept[main], dropped, kept)
 
 
 def _reference(studies: Sequence[StudyFile], methods: Mapping[str, MethodCard]) -> StudyFile:

@@ -15,7 +15,7 @@ from carft.core.errors import UserError
 from carft.store.record_files import Record
 
 if TYPE_CHECKING:
-    from reports.read.results import Results
+    from reports.read.folder import Folder
 
 #: column -> what it holds; behind them stand ``hp/NAME`` and the metrics
 COLUMNS: Mapping[str, str] = {
@@ -52,11 +52,11 @@ INSIDE = ("data_wait",)
 CONTEXTS = "context_top1"
 
 
-def cells_frame(results: Results) -> pd.DataFrame:
+def cells_frame(folder: Folder) -> pd.DataFrame:
     """One row a cell that can be read, by id: :data:`COLUMNS`, ``hp/NAME`` of settings, and metrics as shares of 1."""
-    places = _places(results)
-    rows = [_row(results, record, places) for record in results.records.values()]
-    frame = pd.DataFrame(rows, index=pd.Index(results.records, name="cell", dtype=str))
+    places = _places(folder)
+    rows = [_row(folder, record, places) for record in folder.records.values()]
+    frame = pd.DataFrame(rows, index=pd.Index(folder.records, name="cell", dtype=str))
     frame = frame.reindex(columns=[*COLUMNS, *frame.columns.difference(list(COLUMNS))])
     return frame.astype({"trial": "Int64", "won": bool})
 
@@ -74,14 +74,14 @@ def reading_choices(factors: Mapping[str, Any], crop: float | None) -> dict[str,
     return dict(sorted(choices.items()))
 
 
-def _places(results: Results) -> dict[str, dict[str, Any]]:
+def _places(folder: Folder) -> dict[str, dict[str, Any]]:
     """Cell of a study -> the columns that its study gives it.
 
     Of several studies, as of searches that try one setting, it is the first. A trial is one, whatever else it is.
     """
     trials: dict[str, dict[str, Any]] = {}
     others: dict[str, dict[str, Any]] = {}
-    for study in results.studies:
+    for study in folder.studies:
         named = {"study": study.id, "search": study.search}
         for trial in study.trials:
             place = trials.setdefault(trial.cell, {**named, "role": "search", "trial": trial.number, "won": False})
@@ -92,7 +92,7 @@ def _places(results: Results) -> dict[str, dict[str, Any]]:
     return others | trials
 
 
-def _row(results: Results, record: Record, places: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _row(folder: Folder, record: Record, places: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The row of a cell. places: as of :func:`_places`."""
     cell, made = record.cell, record.provenance
     crop = cell.training.crop
@@ -103,7 +103,7 @@ def _row(results: Results, record: Record, places: Mapping[str, Mapping[str, Any
         if name not in INSIDE:
             seconds += of_phase
     row = {
-        **_scope(results, cell),
+        **_scope(folder, cell),
         "task": cell.task,
         "method": cell.method,
         "parent": "",
@@ -126,7 +126,7 @@ def _row(results: Results, record: Record, places: Mapping[str, Mapping[str, Any
         "seconds": seconds,
         "machine": machine.get("gpu") or cpu.get("model") or "",
         "torch": str((made.get("packages") or {}).get("torch", "")),
-        "code": " ".join(sorted(code[:8] for code in results.code_of([record.id]))),
+        "code": " ".join(sorted(code[:8] for code in folder.code_of([record.id]))),
     }
     settings = dict(cell.hyperparameters)
     if cell.parents:
@@ -136,11 +136,11 @@ def _row(results: Results, record: Record, places: Mapping[str, Mapping[str, Any
             row["rule"] = SoupRule(settings.pop("greedy")).name.lower()
         for parent in reversed(cell.parents):
             row["search"] = places.get(parent, row)["search"]
-            if parent in results.records:
-                row["parent"] = results.records[parent].cell.method
+            if parent in folder.records:
+                row["parent"] = folder.records[parent].cell.method
     for name, value in settings.items():
         row[f"hp/{name}"] = value
-    metrics = results.metrics(record.id)
+    metrics = folder.metrics(record.id)
     recognised = []
     for name, value in metrics.items():
         if is_recognition(name):
@@ -156,10 +156,10 @@ def is_recognition(metric: str) -> bool:
     return what == CONTEXTS and name not in ("val", "train", "ood")
 
 
-def _scope(results: Results, cell: Cell) -> dict[str, str]:
+def _scope(folder: Folder, cell: Cell) -> dict[str, str]:
     """The columns of a cell's scope; empty where its task is not known here."""
     try:
-        scope = results.scope_of(cell)
+        scope = folder.scope_of(cell)
     except UserError:
         return {"scope": "", "scale": ""}
-    return {"scope": results.scope_names[scope], "scale": scope.scale}
+    return {"scope": folder.scope_names[scope], "scale": scope.scale}

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from reports.judge.claims.claim import Verdict, VerdictNumber
 from reports.judge.evidence import ORACLE
-from reports.judge.judged import Judged
+from reports.judge.findings import Findings
 from reports.render import formatting
 from reports.render.figures.figure import DrawnFigure
 from reports.render.formatting import FormattedTable, formatted
@@ -47,7 +47,7 @@ class Place:
 class Content:
     """What the pages show of a report. Templates know it as ``c``."""
 
-    judged: Judged
+    findings: Findings
     made: Tables
     """All tables."""
     answer: PageAnswer
@@ -61,8 +61,8 @@ class Content:
     """Scope -> the other verdicts, those that were not run at the end."""
 
     def __post_init__(self) -> None:
-        self.evidence = self.judged.evidence
-        self.verdicts = self.judged.verdicts
+        self.evidence = self.findings.evidence
+        self.verdicts = self.findings.verdicts
         first: dict[str, Verdict] = {}
         for verdict in sorted(self.verdicts, key=lambda verdict: bool(verdict.missing)):
             if first.setdefault(verdict.claim, verdict) is not verdict:
@@ -81,12 +81,12 @@ class Content:
     @cached_property
     def cells(self) -> Mapping[str, Any]:
         """The list of all cells."""
-        return cell_block(self.judged.evidence, self.made["cells"])
+        return cell_block(self.findings.evidence, self.made["cells"])
 
     @cached_property
     def why(self) -> Mapping[str, Any]:
         """Where the numbers of the page come from."""
-        return provenance(self.judged.verdicts, self.made, self.tables, self.cells)
+        return provenance(self.findings.verdicts, self.made, self.tables, self.cells)
 
     @cached_property
     def problems(self) -> list[dict[str, Any]]:

@@ -90,7 +90,7 @@ class _Studio:
     def _source(self, row: TableRow) -> str:
         """The ``data:`` address of an image's picture, which is made where it is not there; empty for none."""
         path = self.folder / FOLDER / f"{picture_name(row)}.jpg"
-        own = self.evidence.results.catalog.own.named.get(row["task"])
+        own = self.evidence.folder.catalog.own.named.get(row["task"])
         if self.options.hides(row["task"], row["image"]) or (own is not None and own.private):
             self.hidden.add(path.name)
             return ""
@@ -157,11 +157,11 @@ def shown_images(evidence: Evidence) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _pixels(evidence: Evidence, row: TableRow, root: Path | None) -> np.ndarray:
     """(H, W, 3) uint8 of the image of a row; ``UserError`` where the data here are not those of its cells."""
-    results = evidence.results
-    versions = {results.records[cell].cell.data_version for cell in row["cells"].split()}
-    if versions != {results.catalog.card(row["task"]).version}:
+    folder = evidence.folder
+    versions = {folder.records[cell].cell.data_version for cell in row["cells"].split()}
+    if versions != {folder.catalog.card(row["task"]).version}:
         raise UserError("The data here are of another version than those of the cells.")
-    family, installed = results.catalog.opener(row["task"])  # no loader that the card of a results folder names
+    family, installed = folder.catalog.opener(row["task"])  # no loader that the card of a results folder names
     return family.picture(installed, row["set"], row["image"], root)
 
 

@@ -68,9 +68,9 @@ def test_the_files_columns_and_fields_that_scripts_rely_on_are_there(built: Buil
     assert {"manifest.json", "tables.tex"} <= names
     assert {path.suffix for path in built.paths} == {".html", ".md", ".csv", ".png", ".svg", ".tex", ".json"}
     assert all(path.stat().st_size > 0 for path in built.paths)
-    assert [v.claim for v in built.judged.verdicts] == list(ledger())
+    assert [v.claim for v in built.findings.verdicts] == list(ledger())
     fields = {"claim", "verdict", "scale", "effect", "low", "high", "n_seeds", "n_groups"}
-    assert all(fields <= set(as_dict(v)) for v in built.judged.verdicts)
+    assert all(fields <= set(as_dict(v)) for v in built.findings.verdicts)
     table = pd.read_csv(built.page.parent / "tables" / "tasks.csv")
     wanted = ["task", "method", "n_seeds", "n_groups", "test_top1", "low", "high", "context_top1"]
     assert set(wanted) <= set(table.columns)
@@ -240,7 +240,7 @@ def test_searches_of_which_no_cell_was_evaluated_are_reported_and_an_unknown_met
     study = next(study for study in store.studies() if study.method == "car_ft")
     store.write_study(study.id, study.model_copy(update={"method": "gone"}))
     built = build_report(Store(store.root), tmp_path / "report")
-    assert set(table_of(built.judged, "studies")["method"]) >= {"gone"}
+    assert set(table_of(built.findings, "studies")["method"]) >= {"gone"}
     assert all("evaluated yet" in sentence.words for sentence in built.answer.sentences)
 
 

@@ -15,7 +15,7 @@ from carft.config.cell import Training
 from carft.core.errors import UserError
 from carft.store.records import Store
 from reports.judge.claims.ledger import ledger
-from reports.judge.judged import Judged
+from reports.judge.findings import Findings
 from reports.render.tables.table import table_cards
 from reports.why import explain
 from tests.support.helpers import TASK, run_cli
@@ -35,13 +35,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture(scope="module")
-def sources(store: Store) -> Judged:
+def sources(store: Store) -> Findings:
     """The tables and verdicts on that folder."""
     return judged_of(store)
 
 
 @pytest.fixture
-def once(sources: Judged, monkeypatch: pytest.MonkeyPatch) -> None:
+def once(sources: Findings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every number of that folder is asked of the same tables."""
     monkeypatch.setattr("reports.why.judge", lambda results: sources)
 
@@ -72,7 +72,7 @@ def test_a_claim_on_one_seed_has_no_interval_and_no_nan(tmp_path: Path) -> None:
 
 
 def test_a_claim_has_the_variance_of_its_interval_and_every_cell_the_command_that_makes_it(
-    store: Store, sources: Judged
+    store: Store, sources: Findings
 ) -> None:
     chain = explain(store, "C3")
     verdict = next(v for v in sources.verdicts if v.claim == "C3")
@@ -103,7 +103,7 @@ def test_every_claim_can_be_asked(store: Store, claim: str) -> None:
 
 
 @pytest.mark.usefixtures("once")
-def test_every_number_of_every_table_has_an_address(store: Store, sources: Judged) -> None:
+def test_every_number_of_every_table_has_an_address(store: Store, sources: Findings) -> None:
     for name, card in table_cards().items():
         table = table_of(sources, name)
         rows = table.to_dict("records")

@@ -35,7 +35,7 @@ def sweep_command(evidence: Evidence, methods: Iterable[str] = ()) -> str:
     if not methods:
         return evidence.scope.command
     named = dict.fromkeys(("zeroshot", *methods))
-    has_plugin = any(evidence.results.catalog.method(name).digest for name in named)
+    has_plugin = any(evidence.folder.catalog.method(name).digest for name in named)
     return f"{evidence.scope.command} --methods {','.join(named)}{' --plugin FILE' * has_plugin}"
 
 

@@ -46,7 +46,7 @@ def verdicts(evidence: Evidence, checks: Sequence[NullCheck] | None = None) -> l
 def changed_margins(evidence: Evidence) -> dict[str, Note]:
     """Claim -> that its margin is not that of the last plan which has another one."""
     margins = {name: claim.margin for name, claim in ledger().items()}
-    return other_margins(evidence.results.journal, margins)
+    return other_margins(evidence.folder.journal, margins)
 
 
 def _doubted(verdict: Verdict, evidence: Evidence, failed: Sequence[NullCheck]) -> Verdict:

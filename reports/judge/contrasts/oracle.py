@@ -13,7 +13,7 @@ from reports.judge.entry import CAR_FT, FT
 from reports.judge.evidence import Evidence
 from reports.judge.intervals.two_way import two_way
 from reports.judge.pairing import Mismatch, difference
-from reports.read.results import finished_trials
+from reports.read.folder import finished_trials
 
 
 def oracle(
@@ -52,7 +52,7 @@ def best_on_test(evidence: Evidence, study: StudyFile, names: Sequence[str]) -> 
     """The search cell with the highest mean top-1 on these sealed sets; None unless all finished ones were unsealed."""
     scores = {}
     for trial in finished_trials(study, evidence.records):
-        if not evidence.results.is_open(trial.cell, study.task, names):
+        if not evidence.folder.is_open(trial.cell, study.task, names):
             return None
         metrics = evidence.metrics(trial.cell)
         scores[trial.cell] = np.mean([metrics[f"{name}/top1"] for name in names])

@@ -175,7 +175,7 @@ CURVES = dict.fromkeys(CURVE_METRICS, share(metric="{}"))
 )
 def wise(view: Evidence) -> Iterator[TableRow]:
     """WiSE-FT curves: per task, parent and alpha, the means over seeds of val, ID and OOD top-1."""
-    for task, parent, alpha in product(view.tasks, view.trained_methods, view.results.alphas):
+    for task, parent, alpha in product(view.tasks, view.trained_methods, view.folder.alphas):
         cells = view.cells(task, Entry("wise_ft", parent, alpha))
         if cells:
             yield {
@@ -208,7 +208,7 @@ def confirmed(view: Evidence) -> Iterator[TableRow]:
     context_top1: context recognition, the mean over all held-out sets, each a mean over its contexts.
     """
     for study, cell in view.confirm_cells():
-        if not view.results.evaluated(cell):
+        if not view.folder.evaluated(cell):
             continue
         record, metrics = view.records[cell], view.metrics(cell)
         recognised = [metrics.get(f"{name}/context_top1", math.nan) for name in view.set_names(study.task)]

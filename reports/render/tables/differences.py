@@ -9,7 +9,7 @@ import pandas as pd
 from reports.judge.contrasts.contrast import OF_CARD, PLACES, Contrast, pool
 from reports.judge.entry import CAR_FT, FT, WISE, WISE_CAR, ZERO_SHOT, Entry
 from reports.judge.evidence import FIXED, VALIDATION, Evidence
-from reports.judge.judged import Judged
+from reports.judge.findings import Findings
 from reports.judge.levels import LEVELS
 from reports.judge.part import METRIC_WORDS
 from reports.render.tables.table import (
@@ -92,14 +92,14 @@ def _tuned(evidence: Evidence, task: str, entry: Entry) -> str:
     ["contrast", "where"],
     columns=DIFFERENCE,
 )
-def comparisons(judged: Judged) -> Iterator[TableRow]:
+def comparisons(findings: Findings) -> Iterator[TableRow]:
     """One row per scope, pair of methods and place; effect, low and high are shares of 1.
 
     With interpolations, WiSE-FT of FT, alpha chosen on validation, is compared with FT and with CAR-FT. Where other
     methods were searched less often, further rows compare CAR-FT with FT in as many first searches. The registered
     contrast of the table ``equal_settings`` stands beside the tuned ones.
     """
-    for scope in judged.evidence.views():
+    for scope in findings.evidence.views():
         for (name, view, first, second), (where, (metric, sets)) in product(_compared(scope), LEVELS.items()):
             part = pool(view, Contrast(first, second, metric, sets), name)
             if part is not None and part.tasks:
@@ -112,7 +112,7 @@ def comparisons(judged: Judged) -> Iterator[TableRow]:
                     "flaws": part.doubts,
                     "cells": " ".join(part.cells),
                 }
-    equal = judged.equal_settings
+    equal = findings.equal_settings
     for row in rows_of(equal[equal["registered"].astype(bool)]):
         row |= {"contrast": f"{row['contrast']}, equal settings", "selected_on": FIXED, "floor": row["interval_over"]}
         setting = f"lr {row['lr']:g}, KL weight {row['kl_weight']:g}"
@@ -169,6 +169,6 @@ EQUAL_INTERVAL = (
         "second_val_top1": share(formula="Mean over the same of the second cell's val/top1."),
     },
 )
-def equal_settings(judged: Judged) -> pd.DataFrame:
+def equal_settings(findings: Findings) -> pd.DataFrame:
     """Differences at equal settings, one row per scope, contrast, setting and measure; shares of 1."""
-    return judged.equal_settings
+    return findings.equal_settings

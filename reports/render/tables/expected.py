@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from reports.judge.judged import Judged
+from reports.judge.findings import Findings
 from reports.read.expected_numbers import expected_numbers, matching_cells
 from reports.render.tables.table import TableRow, means_of, share, table
 
@@ -14,13 +14,13 @@ from reports.render.tables.table import TableRow, means_of, share, table
     ["recipe", "set"],
     columns={"value": share()},
 )
-def expected(judged: Judged) -> Iterator[TableRow]:
+def expected(findings: Findings) -> Iterator[TableRow]:
     """One row per expected number of which the folder has cells. answer: inside or outside."""
     for number in expected_numbers():
-        cells = matching_cells(number, judged.evidence.results.cells)
+        cells = matching_cells(number, findings.evidence.folder.cells)
         if not cells:
             continue
-        value = means_of(judged.evidence, cells, {"value": share(metric=f"{number.set}/top1")})["value"]
+        value = means_of(findings.evidence, cells, {"value": share(metric=f"{number.set}/top1")})["value"]
         yield {
             "recipe": number.recipe,
             "set": number.set,

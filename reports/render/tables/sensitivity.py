@@ -7,8 +7,8 @@ from reports.judge.claims.readings import DEFAULTS, reading_results
 from reports.judge.established import remedies
 from reports.judge.estimate import Estimate
 from reports.judge.evidence import VALIDATION, Evidence
+from reports.judge.findings import Findings
 from reports.judge.forgetting import GivenBack
-from reports.judge.judged import Judged
 from reports.judge.part import Part
 from reports.read.references import NAMES, reported_gain, reported_share
 from reports.render.tables.table import (
@@ -34,10 +34,10 @@ from reports.render.words.verdict_words import as_dict
     columns=DIFFERENCE,
     on_page=False,
 )
-def claims(judged: Judged) -> Iterator[TableRow]:
+def claims(findings: Findings) -> Iterator[TableRow]:
     """One row per verdict."""
     # scripts get null for what does not exist, tables an empty cell
-    for verdict in judged.verdicts:
+    for verdict in findings.verdicts:
         yield {**as_dict(verdict), "floor": verdict.number.floor, "cells": " ".join(verdict.cells)}
 
 
@@ -49,9 +49,9 @@ def claims(judged: Judged) -> Iterator[TableRow]:
     unwritten=("cells",),
     on_page=False,
 )
-def verdicts(judged: Judged) -> Iterator[TableRow]:
+def verdicts(findings: Findings) -> Iterator[TableRow]:
     """One row per part of a verdict."""
-    for verdict in judged.verdicts:
+    for verdict in findings.verdicts:
         for part in verdict.parts:
             yield {
                 "claim": verdict.claim,
@@ -113,10 +113,10 @@ def readings(view: Evidence) -> Iterator[TableRow]:
         "p_adjusted": Column(heading="p", formula="The inverse of the interval, after Holm."),
     },
 )
-def controls(judged: Judged) -> Iterator[TableRow]:
+def controls(findings: Findings) -> Iterator[TableRow]:
     """One row per control and scope; effect, low, high and reported are shares of 1."""
     nothing = Part("", Estimate(math.nan, (), 0, 0, n_searches=0), (), ())
-    for asked in judged.controls:
+    for asked in findings.controls:
         part = asked.part or nothing
         yield {
             "control": asked.control.name,

@@ -23,7 +23,7 @@ from carft.core.source import declared
 from reports.judge.entry import Entry
 from reports.judge.estimate import Estimate
 from reports.judge.evidence import Evidence
-from reports.judge.judged import Judged, cautions_of
+from reports.judge.findings import Findings, cautions_of
 from reports.judge.part import Part
 
 Format = Literal["share", "points", "general"]
@@ -138,7 +138,7 @@ class TableCard:
     """Heading of the table on the page."""
     note: str
     """What the table holds. It is also the formula of every column where no column has a formula or metric."""
-    make: Callable[[Judged], Rows]
+    make: Callable[[Findings], Rows]
     keys: Sequence[str]
     """Columns that name a row, for addresses such as ``tasks.icons-3/mix-7/car_ft.test_top1``."""
     columns: Mapping[str, Column] = field(default_factory=dict)
@@ -148,15 +148,15 @@ class TableCard:
     on_page: bool = True
     """Whether the page has the table; every table has a CSV file."""
 
-    def frame(self, judged: Judged) -> pd.DataFrame:
+    def frame(self, findings: Findings) -> pd.DataFrame:
         """The table, with a column ``caution`` where cells have caveats."""
-        rows = self.make(judged)
+        rows = self.make(findings)
         table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
         if not len(table.columns):  # an empty file could not be read as a table
             return pd.DataFrame(columns=list(self.keys))
-        if not judged.caveats:
+        if not findings.caveats:
             return table
-        cautions = ["; ".join(cautions_of(judged.caveats, cells_of(row))) for row in rows_of(table)]
+        cautions = ["; ".join(cautions_of(findings.caveats, cells_of(row))) for row in rows_of(table)]
         return table.assign(caution=cautions) if any(cautions) else table
 
     def column(self, name: str) -> Column:
@@ -213,7 +213,7 @@ def _joined(row: TableRow, names: Iterable[str]) -> str:
 
 def table(
     title: str, note: str, keys: Sequence[str], **settings: Any
-) -> Callable[[Callable[[Judged], Rows]], TableCard]:
+) -> Callable[[Callable[[Findings], Rows]], TableCard]:
     """Declare the function below as a table of its name. settings: further fields of :class:`TableCard`."""
     return lambda make: TableCard(make.__name__, title, note, make, keys, **settings)
 
@@ -227,8 +227,8 @@ def scope_table(
     """
 
     def declare(of_scope: Callable[[Evidence], Iterable[TableRow]]) -> TableCard:
-        def make(judged: Judged) -> Iterator[TableRow]:
-            for view in judged.evidence.views():
+        def make(findings: Findings) -> Iterator[TableRow]:
+            for view in findings.evidence.views():
                 for row in of_scope(view):
                     first = {} if "scope" in keys else {key: row[key] for key in keys}
                     yield {**first, **view.columns, **row}
@@ -251,6 +251,6 @@ def table_card(name: str) -> TableCard:
     return table_cards()[name]
 
 
-def make_tables(judged: Judged) -> Tables:
+def make_tables(findings: Findings) -> Tables:
     """All tables by name."""
-    return Tables({name: card.frame(judged) for name, card in table_cards().items()}, judged.evidence.methods)
+    return Tables({name: card.frame(findings) for name, card in table_cards().items()}, findings.evidence.methods)

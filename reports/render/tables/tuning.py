@@ -13,10 +13,10 @@ from reports.judge.contrasts.contrast import PLACES, Contrast
 from reports.judge.contrasts.oracle import oracle
 from reports.judge.entry import CAR_FT, FT
 from reports.judge.evidence import ORACLE, VALIDATION, Evidence
-from reports.judge.judged import Judged
+from reports.judge.findings import Findings
 from reports.judge.levels import chance_of_contexts
 from reports.judge.ranks import expected_best
-from reports.read.results import finished_trials
+from reports.read.folder import finished_trials
 from reports.render.tables.table import (
     EFFECT,
     Column,
@@ -125,7 +125,7 @@ def history(view: Evidence) -> Iterator[TableRow]:
     frames = []
     cells = defaultdict[str, list[str]](list)
     for study, cell in view.confirm_cells():
-        history = view.results.files.history(cell)
+        history = view.folder.files.history(cell)
         if history:
             cells[study.method].append(cell)
             steps = pd.DataFrame(dict(history)).groupby("epoch", as_index=False).mean()
@@ -177,14 +177,14 @@ def selection(view: Evidence) -> Iterator[TableRow]:
     columns={"gain": points(), "inflation": points()},
     unwritten=("cells",),
 )
-def one_trial(judged: Judged) -> Iterator[TableRow]:
+def one_trial(findings: Findings) -> Iterator[TableRow]:
     """A method minus FT on validation when FT has fewer trials, mean over tasks.
 
     One row per scope, method and number n of FT's trials. The method has as many trials as both sides have on every
     task; FT has its expected best of n trials. The last row compares equal numbers of trials, and ``inflation`` is the
     difference to it.
     """
-    found = trials.frame(judged)
+    found = trials.frame(findings)
     if not found.empty:
         yield from fewer_trials(found)
 

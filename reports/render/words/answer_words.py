@@ -12,11 +12,11 @@ from reports.judge.claims.verdicts import can_be_asked
 from reports.judge.entry import CAR_FT, FT
 from reports.judge.established import FORGETS, POSITIVE_CONTROL, Asked
 from reports.judge.evidence import Evidence
+from reports.judge.findings import Findings
 from reports.judge.headlines import TOPICS, Headline, Topic, difference, headlines
-from reports.judge.judged import Judged
 from reports.judge.levels import Recognition, unknown_classes
 from reports.judge.null_checks import NullCheck, failures
-from reports.read.results import finished_trials
+from reports.read.folder import finished_trials
 from reports.render.words.verdict_words import doubt_words, interval_words
 
 QUESTION = "Does CAR-FT beat plain fine-tuning, in and out of distribution?"
@@ -63,16 +63,16 @@ class PageAnswer:
         return [("Asked", self.question), *told, *self.trust]
 
     @staticmethod
-    def of(judged: Judged) -> PageAnswer:
+    def of(findings: Findings) -> PageAnswer:
         """The answer of a results folder."""
-        evidence, verdicts = judged.evidence, judged.verdicts
+        evidence, verdicts = findings.evidence, findings.verdicts
         told = {evidence.name, *(verdict.scope for verdict in verdicts if not verdict.missing)}
         sentences = {}
         for view in evidence.views():
             if view.name in told:
-                sentences[view.name] = [sentence_on(topic, view, verdicts, judged.checks) for topic in TOPICS]
+                sentences[view.name] = [sentence_on(topic, view, verdicts, findings.checks) for topic in TOPICS]
         first = sentences.pop(evidence.name)
-        return PageAnswer(QUESTION, first, sentences, _trust(judged))
+        return PageAnswer(QUESTION, first, sentences, _trust(findings))
 
 
 def sentence_on(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck]) -> Sentence:
@@ -141,9 +141,9 @@ def _margin_words(headline: Headline) -> str:
     return words.get(margin.direction, "")
 
 
-def _trust(judged: Judged) -> list[tuple[str, str]]:
+def _trust(findings: Findings) -> list[tuple[str, str]]:
     """(what, words) of five lines."""
-    evidence = judged.evidence
+    evidence = findings.evidence
     compared = [study for study in evidence.studies if study.method in (FT.method, CAR_FT.method)]
     searches = min((len(evidence.searches(study.task, study.method)) for study in compared), default=0)
     trials = [len(finished_trials(study, evidence.records)) for study in compared] or [0]
@@ -156,13 +156,13 @@ def _trust(judged: Judged) -> list[tuple[str, str]]:
     else:
         searched += " in one search"
         over, luck = "seeds", ", and the luck of the search"
-    warnings = list(_warnings(evidence, judged.verdicts, judged.checks))
+    warnings = list(_warnings(evidence, findings.verdicts, findings.checks))
     if max(trials) == 1:
         warnings.append("One trial a study: nothing was tuned.")
     return [
         ("Scale", SCALES.get(evidence.scale, evidence.scale)),
         ("Rests on", f"{evidence.name}: {_size(evidence)}; {searched} of a study."),
-        ("Could it have shown it", _controls([asked for asked in judged.controls if asked.scope == evidence.name])),
+        ("Could it have shown it", _controls([asked for asked in findings.controls if asked.scope == evidence.name])),
         ("Intervals", f"95 %, over {over} and test images. They leave out other tasks, models and data{luck}."),
         ("Warnings", " ".join(filter(None, warnings)) or "none."),
     ]
@@ -195,7 +195,7 @@ def _warnings(evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[
     if failed:
         yield f"A null check FAILED ({'; '.join(failed)}): nothing is decided about CAR-FT."
     yield unknown_classes(Recognition.of(evidence, "top1"))
-    for task in evidence.results.unreadable:
+    for task in evidence.folder.unreadable:
         yield f"{task}: an image cannot be read."
     cautions: list[str] = []
     for verdict in verdicts:

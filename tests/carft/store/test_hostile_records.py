@@ -18,7 +18,7 @@ from carft.store import archive
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, SweepState, write_state
-from reports.read.results import read_results
+from reports.read.folder import read_folder
 from tests.support.folder import draw_pets, keep_tasks, named_task
 from tests.support.helpers import LR, made_up_predictions, made_up_record, quick_cell, run_cli
 from tests.support.hostile import damage
@@ -94,7 +94,7 @@ WRONG_RECORDS: dict[str, Callable[[dict[str, Any]], Any]] = {
 def test_a_wrong_record_is_a_problem_and_the_others_are_reported(planted: Store, word: str) -> None:
     cell = next(study for study in planted.studies() if study.method == "ft").confirm[0]
     edit(planted.folder(cell) / "record.json", WRONG_RECORDS[word])
-    found = read_results(planted)
+    found = read_folder(planted)
     problem = found.notes[0]
     assert (problem.kind, problem.where) == ("corrupt record", cell) and word in problem.text
     assert {*found.records} == {*planted.ids()} - {cell}
@@ -113,7 +113,7 @@ def test_a_wrong_record_is_a_problem_and_the_others_are_reported(planted: Store,
 def test_a_wrong_study_is_a_problem(planted: Store, change: Callable[[dict[str, Any]], Any]) -> None:
     path = study_of(planted, "ft")
     edit(path, change)
-    found = read_results(planted)
+    found = read_folder(planted)
     assert ("corrupt study", path.parent.name) in [(p.kind, p.where) for p in found.notes]
     assert [study.method for study in found.studies] == ["car_ft"]
 
@@ -137,7 +137,7 @@ def test_wrong_predictions_are_a_problem(planted: Store, wrong: str) -> None:
     cell = next(study for study in planted.studies() if study.method == "ft").confirm[0]
     path = planted.predictions_path(cell, "test")
     pq.write_table(WRONG_TABLES[wrong](pq.read_table(path)), path)
-    results = read_results(planted)
+    results = read_folder(planted)
     assert not results.is_open(cell, TASK, ["test"])
     problems = [(p.kind, p.where) for p in results.files.notes]
     assert problems == [("corrupt predictions", cell)]

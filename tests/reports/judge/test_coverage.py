@@ -143,7 +143,7 @@ QUICK_CORRELATIONS = (0.0, 0.3, 1.0)
 def equal_tasks(
     count: int, correlation: float, searches: int, runs: int, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """How the mean over equal tasks is judged where tasks have a part of the luck of a search in common.
+    """How the mean over equal tasks is findings where tasks have a part of the luck of a search in common.
 
     Luck, seeds and drawings have equal standard deviations. Returns the coverage of the interval, and the share of
     repetitions with a verdict although the methods are equal.

@@ -19,7 +19,7 @@ from carft.store.records import Store
 from reports.judge.claims.claim import Verdict
 from reports.judge.claims.verdicts import verdicts
 from reports.judge.entry import CAR_FT, FT
-from reports.judge.judged import judge
+from reports.judge.findings import judge
 from reports.read.scopes import BUILT_IN_POOLS
 from reports.render.tables.table import table_card
 from reports.render.words.verdict_words import reason_words
@@ -48,7 +48,7 @@ def problems(store: Store) -> dict[str, str]:
     """what -> words, after everything was looked at."""
     evidence = evidence_in(store)
     verdicts(evidence)
-    table = table_card("problems").make(judge(evidence.results))
+    table = table_card("problems").make(judge(evidence.folder))
     return dict(zip(table["what"], table["words"], strict=True))
 
 
@@ -153,7 +153,7 @@ def test_studies_on_other_data_or_of_another_model_stand_apart(folder: Store) ->
     change_study(folder, TASKS[0], "car_ft", data_version="icons-0")
     evidence = evidence_in(folder)
     assert [v.name for v in evidence.views()] == ["icons-3", "icons-3 (data icons-0)"]
-    assert "other data" in set(table_card("problems").make(judge(evidence.results))["what"])
+    assert "other data" in set(table_card("problems").make(judge(evidence.folder))["what"])
     found = [v for v in verdicts(evidence) if v.claim == "C3"]
     assert [(v.verdict, v.flag) for v in found] == [("inconclusive", "in doubt"), ("not run", "")]
     assert "missing (icons-3/mix-1)" in reason_words(found[0])

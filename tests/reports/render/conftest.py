@@ -19,7 +19,7 @@ import pytest
 
 from carft.data.sets import picture
 from carft.store.records import Store
-from reports.judge.judged import Judged
+from reports.judge.findings import Findings
 from reports.render.figures.figure import draw_figures
 from reports.render.page import Content, rendered
 from reports.render.pictures import PictureOptions, make_pictures
@@ -36,14 +36,14 @@ ALPHAS = (0.0, 0.25, 0.5, 1.0)
 
 
 @pytest.fixture(scope="session")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Judged:
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Findings:
     store = Store(tmp_path_factory.mktemp("results"))
     plant(store, [TASK, "icons-3/mix-6"], PLAN, trials=3, curves=True, alphas=ALPHAS)
     return judged_of(store)
 
 
 @pytest.fixture(scope="session")
-def content(sources: Judged, tmp_path_factory: pytest.TempPathFactory) -> Content:
+def content(sources: Findings, tmp_path_factory: pytest.TempPathFactory) -> Content:
     root = tmp_path_factory.mktemp("page")
     numbers = count()
     with patch("reports.render.pictures._pixels", lambda *of_image: np.asarray(picture(next(numbers)))):

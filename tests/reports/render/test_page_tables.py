@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from reports.render.page import Content
-from reports.render.tables.table import INTERVAL, PAIRED, Judged, cells_of, rows_of, table_cards
+from reports.render.tables.table import INTERVAL, PAIRED, Findings, cells_of, rows_of, table_cards
 from reports.render.words.verdict_words import computed_words
 from reports.why import explain
 from tests.support.browsing import IN_A_BROWSER, Open, column, values
@@ -80,7 +80,7 @@ def told_of(page: Any) -> tuple[str, str, list[str], list[str]]:
 
 
 def test_a_number_of_a_table_opens_its_formula_its_cells_and_their_commands(
-    content: Content, sources: Judged, open_page: Open
+    content: Content, sources: Findings, open_page: Open
 ) -> None:
     page = open_page(content, "#table-tasks")
     heads = [h.strip() for h in page.locator("table[data-table=tasks] thead th").all_inner_texts()]
@@ -100,7 +100,7 @@ def test_a_number_of_a_table_opens_its_formula_its_cells_and_their_commands(
 
 
 def test_every_row_of_every_table_opens_the_cells_that_report_why_lists(
-    content: Content, sources: Judged, open_page: Open
+    content: Content, sources: Findings, open_page: Open
 ) -> None:
     page = open_page(content)
     page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")

@@ -14,7 +14,7 @@ import pytest
 from carft.store.records import Store
 from reports.build import build_report
 from reports.judge.claims.ledger import ledger
-from reports.judge.judged import Judged
+from reports.judge.findings import Findings
 from reports.read.scopes import BUILT_IN_POOLS, Scope, named
 from reports.render.page import Content
 from reports.render.tables.table import make_tables
@@ -42,11 +42,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture(scope="module")
-def two(store: Store) -> Judged:
+def two(store: Store) -> Findings:
     return judged_of(store)
 
 
-def test_a_claim_stands_once_in_the_table_and_its_other_scopes_below_it(two: Judged) -> None:
+def test_a_claim_stands_once_in_the_table_and_its_other_scopes_below_it(two: Findings) -> None:
     content = Content(two, make_tables(two), PageAnswer.of(two), [], "fingerprint")
     once = Counter(verdict.claim for verdict in content.first)
     assert set(once.values()) == {1}

@@ -19,7 +19,7 @@ from carft.core.metrics import Predictions
 from carft.data.card import Card
 from carft.store.records import Store
 from reports.judge.claims.claim import Verdict
-from reports.judge.judged import Judged
+from reports.judge.findings import Findings
 from reports.render.formatting import formatted
 from reports.render.tables.table import table_card
 from reports.render.words.verdict_words import reason_words
@@ -54,25 +54,25 @@ def unbalanced(shares: dict[str, tuple[float, float]]):
     return predictions
 
 
-def sources(store: Store, monkeypatch: pytest.MonkeyPatch, shares: dict[str, tuple[float, float]]) -> Judged:
+def sources(store: Store, monkeypatch: pytest.MonkeyPatch, shares: dict[str, tuple[float, float]]) -> Findings:
     monkeypatch.setattr(planted, "predictions", unbalanced(shares))
     plant(store, DOWNSTREAM, GOOD)
     return judged_of(store)
 
 
-def nine(found: Judged) -> Verdict:
+def nine(found: Findings) -> Verdict:
     return next(v for v in found.verdicts if v.claim == "C5")
 
 
 @pytest.fixture(scope="module")
-def rare_gain(tmp_path_factory: pytest.TempPathFactory) -> Judged:
+def rare_gain(tmp_path_factory: pytest.TempPathFactory) -> Findings:
     """Evidence in which CAR-FT gains on rare pets and loses on common ones; no test changes it."""
     with pytest.MonkeyPatch.context() as patched:
         return sources(Store(tmp_path_factory.mktemp("rare")), patched, RARE_GAIN)
 
 
 @pytest.mark.usefixtures("few_figures")
-def test_a_gain_in_mean_per_class_decides_where_top_1_falls(rare_gain: Judged) -> None:
+def test_a_gain_in_mean_per_class_decides_where_top_1_falls(rare_gain: Findings) -> None:
     found = rare_gain
     verdict = nine(found)
     parts = {part.name: part for part in verdict.parts}
@@ -87,7 +87,7 @@ def test_a_gain_in_mean_per_class_decides_where_top_1_falls(rare_gain: Judged) -
 
 
 @pytest.mark.usefixtures("few_figures")
-def test_tables_and_page_show_both_metrics(rare_gain: Judged) -> None:
+def test_tables_and_page_show_both_metrics(rare_gain: Findings) -> None:
     found = rare_gain
     tasks = table_of(found, "tasks")
     row = tasks[(tasks["task"] == "pets") & (tasks["method"] == "car_ft")].iloc[0]

@@ -27,7 +27,7 @@ from reports.judge.claims.claim import Verdict
 from reports.judge.claims.ledger import ledger
 from reports.judge.claims.ledger.c8_context_matters import CONTROLS
 from reports.judge.claims.verdicts import verdicts
-from reports.judge.judged import judge
+from reports.judge.findings import judge
 from reports.read.references import OPENAI_FILES, reference_numbers, same_start
 from reports.render.tables.tuning import fewer_trials
 from reports.render.words.verdict_words import reason_words
@@ -180,7 +180,7 @@ def test_a_scope_without_a_test_set_is_reported_whole(
     for path in store.root.glob("cells/*/evaluations/test.*"):
         path.unlink()
     built = build_report(store, tmp_path / "report")
-    found = {v.claim: v for v in built.judged.verdicts}
+    found = {v.claim: v for v in built.findings.verdicts}
     assert found["C6"].verdict == "suggested reproduced"
     assert found["C3"].verdict == "not run" and found["C3"].scope == ""
 
@@ -242,7 +242,7 @@ def test_scales_are_never_pooled(store: Store, monkeypatch: pytest.MonkeyPatch) 
     of_c3 = {v.scope: v for v in verdicts(evidence) if v.claim == "C3"}
     assert (of_c3["downstream"].scale, of_c3["downstream"].number.n_tasks) == ("paper", 1)
     assert (of_c3["icons-3"].scale, of_c3["icons-3"].number.n_tasks) == ("miniature", 3)
-    table = table_of(judge(evidence.results), "tasks")
+    table = table_of(judge(evidence.folder), "tasks")
     shown = set(map(tuple, table[["scope", "scale"]].drop_duplicates().to_numpy()))
     assert shown == {("downstream", "paper"), ("icons-3", "miniature")}
     kinds = {"cifar10": "several", "pacs/sketch": "domainbed", "imagenet": "imagenet", "icons-3/all": "single"}
@@ -332,7 +332,7 @@ def test_one_trial_for_the_baseline_inflates_the_gain(store: Store) -> None:
     """FT's trials have 0.5 and 0.7, CAR-FT's 0.7 and 0.7: +10 points against one trial, 0 at equal budgets."""
     plant(store, THREE[:1], GOOD)
     evidence = evidence_in(store)
-    trials = table_of(judge(evidence.results), "trials")
+    trials = table_of(judge(evidence.folder), "trials")
     rows = trials.loc[trials.index.repeat(2)]
     assert rows["method"].tolist() == ["ft", "ft", "car_ft", "car_ft"]
     rows = rows.assign(**{"val/top1": [0.5, 0.7, 0.7, 0.7]})

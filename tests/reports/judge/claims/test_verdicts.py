@@ -33,12 +33,12 @@ from reports.judge.claims.rules import direction_of
 from reports.judge.claims.verdicts import verdicts
 from reports.judge.entry import CAR_FT, FT
 from reports.judge.estimate import Component, Estimate
+from reports.judge.findings import judge
 from reports.judge.forgetting import EQUIVALENCE, equivalence_of
-from reports.judge.judged import judge
 from reports.judge.pairing import contributions
 from reports.judge.part import Part
+from reports.read.folder import read_folder
 from reports.read.note import Note
-from reports.read.results import read_results
 from reports.render.words.verdict_words import as_dict, power_words, reason_words, shown_word, tuning_words
 from tests.support.planted import GOOD, Plan, by_claim, change_study, forget_journal, plant, planted, write
 from tests.support.reading import evidence_in, table_of
@@ -87,7 +87,7 @@ def test_without_one_of_the_five_shifts_c4_is_not_run_and_c4m_names_those_that_i
     found = by_claim(store)
     assert found["C4"].verdict == found["C4b"].verdict == "not run" and "car_ft on viewpoint" in found["C4"].missing
     assert found["C4"].command.endswith(f"--suites {','.join(kept)},viewpoint")
-    results = read_results(store)
+    results = read_folder(store)
     cell = next(cell for cell in results.records if results.evaluated(cell))
     means = [results.metrics(cell)[f"ood/{suite}/top1"] for suite in kept]
     assert results.metrics(cell)["ood/mean/top1"] == pytest.approx(sum(means) / len(kept))
@@ -206,7 +206,7 @@ def test_several_searches_are_the_replicates_and_the_verdict_says_what_it_covers
     assert found.number.effect == pytest.approx(np.mean(effects) - np.mean(rivals)) and found.number.floor == "searches"
     assert alone.number.low is not None and found.number.low is not None and found.number.low < alone.number.low - 0.1
     assert not evidence.dropped and "searches" in power_words(found)
-    trials = table_of(judge(evidence.results), "trials")
+    trials = table_of(judge(evidence.folder), "trials")
     assert trials.groupby(["task", "method"])["search"].apply(list).tolist() == [[1, 2], [1, 2]]
 
 

@@ -20,7 +20,7 @@ from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
 from reports.judge.evidence import Evidence
-from reports.judge.judged import judge
+from reports.judge.findings import judge
 from reports.judge.null_checks import DIVERGENCE, WEIGHT_0_IS_FT, null_checks
 from reports.render.figures.figure import draw_figures, figures
 from reports.render.pictures import MOST, shown_images
@@ -46,7 +46,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
 
 @pytest.fixture(scope="module")
 def made(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    sources = judge(evidence.results)
+    sources = judge(evidence.folder)
     return {name: table_of(sources, name) for name in AUDIT}
 
 
@@ -68,7 +68,7 @@ def test_every_table_names_scope_scale_n_and_what_selected_and_no_row_mixes_scop
 
 
 def test_the_means_of_tasks_are_those_of_their_confirm_cells(evidence: Evidence) -> None:
-    sources = judge(evidence.results)
+    sources = judge(evidence.folder)
     cells, tasks = table_of(sources, "confirmed"), table_of(sources, "tasks").set_index(["scope", "task", "method"])
     assert {scope for scope, _, _ in tasks.index} == {"icons-3", "icons-3/all"}
     assert len(cells) and not cells.duplicated(["scope", "task", "method", "search", "seed"]).any()
@@ -82,7 +82,7 @@ def test_the_means_of_tasks_are_those_of_their_confirm_cells(evidence: Evidence)
 def test_figures_are_drawn_per_scope(evidence: Evidence, tmp_path: Path) -> None:
     drawn = ("contexts", "readings")
     tables = make_tables(
-        judge(evidence.results)
+        judge(evidence.folder)
     )  # a sweep writes of a temperature that is searched that it is validated
     tables["readings"] = tables["readings"].replace({"context_temperature": {10.0: "validated"}})
     with patch.dict(figures(), {name: figures()[name] for name in drawn}, clear=True):

@@ -19,8 +19,8 @@ from reports.judge.contrasts.contrast import Contrast, pool
 from reports.judge.entry import FT, Entry
 from reports.judge.estimate import Component, Estimate
 from reports.judge.evidence import Evidence
+from reports.judge.findings import judge
 from reports.judge.headlines import TOPICS
-from reports.judge.judged import judge
 from reports.judge.null_checks import DIVERGENCE, NullCheck, null_checks
 from reports.judge.part import Part
 from reports.read.note import Note
@@ -41,8 +41,8 @@ def evidence_of(folder: Path, plan: Plan = PLAN, tasks: Sequence[str] = (ALL,), 
 
 def answer_of(evidence: Evidence, checks: Sequence[NullCheck] | None = None) -> PageAnswer:
     checks = null_checks(evidence) if checks is None else checks
-    judged = replace(judge(evidence.results), evidence=evidence, checks=checks, verdicts=verdicts(evidence, checks))
-    return PageAnswer.of(judged)
+    findings = replace(judge(evidence.folder), evidence=evidence, checks=checks, verdicts=verdicts(evidence, checks))
+    return PageAnswer.of(findings)
 
 
 def words(answer: PageAnswer) -> dict[str, str]:

@@ -9,7 +9,7 @@ from carft.catalog.resolve import command
 from carft.config.cell import Cell
 from carft.core.errors import UserError
 from reports.judge.entry import Entry
-from reports.judge.judged import Judged
+from reports.judge.findings import Findings
 from reports.read.note import Note
 from reports.render.tables.table import Column, TableRow, share, table
 
@@ -25,13 +25,13 @@ SHARES = ("*/*top1", "*/*per_class")
     columns=dict.fromkeys(SHARES, share(metric="{}")) | dict.fromkeys(METRICS, Column(metric="{}")),
     on_page=False,
 )
-def cells(judged: Judged) -> pd.DataFrame:
+def cells(findings: Findings) -> pd.DataFrame:
     """The frame of all cells, as of :func:`reports.read_cells`, with the command that runs each again."""
-    results = judged.evidence.results
+    folder = findings.evidence.folder
     commands = []
-    for record in results.records.values():
-        commands.append(_again(record.cell, results.catalog, bool(results.evaluated(record.id))))
-    table = results.cells.assign(command=commands).reset_index()
+    for record in folder.records.values():
+        commands.append(_again(record.cell, folder.catalog, bool(folder.evaluated(record.id))))
+    table = folder.cells.assign(command=commands).reset_index()
     return table.sort_values(["task", "method", "seed", "cell"], ignore_index=True)
 
 
@@ -48,10 +48,10 @@ def _again(cell: Cell, catalog: Catalog, is_open: bool) -> str:
     "Corrupt, failed, missing, of other numerics or data, or not the largest study of its question.",
     ["what", "where"],
 )
-def problems(judged: Judged) -> pd.DataFrame:
+def problems(findings: Findings) -> pd.DataFrame:
     """What the report cannot use: corrupt or failed cells, other numerics or data, studies that are not the largest."""
-    found = list(judged.notes)
-    for view in judged.evidence.views():
+    found = list(findings.notes)
+    for view in findings.evidence.views():
         for study in view.dropped:
             size = f"{len(study.trials)} trials, {study.training.epochs} epochs"
             why = f"another recipe or way to select, or fewer trials, than what {view.name} reports"
@@ -71,8 +71,8 @@ def problems(judged: Judged) -> pd.DataFrame:
     "What must hold, on these records, before any comparison means something.",
     ["check"],
 )
-def nulls(judged: Judged) -> Iterator[TableRow]:
+def nulls(findings: Findings) -> Iterator[TableRow]:
     """One row per check: passed, failed or not checkable, with why and the cells."""
-    for check in judged.checks:
+    for check in findings.checks:
         named = {"check": check.name, "status": check.status, "words": check.words}
         yield {**named, "n_cells": len(check.cells), "cells": " ".join(check.cells)}

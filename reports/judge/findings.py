@@ -13,12 +13,12 @@ from reports.judge.established import Asked, ask_controls
 from reports.judge.evidence import Evidence
 from reports.judge.null_checks import NullCheck, null_checks
 from reports.judge.views import evidence_of
+from reports.read.folder import Folder
 from reports.read.note import Note
-from reports.read.results import Results
 
 
 @dataclass(frozen=True)
-class Judged:
+class Findings:
     """What tables, figures and pages show."""
 
     evidence: Evidence
@@ -38,17 +38,17 @@ class Judged:
     """What cannot be used, of files that are read on demand too."""
 
 
-def judge(results: Results) -> Judged:
-    """Decide everything; ``UserError`` where the results hold no study."""
-    evidence = evidence_of(results)
+def judge(folder: Folder) -> Findings:
+    """Decide everything; ``UserError`` where the folder holds no study."""
+    evidence = evidence_of(folder)
     checks, controls, access = null_checks(evidence), ask_controls(evidence), SealedAccess(evidence)
     known = caveats(evidence, access)
     found = []
     for verdict in verdicts(evidence, checks):
         found.append(replace(verdict, cautions=cautions_of(known, verdict.cells)))
     _read_all(evidence)
-    notes = (*evidence.notes, *results.files.notes)
-    return Judged(evidence, checks, controls, found, by_scope(evidence), access, known, notes)
+    notes = (*evidence.notes, *folder.files.notes)
+    return Findings(evidence, checks, controls, found, by_scope(evidence), access, known, notes)
 
 
 def cautions_of(caveats: Mapping[str, Sequence[str]], cells: Iterable[str]) -> tuple[str, ...]:
@@ -66,4 +66,4 @@ def _read_all(evidence: Evidence) -> None:
             for entry in view.entries():
                 view.cells(task, entry)
         for _, cell in view.confirm_cells():
-            view.results.files.history(cell)
+            view.folder.files.history(cell)

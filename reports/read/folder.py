@@ -35,7 +35,7 @@ WISE_FT = "wise_ft"
 
 
 @dataclass(frozen=True)
-class Results:
+class Folder:
     """A results folder as a report sees it."""
 
     store: Store
@@ -186,7 +186,7 @@ def finished_trials(study: StudyFile, records: Mapping[str, Record]) -> list[Tri
     return [t for t in study.trials if t.cell in records and t.status != "pruned"]
 
 
-def read_results(store: Store) -> Results:
+def read_folder(store: Store) -> Folder:
     """Read a whole folder. A record that cannot be read is named and counts as missing."""
     found = read_cells(store, store.ids())
     notes, studies = [*found.notes], []
@@ -200,7 +200,7 @@ def read_results(store: Store) -> Results:
     return replace(found, catalog=catalog, studies=studies, notes=notes)
 
 
-def read_cells(store: Store, cells: Iterable[str]) -> Results:
+def read_cells(store: Store, cells: Iterable[str]) -> Folder:
     """Read these cells alone, without studies."""
     records: dict[str, Record] = {}
     evaluations: dict[str, dict[str, Mapping[str, float]]] = {}
@@ -222,7 +222,7 @@ def read_cells(store: Store, cells: Iterable[str]) -> Results:
         now = f"this report holds NUMERICS {NUMERICS} only"
         words = f"{count} cells were computed under NUMERICS {numerics}; {now}."
         notes.append(Note("other numerics", words, where=f"NUMERICS {numerics}"))
-    return Results(store, store.catalog, records, evaluations, notes=notes)
+    return Folder(store, store.catalog, records, evaluations, notes=notes)
 
 
 def _with_strangers(catalog: Catalog, methods: Iterable[str]) -> Catalog:
