@@ -217,4 +217,4 @@ def remedies(evidence: Evidence) -> Sequence[Entry]:
     for name in evidence.trained_methods:
         if name != FT.method:
             entries.append(Entry(name))
-    return [entry for entry in entries if any(evidence.cells(task, entry) for task in evidence.tasks)]
+    return list(filter(evidence.has, entries))

@@ -20,11 +20,11 @@ from carft.protocol.selection import best_alpha
 from carft.store.journal import StudyPlan
 from carft.store.record_files import Record
 from carft.store.records import Store
-from carft.store.study_file import StudyFile
+from carft.store.study_file import StudyFile, Trial
 from reports.judge.conduct import Conduct
 from reports.judge.entry import FT, WISE, Entry, entries_of
-from reports.read.folder import Folder, finished_trials
-from reports.read.note import Note
+from reports.note import Note
+from reports.read.folder import Folder
 from reports.read.scopes import Scope
 
 Source = tuple[str, ...]  # cells of one entry, by seed
@@ -195,12 +195,20 @@ class Evidence:
             return False
         return True
 
+    def finished_trials(self, study: StudyFile) -> list[Trial]:
+        """The trials of a study that were not pruned and whose records can be read."""
+        return [trial for trial in study.trials if trial.cell in self.records and trial.status != "pruned"]
+
     def ended_by_search(self, task: str, method: str) -> list[int]:
         """How many search trials were pruned or ended with a record, of every search."""
         ended = []
         for study in self.searches(task, method):
-            ended.append(len(finished_trials(study, self.records)) + len(study.pruned))
+            ended.append(len(self.finished_trials(study)) + len(study.pruned))
         return ended
+
+    def has(self, entry: Entry) -> bool:
+        """Whether some task has cells of an entry."""
+        return any(self.cells(task, entry) for task in self.tasks)
 
     def cells(self, task: str, entry: Entry) -> Source:
         """Finished, fully unsealed cells of an entry, by search and seed; empty when there are none."""
@@ -234,7 +242,7 @@ class Evidence:
     def _combined(self, study: StudyFile, entry: Entry) -> list[frozenset[str]]:
         """The sets of cells of a study of each of which an entry makes one cell."""
         if entry.greedy is not None:
-            return [frozenset(trial.cell for trial in finished_trials(study, self.records))]
+            return [frozenset(trial.cell for trial in self.finished_trials(study))]
         if METHODS[entry.method].of_several:
             return [frozenset(study.confirm)]
         return [frozenset({cell}) for cell in study.confirm]

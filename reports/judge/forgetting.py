@@ -10,6 +10,7 @@ from reports.judge.entry import FT, WISE, ZERO_SHOT, Entry
 from reports.judge.evidence import Evidence
 from reports.judge.intervals.ratio import Ratio, fieller
 from reports.judge.part import Part
+from reports.read.references import NAMES, reported_gain, reported_share
 
 #: interpolation weight of the positive control
 CONTROL_ALPHA = 0.5
@@ -31,9 +32,20 @@ def forgotten(evidence: Evidence) -> Part | None:
 class GivenBack:
     """What a method gains over FT out of distribution, as a share of what FT lost to zero-shot."""
 
+    entry: Entry
     gained: Part
     forgotten: Part
     share: Ratio
+
+    @property
+    def reported_share(self) -> float:
+        """The share on ImageNet in the reference numbers; NaN where no pipeline has all three numbers."""
+        return reported_share(NAMES.get(self.entry.label, ""))
+
+    @property
+    def reported_gain(self) -> float:
+        """What it gains there, a share of 1; NaN where none is on record."""
+        return reported_gain(NAMES.get(self.entry.label, ""))[0]
 
     @staticmethod
     def of(evidence: Evidence, entry: Entry) -> GivenBack | None:
@@ -49,7 +61,7 @@ class GivenBack:
         gain, loss, apart = gain.on(tasks), loss.on(tasks), apart.on(tasks)
         share = fieller(gain.pooled(), loss.pooled(), apart.pooled())
         gained = gain.part(f"{entry.label} - FT, mean of suites", gain.pooled())
-        return GivenBack(gained, loss.part(FORGOTTEN_SIDES, loss.pooled()), share)
+        return GivenBack(entry, gained, loss.part(FORGOTTEN_SIDES, loss.pooled()), share)
 
     @property
     def is_defined(self) -> bool:

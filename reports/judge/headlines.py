@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from reports.judge.claims.claim import SUGGESTED, Direction, Stated, Verdict
 from reports.judge.claims.rules import direction_of
-from reports.judge.claims.verdicts import doubts
+from reports.judge.claims.verdicts import can_be_asked, doubts
 from reports.judge.contrasts.contrast import Contrast, Sets, every_set, every_suite, id_test, pool
 from reports.judge.entry import CAR_FT, FT, Entry
 from reports.judge.evidence import Evidence
@@ -60,18 +60,43 @@ class Headline:
     """The verdict of the claim that allows a margin; None without one."""
 
 
-def difference(topic: Topic, evidence: Evidence, method: str) -> Part | None:
+@dataclass(frozen=True)
+class Headlines:
+    """What is stated of a topic in a scope."""
+
+    topic: Topic
+    can_be_asked: bool
+    """Whether some task has what the topic needs."""
+    car_ft: Part | None
+    """CAR-FT minus plain fine-tuning, the mean over tasks; None where a side was not evaluated."""
+    stated: Sequence[Headline]
+    """CAR-FT's, then those of methods of one's own; one that was not evaluated is left out."""
+    decided: Sequence[Verdict]
+    """The verdicts of the scope on the topic."""
+
+
+def _difference(topic: Topic, evidence: Evidence, method: str) -> Part | None:
     """A method minus plain fine-tuning, the mean over tasks; None where a side was not evaluated."""
     return pool(evidence, Contrast(Entry(method), FT, topic.metric, topic.sets), topic.title)
 
 
-def headlines(
+def headlines(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck]) -> Headlines:
+    """What is stated of a topic in a scope. verdicts, checks: of the folder."""
+    decided = []
+    for verdict in verdicts:
+        if verdict.asked.topic == topic.title and verdict.scope == evidence.name and not verdict.missing:
+            decided.append(verdict)
+    is_asked, car_ft = can_be_asked(topic.needs, evidence), _difference(topic, evidence, CAR_FT.method)
+    stated = _headlines(topic, evidence, verdicts, checks) if is_asked else []
+    return Headlines(topic, is_asked, car_ft, stated, decided)
+
+
+def _headlines(
     topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck]
 ) -> list[Headline]:
     """CAR-FT's, then those of methods of one's own; one that was not evaluated is left out.
 
     CAR-FT's is that of the verdict. Where no claim is asked, as of a method of one's own, the interval decides.
-    verdicts, checks: of the folder.
     """
     found = []
     methods = dict.fromkeys(study.method for study in evidence.studies if study.plugin)
@@ -81,7 +106,7 @@ def headlines(
     elif not stated["direction"].missing:
         found.append(_of_verdict(topic, evidence, stated["direction"], stated.get("margin")))
     for method in methods:
-        part = difference(topic, evidence, method)
+        part = _difference(topic, evidence, method)
         if part is not None:
             found.append(_of_part(topic, evidence, method, part, checks))
     return found

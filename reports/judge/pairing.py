@@ -12,7 +12,7 @@ from carft.core.metrics import Frame
 from reports.judge.entry import Entry
 from reports.judge.evidence import Evidence, Source
 from reports.judge.intervals.two_way import Contributions
-from reports.read.note import Note
+from reports.note import Note
 
 
 class Mismatch(Exception):

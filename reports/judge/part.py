@@ -8,7 +8,7 @@ from typing import Literal
 
 from reports.judge.estimate import Estimate
 from reports.judge.evidence import VALIDATION
-from reports.read.note import Note
+from reports.note import Note
 
 #: metric -> what a name adds
 METRIC_WORDS = {"top1": "", "mean_per_class": ", mean per class", "context": ", contexts"}

@@ -29,7 +29,7 @@ from carft.protocol.selection import Candidate, averaged, best, min_finished_tri
 from carft.store.journal import Journal
 from carft.store.study_file import StudyFile, Trial
 from reports.judge.conduct import Conduct
-from reports.read.note import Note
+from reports.note import Note
 
 #: what tables and page say of a row that rests on a study that broke a rule
 DEPARTED = "protocol not kept"

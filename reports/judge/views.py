@@ -19,9 +19,9 @@ from reports.judge.conduct import Conduct
 from reports.judge.entry import CAR_FT, FT
 from reports.judge.evidence import Choices, Evidence, protocol_settings, which_search
 from reports.judge.protocol import DEPARTED, SETTINGS, departures, unequal_settings
+from reports.note import Note
 from reports.read.cells import reading_choices
 from reports.read.folder import Folder
-from reports.read.note import Note
 from reports.read.scopes import Scope
 
 

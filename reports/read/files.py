@@ -13,7 +13,7 @@ from carft.core.errors import UserError
 from carft.core.metrics import Frame, Outcomes
 from carft.store.predictions import codes_in, frame_of
 from carft.store.records import Store
-from reports.read.note import Note
+from reports.note import Note
 
 Read = TypeVar("Read")
 #: bytes of outcomes that stay in memory; those that were used least recently are read again

@@ -24,10 +24,10 @@ from carft.store.journal import Journal
 from carft.store.record_files import Evaluation, Record
 from carft.store.records import Store
 from carft.store.stored_catalog import stored_catalog
-from carft.store.study_file import StudyFile, Trial
+from carft.store.study_file import StudyFile
+from reports.note import Note
 from reports.read.cells import cells_frame
 from reports.read.files import CellFiles, corrupt, readable
-from reports.read.note import Note
 from reports.read.scopes import Scope, named
 
 #: method of interpolations
@@ -179,11 +179,6 @@ class Folder:
     def alphas(self) -> list[float]:
         """All weights of interpolations, sorted."""
         return sorted({float(alpha or 0) for method, _, alpha in self.made if method == WISE_FT})
-
-
-def finished_trials(study: StudyFile, records: Mapping[str, Record]) -> list[Trial]:
-    """The trials of a study that were not pruned and whose records can be read."""
-    return [t for t in study.trials if t.cell in records and t.status != "pruned"]
 
 
 def read_folder(store: Store) -> Folder:

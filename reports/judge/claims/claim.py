@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from reports.judge.evidence import Evidence
 from reports.judge.part import Part
-from reports.read.note import Note
+from reports.note import Note
 
 Fact = TypeVar("Fact", bound=Hashable)
 

@@ -11,8 +11,8 @@ from reports.judge.contrasts.contrast import Contrast, every_suite, pool
 from reports.judge.entry import CAR_FT, FT
 from reports.judge.evidence import Choices, Evidence
 from reports.judge.part import Part
+from reports.note import Note
 from reports.read.cells import reading_words
-from reports.read.note import Note
 
 #: factor of a reading -> its value in the default reading
 DEFAULTS: Mapping[str, Any] = {**READING, "crop": UNTRAINED["crop"]}

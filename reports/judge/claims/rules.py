@@ -14,7 +14,7 @@ from reports.judge.evidence import Evidence
 from reports.judge.forgetting import equivalence_of
 from reports.judge.part import Part
 from reports.judge.ranks import ONE_SIDED, holm
-from reports.read.note import listed
+from reports.note import listed
 
 #: distance of true effects from the margin, a share of 1, of which the power is computed
 ASSUMED = 0.02

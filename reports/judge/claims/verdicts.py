@@ -16,7 +16,7 @@ from reports.judge.forgetting import forgotten
 from reports.judge.levels import Recognition
 from reports.judge.null_checks import NullCheck, failures, null_checks
 from reports.judge.protocol import other_margins
-from reports.read.note import Note
+from reports.note import Note
 from reports.read.scopes import BUILT_IN_POOLS
 
 READINGS = "python cli.py sweep readings"

@@ -17,7 +17,7 @@ from reports.judge.intervals.two_way import two_way
 from reports.judge.pairing import Mismatch, paired
 from reports.judge.part import METRIC_WORDS, SAMPLE, Part
 from reports.judge.protocol import apart, unequal_runs, unequal_settings, unequal_trials
-from reports.read.note import Note, few
+from reports.note import Note, few
 
 Sets = Callable[[Evidence, str], Sequence[str]]
 #: for a contrast in the metric that each task's card names as usual

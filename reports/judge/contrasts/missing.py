@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from reports.judge.entry import Entry
 from reports.judge.evidence import Evidence, which_search
-from reports.read.note import Note, few
+from reports.note import Note, few
 
 
 def lost(evidence: Evidence, task: str, entry: Entry) -> Iterator[Note]:

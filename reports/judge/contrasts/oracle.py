@@ -13,7 +13,6 @@ from reports.judge.entry import CAR_FT, FT
 from reports.judge.evidence import Evidence
 from reports.judge.intervals.two_way import two_way
 from reports.judge.pairing import Mismatch, difference
-from reports.read.folder import finished_trials
 
 
 def oracle(
@@ -51,7 +50,7 @@ def oracle(
 def best_on_test(evidence: Evidence, study: StudyFile, names: Sequence[str]) -> str | None:
     """The search cell with the highest mean top-1 on these sealed sets; None unless all finished ones were unsealed."""
     scores = {}
-    for trial in finished_trials(study, evidence.records):
+    for trial in evidence.finished_trials(study):
         if not evidence.folder.is_open(trial.cell, study.task, names):
             return None
         metrics = evidence.metrics(trial.cell)

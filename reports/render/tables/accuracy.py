@@ -2,34 +2,29 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
 import pandas as pd
 
 from carft.core.metrics import Outcomes
-from reports.judge.entry import COMPARED, RANDOM, Entry
-from reports.judge.estimate import Estimate
-from reports.judge.evidence import FIXED, VALIDATION, Evidence
-from reports.judge.forgetting import POSITIVE
-from reports.judge.intervals.pooling import pooled
-from reports.judge.levels import LEVELS, chance_of_contexts, level_of, levels_by_task
+from reports.judge.accuracies import measured
+from reports.judge.entry import Entry
+from reports.judge.evidence import FIXED, VALIDATION
+from reports.judge.findings import ScopeFindings
+from reports.judge.levels import chance_of_contexts
 from reports.render.tables.table import (
     LEVEL_INTERVAL,
     Column,
     TableRow,
     means_of,
-    measured,
     numbers_of,
     scope_table,
     share,
 )
 
 CHANCE = "1 over the number of known contexts of the task."
-#: what stands beside zero-shot, FT and CAR-FT where all their tasks have it: CAR-FT's first control, and a remedy
-BESIDE = (RANDOM, POSITIVE)
 
 
 @scope_table(
@@ -49,41 +44,25 @@ BESIDE = (RANDOM, POSITIVE)
         "chance": share(formula="Mean over tasks of 1 over the number of known contexts; empty for accuracy."),
     },
 )
-def levels(view: Evidence) -> Iterator[TableRow]:
+def levels(found: ScopeFindings) -> Iterator[TableRow]:
     """One row per scope, place and method: the mean over the tasks that all compared methods with a level have.
-
-    A method that stands beside them has a row only where it has all of these tasks.
 
     value, low, high and chance are shares of 1; low and high are NaN with one seed, and within [0, 1] otherwise.
     chance: what guessing would reach of contexts; NaN for accuracies.
     """
-    for place, (metric, sets) in LEVELS.items():
-        by_entry = {entry: levels_by_task(view, entry, metric, sets) for entry in (*COMPARED, *BESIDE)}
-        shared = set(view.tasks)
-        for entry in COMPARED:
-            if by_entry[entry]:
-                shared &= set(by_entry[entry])
-        tasks = [task for task in view.tasks if task in shared]
-        for entry, by_task in by_entry.items():
-            if not tasks or not shared <= set(by_task):
-                continue
-            of_tasks, cells = [], list[str]()
-            for task in tasks:
-                of_tasks.append(by_task[task][0])
-                cells += by_task[task][1]
-            mean = pooled(of_tasks)
-            low, high = mean.level_interval()
-            yield {
-                "place": place,
-                "method": entry.label,
-                "value": mean.effect,
-                "low": low,
-                "high": high,
-                "n_tasks": len(tasks),
-                **numbers_of(mean, "n_seeds", "n_groups"),
-                "cells": " ".join(cells),
-                "chance": chance_of_contexts(view, tasks) if metric == "context" else math.nan,
-            }
+    for one in found.levels:
+        low, high = one.mean.level_interval()
+        yield {
+            "place": one.place,
+            "method": one.entry.label,
+            "value": one.mean.effect,
+            "low": low,
+            "high": high,
+            "n_tasks": len(one.tasks),
+            **numbers_of(one.mean, "n_seeds", "n_groups"),
+            "cells": " ".join(one.cells),
+            "chance": one.chance,
+        }
 
 
 #: columns of the table of tasks that are means over cells; ``of_set`` is that of a suite or their mean
@@ -121,46 +100,34 @@ MEANS = {
         "context_chance": share("context by chance", CHANCE),
     },
 )
-def tasks(view: Evidence) -> Iterator[TableRow]:
+def tasks(found: ScopeFindings) -> Iterator[TableRow]:
     """One row per task and entry: n, test_top1 with its interval, every suite, mean OOD and context recognition.
 
     Values are shares of 1, means over confirm seeds; low and high bound test_top1 at 95 %. test_card_metric is the
     accuracy in the metric that the task's card names (card_metric), with its interval.
     """
-    for task, entry, cells in measured(view):
-        card_metric, is_untrained = view.card(task).metric, view.methods[entry.method].kind == "untrained"
-        estimate, of_card = _accuracy(view, task, cells, "top1"), _accuracy(view, task, cells, card_metric)
-        low, high = estimate.level_interval()
-        card_low, card_high = of_card.level_interval()
-        of_sets = dict.fromkeys((*view.suites(task), "ood/mean"), of_set)
+    view = found.view
+    for one in found.accuracies:
+        is_untrained = view.methods[one.entry.method].kind == "untrained"
+        low, high = one.top1.level_interval()
+        card_low, card_high = one.of_card.level_interval()
+        of_sets = dict.fromkeys((*view.suites(one.task), "ood/mean"), of_set)
         yield {
-            "task": task,
-            "method": entry.label,
+            "task": one.task,
+            "method": one.entry.label,
             "selected_on": FIXED if is_untrained else VALIDATION,
-            **numbers_of(estimate, "n_seeds", "n_groups"),
-            "test_top1": estimate.effect,
+            **numbers_of(one.top1, "n_seeds", "n_groups"),
+            "test_top1": one.top1.effect,
             "low": low,
             "high": high,
-            **means_of(view, cells, {**of_sets, **MEANS}),
-            "cells": " ".join(cells),
-            "card_metric": card_metric,
-            "test_card_metric": of_card.effect,
+            **means_of(view, one.cells, {**of_sets, **MEANS}),
+            "cells": " ".join(one.cells),
+            "card_metric": view.card(one.task).metric,
+            "test_card_metric": one.of_card.effect,
             "card_low": card_low,
             "card_high": card_high,
-            "context_chance": chance_of_contexts(view, [task]),
+            "context_chance": chance_of_contexts(view, [one.task]),
         }
-
-
-def _accuracy(evidence: Evidence, task: str, cells: Sequence[str], metric: str) -> Estimate:
-    """ID test accuracy in a metric.
-
-    NaN with the number of groups where a task has suites only; no groups for different images.
-    """
-    names = evidence.set_names(task)
-    level = level_of(evidence, cells, ["test"] if "test" in names else names, metric)
-    if level is None:
-        return Estimate(math.nan, (), len(cells), 0)
-    return level if "test" in names else replace(level, effect=math.nan, components=())
 
 
 CURVE_METRICS = ("val/top1", "test/top1", "ood/mean/top1", "test/context_top1", "ood/context_top1")
@@ -173,8 +140,9 @@ CURVES = dict.fromkeys(CURVE_METRICS, share(metric="{}"))
     ["task", "parent", "alpha"],
     columns={**CURVES, "context_chance": share(formula=CHANCE)},
 )
-def wise(view: Evidence) -> Iterator[TableRow]:
+def wise(found: ScopeFindings) -> Iterator[TableRow]:
     """WiSE-FT curves: per task, parent and alpha, the means over seeds of val, ID and OOD top-1."""
+    view = found.view
     for task, parent, alpha in product(view.tasks, view.trained_methods, view.folder.alphas):
         cells = view.cells(task, Entry("wise_ft", parent, alpha))
         if cells:
@@ -202,11 +170,12 @@ def wise(view: Evidence) -> Iterator[TableRow]:
     },
     on_page=False,
 )
-def confirmed(view: Evidence) -> Iterator[TableRow]:
+def confirmed(found: ScopeFindings) -> Iterator[TableRow]:
     """Hyperparameters and shares of 1 of every finished confirm cell.
 
     context_top1: context recognition, the mean over all held-out sets, each a mean over its contexts.
     """
+    view = found.view
     for study, cell in view.confirm_cells():
         if not view.folder.evaluated(cell):
             continue
@@ -235,12 +204,13 @@ def confirmed(view: Evidence) -> Iterator[TableRow]:
     columns={"share": share(), "chance": share()},
     unwritten=("cells",),
 )
-def confusion(view: Evidence) -> Iterator[TableRow]:
+def confusion(found: ScopeFindings) -> Iterator[TableRow]:
     """Known against named context per entry, ID and OOD apart: images, and their share of the known context.
 
     Summed over tasks and seeds; a row of the confusion matrix sums to 1 over ``named``. Interpolations are left out.
     chance: what guessing would recognise of the contexts of the scope, a share of 1.
     """
+    view = found.view
     counts, whole = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
     used = defaultdict[str, list[str]](list)
     for task, entry, cells in measured(view):

@@ -2,16 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import product
 
 import pandas as pd
 
-from reports.judge.contrasts.contrast import OF_CARD, PLACES, Contrast, pool
-from reports.judge.entry import CAR_FT, FT, WISE, WISE_CAR, ZERO_SHOT, Entry
+from reports.judge.entry import Entry
 from reports.judge.evidence import FIXED, VALIDATION, Evidence
-from reports.judge.findings import Findings
-from reports.judge.levels import LEVELS
-from reports.judge.part import METRIC_WORDS
+from reports.judge.findings import Findings, ScopeFindings
 from reports.render.tables.table import (
     DIFFERENCE,
     Column,
@@ -24,12 +20,6 @@ from reports.render.tables.table import (
     table,
 )
 
-DIFFERENCES = (
-    ("CAR-FT - FT", CAR_FT, FT),
-    ("FT - zero-shot", FT, ZERO_SHOT),
-    ("CAR-FT - zero-shot", CAR_FT, ZERO_SHOT),
-    ("WiSE(CAR-FT) - WiSE(FT)", WISE_CAR, WISE),
-)
 #: the numbers of an effect
 EFFECT = ("effect", "low", "high", "smallest_visible", "floor")
 COUNTS = ("n_tasks", "n_searches", "n_seeds", "n_groups")
@@ -46,28 +36,23 @@ COUNTS = ("n_tasks", "n_searches", "n_seeds", "n_groups")
         "second_hyperparameters": Column(heading="second"),
     },
 )
-def differences(view: Evidence) -> Iterator[TableRow]:
+def differences(found: ScopeFindings) -> Iterator[TableRow]:
     """Paired differences per task, ID and mean OOD, with intervals and the smallest visible difference.
 
     All are in top-1. A task whose card names another metric has one more row for the ID test, in that metric.
     """
-    asked = [*product(DIFFERENCES, PLACES, ["top1"]), *product(DIFFERENCES, PLACES[:1], [OF_CARD])]
-    for (name, first, second), (place, sets), what in asked:
-        result = Contrast(first, second, what, sets).estimate(view)
-        for task, (estimate, cells) in result.estimates.items():
-            metric = result.metrics[task]
-            if (what, metric) != (OF_CARD, "top1"):
-                yield {
-                    "contrast": name,
-                    "where": f"{place}{METRIC_WORDS[metric]}",
-                    "task": task,
-                    "selected_on": VALIDATION,
-                    **numbers_of(estimate, *EFFECT, "n_seeds", "n_groups"),
-                    "first_hyperparameters": _tuned(view, task, first),
-                    "second_hyperparameters": _tuned(view, task, second),
-                    "cells": " ".join(cells),
-                    "metric": metric,
-                }
+    for one in found.differences:
+        yield {
+            "contrast": one.name,
+            "where": one.where,
+            "task": one.task,
+            "selected_on": VALIDATION,
+            **numbers_of(one.estimate, *EFFECT, "n_seeds", "n_groups"),
+            "first_hyperparameters": _tuned(found.view, one.task, one.first),
+            "second_hyperparameters": _tuned(found.view, one.task, one.second),
+            "cells": " ".join(one.cells),
+            "metric": one.metric,
+        }
 
 
 def _tuned(evidence: Evidence, task: str, entry: Entry) -> str:
@@ -95,23 +80,19 @@ def _tuned(evidence: Evidence, task: str, entry: Entry) -> str:
 def comparisons(findings: Findings) -> Iterator[TableRow]:
     """One row per scope, pair of methods and place; effect, low and high are shares of 1.
 
-    With interpolations, WiSE-FT of FT, alpha chosen on validation, is compared with FT and with CAR-FT. Where other
-    methods were searched less often, further rows compare CAR-FT with FT in as many first searches. The registered
-    contrast of the table ``equal_settings`` stands beside the tuned ones.
+    The registered contrast of the table ``equal_settings`` stands beside the tuned ones.
     """
-    for scope in findings.evidence.views():
-        for (name, view, first, second), (where, (metric, sets)) in product(_compared(scope), LEVELS.items()):
-            part = pool(view, Contrast(first, second, metric, sets), name)
-            if part is not None and part.tasks:
-                yield {
-                    "contrast": name,
-                    "where": where,
-                    **scope.columns,
-                    "selected_on": VALIDATION,
-                    **numbers_of(part, *EFFECT, *COUNTS),
-                    "flaws": part.doubts,
-                    "cells": " ".join(part.cells),
-                }
+    for scope in findings.scopes:
+        for one in scope.comparisons:
+            yield {
+                "contrast": one.part.sides,
+                "where": one.where,
+                **scope.view.columns,
+                "selected_on": VALIDATION,
+                **numbers_of(one.part, *EFFECT, *COUNTS),
+                "flaws": one.part.doubts,
+                "cells": " ".join(one.part.cells),
+            }
     equal = findings.equal_settings
     for row in rows_of(equal[equal["registered"].astype(bool)]):
         row |= {"contrast": f"{row['contrast']}, equal settings", "selected_on": FIXED, "floor": row["interval_over"]}
@@ -119,31 +100,6 @@ def comparisons(findings: Findings) -> Iterator[TableRow]:
         row |= {"n_groups": "", "flaws": f"{setting}; t interval over {row['interval_over']}; decides no claim"}
         kept = ("contrast", "where", "scope", "scale", "selected_on", *EFFECT, *COUNTS, "flaws", "cells")
         yield {name: row[name] for name in kept}
-
-
-def _compared(view: Evidence) -> Iterator[tuple[str, Evidence, Entry, Entry]]:
-    """Every comparison in a scope: name, the scope or fewer searches of it, first and second entry."""
-    labels = {Entry(name): view.methods[name].label for name in view.trained_methods}
-    others = [entry for entry in labels if entry != FT and _has(view, entry)]
-    for entry in others:
-        yield f"{labels[entry]} - {labels[FT]}", view, entry, FT
-    for entry in others:
-        if entry != CAR_FT:
-            yield f"{labels[CAR_FT]} - {labels[entry]}", view, CAR_FT, entry
-    if _has(view, WISE):
-        for entry in (FT, CAR_FT):
-            yield f"WiSE(FT) - {labels[entry]}", view, WISE, entry
-    counts = view.searches_of(view.trained_methods)
-    both = min(counts.get(CAR_FT.method, 0), counts.get(FT.method, 0))
-    for count in sorted(set(counts.values())):
-        if count < both:
-            fewer = view.with_searches(range(1, count + 1), (CAR_FT.method, FT.method))
-            first = "first search" if count == 1 else f"first {count} searches"
-            yield f"{labels[CAR_FT]} - {labels[FT]}, {first}", fewer, CAR_FT, FT
-
-
-def _has(view: Evidence, entry: Entry) -> bool:
-    return any(view.cells(task, entry) for task in view.tasks)
 
 
 EQUAL_INTERVAL = (

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 
 from reports.judge.findings import Findings
-from reports.read.expected_numbers import expected_numbers, matching_cells
-from reports.render.tables.table import TableRow, means_of, share, table
+from reports.render.tables.table import TableRow, share, table
 
 
 @table(
@@ -16,18 +15,15 @@ from reports.render.tables.table import TableRow, means_of, share, table
 )
 def expected(findings: Findings) -> Iterator[TableRow]:
     """One row per expected number of which the folder has cells. answer: inside or outside."""
-    for number in expected_numbers():
-        cells = matching_cells(number, findings.evidence.folder.cells)
-        if not cells:
-            continue
-        value = means_of(findings.evidence, cells, {"value": share(metric=f"{number.set}/top1")})["value"]
+    for one in findings.expected:
+        number = one.number
         yield {
             "recipe": number.recipe,
             "set": number.set,
-            "value": value,
+            "value": one.value,
             "expected": number.value,
             "within": number.within,
-            "answer": "inside" if abs(100 * value - number.value) <= number.within else "outside",
+            "answer": "inside" if one.is_inside else "outside",
             "source": number.source,
-            "cells": " ".join(sorted(cells)),
+            "cells": " ".join(one.cells),
         }

@@ -8,9 +8,7 @@ from carft.catalog.catalog import Catalog
 from carft.catalog.resolve import command
 from carft.config.cell import Cell
 from carft.core.errors import UserError
-from reports.judge.entry import Entry
 from reports.judge.findings import Findings
-from reports.read.note import Note
 from reports.render.tables.table import Column, TableRow, share, table
 
 #: the metrics of a cell
@@ -50,19 +48,7 @@ def _again(cell: Cell, catalog: Catalog, is_open: bool) -> str:
 )
 def problems(findings: Findings) -> pd.DataFrame:
     """What the report cannot use: corrupt or failed cells, other numerics or data, studies that are not the largest."""
-    found = list(findings.notes)
-    for view in findings.evidence.views():
-        for study in view.dropped:
-            size = f"{len(study.trials)} trials, {study.training.epochs} epochs"
-            why = f"another recipe or way to select, or fewer trials, than what {view.name} reports"
-            found.append(Note("study not used", f"{study.method} on {study.task}, {size}: {why}.", where=study.id))
-        for study in view.studies:
-            opened = view.cells(study.task, Entry(study.method))
-            missing = ", ".join(cell for cell in study.confirm if cell not in opened)
-            if missing:
-                words = f"{study.method} on {study.task}: {missing} not finished, unsealed or readable."
-                found.append(Note("missing seed", words, where=study.id))
-    rows = [(note.kind, note.where, note.text) for note in found]
+    rows = [(note.kind, note.where, note.text) for note in findings.notes]
     return pd.DataFrame(rows, columns=["what", "where", "words"]).drop_duplicates(ignore_index=True)
 
 

@@ -3,14 +3,11 @@
 import math
 from collections.abc import Iterator
 
-from reports.judge.claims.readings import DEFAULTS, reading_results
-from reports.judge.established import remedies
+from reports.judge.claims.readings import DEFAULTS
 from reports.judge.estimate import Estimate
-from reports.judge.evidence import VALIDATION, Evidence
-from reports.judge.findings import Findings
-from reports.judge.forgetting import GivenBack
+from reports.judge.evidence import VALIDATION
+from reports.judge.findings import Findings, ScopeFindings
 from reports.judge.part import Part
-from reports.read.references import NAMES, reported_gain, reported_share
 from reports.render.tables.table import (
     DIFFERENCE,
     EFFECT,
@@ -75,9 +72,9 @@ def verdicts(findings: Findings) -> Iterator[TableRow]:
     ["scope", "reading", "where"],
     columns=EFFECT,
 )
-def readings(view: Evidence) -> Iterator[TableRow]:
+def readings(found: ScopeFindings) -> Iterator[TableRow]:
     """One row per reading and set (ID test, mean OOD, each suite): effect, interval, the answers, every factor."""
-    results = reading_results(view)
+    results = found.readings
     if len(results) == 1:
         return
     factors = set[str]()
@@ -161,29 +158,25 @@ IMAGENET = (
         "forgotten_*": points(formula=INTERVAL),
     },
 )
-def given_back(view: Evidence) -> Iterator[TableRow]:
+def given_back(scope: ScopeFindings) -> Iterator[TableRow]:
     """One row per scope and method: what it gains over FT out of distribution as a share of what FT lost to zero-shot.
 
     Shares of 1. share_low and share_high are NaN where the interval has no two bounds; given_back tells it in words.
     """
-    for entry in remedies(view):
-        found = GivenBack.of(view, entry)
-        if found is None:
-            continue
+    for found in scope.given_back:
         share, gained, forgotten = found.share, found.gained, found.forgotten
         is_bounded = found.is_defined and share.kind == "between"
-        reference = NAMES.get(entry.label, "")
         yield {
-            "method": entry.label,
+            "method": found.entry.label,
             "given_back": found.words,
             "share": share.value if found.is_defined else math.nan,
             "share_low": share.low if is_bounded else math.nan,
             "share_high": share.high if is_bounded else math.nan,
-            "imagenet_share": reported_share(reference),
+            "imagenet_share": found.reported_share,
             "gained": gained.estimate.effect,
             "low": gained.low,
             "high": gained.high,
-            "imagenet_gained": reported_gain(reference)[0],
+            "imagenet_gained": found.reported_gain,
             "forgotten": forgotten.estimate.effect,
             "forgotten_low": forgotten.low,
             "forgotten_high": forgotten.high,

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache, partial
-from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -20,10 +19,9 @@ import pandas as pd
 from carft.config.registry import METHODS, MethodCard
 from carft.core.errors import unknown
 from carft.core.source import declared
-from reports.judge.entry import Entry
 from reports.judge.estimate import Estimate
 from reports.judge.evidence import Evidence
-from reports.judge.findings import Findings, cautions_of
+from reports.judge.findings import Findings, ScopeFindings, cautions_of
 from reports.judge.part import Part
 
 Format = Literal["share", "points", "general"]
@@ -46,14 +44,6 @@ class Tables(dict[str, pd.DataFrame]):
     def __init__(self, tables: Mapping[str, pd.DataFrame], methods: Methods = METHODS) -> None:
         super().__init__(tables)
         self.methods = methods
-
-
-def measured(view: Evidence) -> Iterator[tuple[str, Entry, Sequence[str]]]:
-    """(task, entry, its cells) of everything that was evaluated in a scope."""
-    for task, entry in product(view.tasks, view.entries()):
-        cells = view.cells(task, entry)
-        if cells:
-            yield task, entry, cells
 
 
 def means_of(evidence: Evidence, cells: Sequence[str], columns: Mapping[str, Column]) -> dict[str, float]:
@@ -220,18 +210,18 @@ def table(
 
 def scope_table(
     title: str, note: str, keys: Sequence[str], **settings: Any
-) -> Callable[[Callable[[Evidence], Iterable[TableRow]]], TableCard]:
+) -> Callable[[Callable[[ScopeFindings], Iterable[TableRow]]], TableCard]:
     """Declare the function below, which yields the rows of one scope, as a table of its name.
 
     The columns ``scope`` and ``scale`` are added: in front where the scope is a key, else behind the keys.
     """
 
-    def declare(of_scope: Callable[[Evidence], Iterable[TableRow]]) -> TableCard:
+    def declare(of_scope: Callable[[ScopeFindings], Iterable[TableRow]]) -> TableCard:
         def make(findings: Findings) -> Iterator[TableRow]:
-            for view in findings.evidence.views():
-                for row in of_scope(view):
+            for found in findings.scopes:
+                for row in of_scope(found):
                     first = {} if "scope" in keys else {key: row[key] for key in keys}
-                    yield {**first, **view.columns, **row}
+                    yield {**first, **found.view.columns, **row}
 
         return TableCard(of_scope.__name__, title, note, make, keys, **settings)
 

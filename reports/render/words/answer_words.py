@@ -8,15 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.judge.claims.claim import NO_DIFFERENCE, Verdict, each_once
-from reports.judge.claims.verdicts import can_be_asked
 from reports.judge.entry import CAR_FT, FT
 from reports.judge.established import FORGETS, POSITIVE_CONTROL, Asked
 from reports.judge.evidence import Evidence
-from reports.judge.findings import Findings
-from reports.judge.headlines import TOPICS, Headline, Topic, difference, headlines
+from reports.judge.findings import Findings, ScopeFindings
+from reports.judge.headlines import Headline, Headlines
 from reports.judge.levels import Recognition, unknown_classes
 from reports.judge.null_checks import NullCheck, failures
-from reports.read.folder import finished_trials
 from reports.render.words.verdict_words import doubt_words, interval_words
 
 QUESTION = "Does CAR-FT beat plain fine-tuning, in and out of distribution?"
@@ -68,28 +66,25 @@ class PageAnswer:
         evidence, verdicts = findings.evidence, findings.verdicts
         told = {evidence.name, *(verdict.scope for verdict in verdicts if not verdict.missing)}
         sentences = {}
-        for view in evidence.views():
-            if view.name in told:
-                sentences[view.name] = [sentence_on(topic, view, verdicts, findings.checks) for topic in TOPICS]
+        for found in findings.scopes:
+            if found.view.name in told:
+                sentences[found.view.name] = [sentence_on(each, found.view) for each in found.headlines]
         first = sentences.pop(evidence.name)
         return PageAnswer(QUESTION, first, sentences, _trust(findings))
 
 
-def sentence_on(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck]) -> Sentence:
-    """The sentence of a topic on a scope. verdicts and checks: of the folder."""
-    if not can_be_asked(topic.needs, evidence):
+def sentence_on(found: Headlines, evidence: Evidence) -> Sentence:
+    """The sentence of a topic on a scope."""
+    topic = found.topic
+    if not found.can_be_asked:
         return Sentence(topic.title, f"This was not measured: {topic.lacking}.")
-    told = [f"{headline.label} {_compared(headline)}." for headline in headlines(topic, evidence, verdicts, checks)]
+    told = [f"{headline.label} {_compared(headline)}." for headline in found.stated]
     if not told:
         waiting = "This was not measured: fine-tuned cells were not evaluated yet."
         if all(study.grid for study in evidence.studies):
             waiting = "Nothing was tuned: the table equal_settings compares single settings."
         return Sentence(topic.title, waiting)
-    decided = []
-    for verdict in verdicts:
-        if verdict.asked.topic == topic.title and verdict.scope == evidence.name and not verdict.missing:
-            decided.append(verdict)
-    return Sentence(topic.title, " ".join(told), decided)
+    return Sentence(topic.title, " ".join(told), found.decided)
 
 
 def _compared(headline: Headline) -> str:
@@ -146,7 +141,7 @@ def _trust(findings: Findings) -> list[tuple[str, str]]:
     evidence = findings.evidence
     compared = [study for study in evidence.studies if study.method in (FT.method, CAR_FT.method)]
     searches = min((len(evidence.searches(study.task, study.method)) for study in compared), default=0)
-    trials = [len(finished_trials(study, evidence.records)) for study in compared] or [0]
+    trials = [len(evidence.finished_trials(study)) for study in compared] or [0]
     searched = f"{min(trials)} trials"
     if max(trials) > min(trials):
         searched = f"{min(trials)} to {max(trials)} trials"
@@ -161,17 +156,18 @@ def _trust(findings: Findings) -> list[tuple[str, str]]:
         warnings.append("One trial a study: nothing was tuned.")
     return [
         ("Scale", SCALES.get(evidence.scale, evidence.scale)),
-        ("Rests on", f"{evidence.name}: {_size(evidence)}; {searched} of a study."),
+        ("Rests on", f"{evidence.name}: {_size(findings.scopes[0])}; {searched} of a study."),
         ("Could it have shown it", _controls([asked for asked in findings.controls if asked.scope == evidence.name])),
         ("Intervals", f"95 %, over {over} and test images. They leave out other tasks, models and data{luck}."),
         ("Warnings", " ".join(filter(None, warnings)) or "none."),
     ]
 
 
-def _size(evidence: Evidence) -> str:
+def _size(found: ScopeFindings) -> str:
     """What CAR-FT minus FT rests on, in distribution if that was measured."""
-    for topic in (*TOPICS[1:], TOPICS[0]):
-        part = difference(topic, evidence, CAR_FT.method)
+    evidence, (contexts, *accuracies) = found.view, found.headlines
+    for each in (*accuracies, contexts):
+        part = each.car_ft
         if part is not None and part.tasks:
             n_seeds, unit = part.estimate.n_seeds, evidence.card(part.tasks[0]).group
             tasks = f"{len(part.tasks)} of {len(evidence.wanted_tasks)} tasks"

@@ -7,7 +7,7 @@ from typing import Any
 from reports.judge.claims.claim import INCONCLUSIVE, NO_DIFFERENCE, Verdict
 from reports.judge.estimate import LEVEL, Estimate
 from reports.judge.part import MEAN_OF_SUITES, MEAN_OF_TASKS, Part
-from reports.read.note import Note
+from reports.note import Note
 
 #: numbers of replicates, and times the groups, that a sentence on what would show more names
 MORE_REPLICATES, MORE_GROUPS = 10, 4

@@ -25,8 +25,8 @@ def searched(*states: str, **content: Any) -> StudyFile:
 
 def test_sides_that_share_some_code_are_equal() -> None:
     codes = {"": set(), "a": {"one", "two"}, "b": {"two"}, "c": {"three"}}
-    results = SimpleNamespace(code_of=lambda cells: codes["".join(cells)])
-    conduct: Any = SimpleNamespace(results=results, data_of=lambda cells: {"data"})
+    folder = SimpleNamespace(code_of=lambda cells: codes["".join(cells)])
+    conduct: Any = SimpleNamespace(folder=folder, data_of=lambda cells: {"data"})
     first, second, third = (made_up_study(confirm=[cell]) for cell in "abc")
     assert not list(unequal_runs(conduct, ("ft", "car_ft"), first, second))
     (note,) = unequal_runs(conduct, ("ft", "car_ft"), first, third)
@@ -34,8 +34,8 @@ def test_sides_that_share_some_code_are_equal() -> None:
 
 
 def test_trials_that_were_pruned_or_failed_need_no_record() -> None:
-    results = SimpleNamespace(records={"a": None})
-    conduct: Any = SimpleNamespace(winner=lambda study: quick_cell("ft", lr=LR), results=results, plans={})
+    folder = SimpleNamespace(records={"a": None})
+    conduct: Any = SimpleNamespace(winner=lambda study: quick_cell("ft", lr=LR), folder=folder, plans={})
     assert not list(planned_is_there(conduct, searched("done", "pruned", "failed")))
     (note,) = planned_is_there(conduct, searched("done", "done", "failed"))
     assert note.text == "trials 1 have neither a record nor a failure"

@@ -11,7 +11,7 @@ from reports.judge.claims.rules import are_against, not_run, weakest_of
 from reports.judge.claims.verdicts import can_be_asked, readings_command
 from reports.judge.evidence import Evidence
 from reports.judge.part import Part
-from reports.read.note import Note
+from reports.note import Note
 
 
 class NoOpenChoice(Claim):

@@ -13,7 +13,7 @@ from reports.judge.evidence import Evidence
 from reports.judge.intervals.pooling import pooled
 from reports.judge.levels import levels_by_task
 from reports.judge.part import Part
-from reports.read.note import Note
+from reports.note import Note
 from reports.read.references import DOMAINBED, SHOWN_BACKBONE
 
 FEWEST_SEEDS = 3

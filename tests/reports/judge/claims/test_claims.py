@@ -28,8 +28,8 @@ from reports.judge.claims.ledger import ledger
 from reports.judge.claims.ledger.c8_context_matters import CONTROLS
 from reports.judge.claims.verdicts import verdicts
 from reports.judge.findings import judge
+from reports.judge.ways_to_select import gains_with_fewer_trials, trials_of
 from reports.read.references import OPENAI_FILES, reference_numbers, same_start
-from reports.render.tables.tuning import fewer_trials
 from reports.render.words.verdict_words import reason_words
 from tests.support import planted
 from tests.support.helpers import ROOT, made_up_study
@@ -331,12 +331,11 @@ def test_c10_is_contradicted_by_the_interval_of_a_gain_of_tuning(store: Store) -
 def test_one_trial_for_the_baseline_inflates_the_gain(store: Store) -> None:
     """FT's trials have 0.5 and 0.7, CAR-FT's 0.7 and 0.7: +10 points against one trial, 0 at equal budgets."""
     plant(store, THREE[:1], GOOD)
-    evidence = evidence_in(store)
-    trials = table_of(judge(evidence.folder), "trials")
+    trials = trials_of(evidence_in(store))
     rows = trials.loc[trials.index.repeat(2)]
     assert rows["method"].tolist() == ["ft", "ft", "car_ft", "car_ft"]
     rows = rows.assign(**{"val/top1": [0.5, 0.7, 0.7, 0.7]})
-    table = pd.DataFrame(fewer_trials(rows))
+    table = pd.DataFrame(gains_with_fewer_trials(rows))
     assert table["gain"].tolist() == pytest.approx([0.1, 0.0])
     assert table["inflation"].tolist() == pytest.approx([0.1, 0.0])
 

@@ -37,8 +37,8 @@ from reports.judge.findings import judge
 from reports.judge.forgetting import EQUIVALENCE, equivalence_of
 from reports.judge.pairing import contributions
 from reports.judge.part import Part
+from reports.note import Note
 from reports.read.folder import read_folder
-from reports.read.note import Note
 from reports.render.words.verdict_words import as_dict, power_words, reason_words, shown_word, tuning_words
 from tests.support.planted import GOOD, Plan, by_claim, change_study, forget_journal, plant, planted, write
 from tests.support.reading import evidence_in, table_of

@@ -19,11 +19,11 @@ from reports.judge.contrasts.contrast import Contrast, pool
 from reports.judge.entry import FT, Entry
 from reports.judge.estimate import Component, Estimate
 from reports.judge.evidence import Evidence
-from reports.judge.findings import judge
-from reports.judge.headlines import TOPICS
-from reports.judge.null_checks import DIVERGENCE, NullCheck, null_checks
+from reports.judge.findings import findings_on
+from reports.judge.headlines import TOPICS, headlines
+from reports.judge.null_checks import DIVERGENCE, NullCheck
 from reports.judge.part import Part
-from reports.read.note import Note
+from reports.note import Note
 from reports.render.words.answer_words import PageAnswer, sentence_on
 from reports.render.words.verdict_words import beside_words, first_sight, reason_words, worst_of
 from tests.support.planted import GOOD, Plan, change_study, plant
@@ -40,9 +40,7 @@ def evidence_of(folder: Path, plan: Plan = PLAN, tasks: Sequence[str] = (ALL,), 
 
 
 def answer_of(evidence: Evidence, checks: Sequence[NullCheck] | None = None) -> PageAnswer:
-    checks = null_checks(evidence) if checks is None else checks
-    findings = replace(judge(evidence.folder), evidence=evidence, checks=checks, verdicts=verdicts(evidence, checks))
-    return PageAnswer.of(findings)
+    return PageAnswer.of(findings_on(evidence, checks))
 
 
 def words(answer: PageAnswer) -> dict[str, str]:
@@ -168,7 +166,7 @@ ABOVE, BELOW, AROUND, NARROW = (0.03, 0.005), (-0.03, 0.005), (0.002, 0.01), (-0
 
 def told_of(evidence: Evidence, *of_claims: Verdict) -> dict[str, str]:
     """Topic -> the sentence on it, from planted verdicts."""
-    return {topic.title: sentence_on(topic, evidence, of_claims, []).words for topic in TOPICS}
+    return {topic.title: sentence_on(headlines(topic, evidence, of_claims, []), evidence).words for topic in TOPICS}
 
 
 def test_a_sentence_says_what_the_verdict_says_where_the_interval_says_something_else(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from reports.judge.claims.ledger import ledger
 from reports.judge.claims.rules import direction_of
 from reports.judge.estimate import Component, Estimate
 from reports.judge.part import Part
-from reports.read.note import Note
+from reports.note import Note
 from reports.render.words.verdict_words import reason_words, shown_word
 
 HIGH = Part("CAR-FT - FT", Estimate(0.1, (Component(1e-4, 10_000, "groups"),), 3, 60), (), ("hands",), place="hands")
