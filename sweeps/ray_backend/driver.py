@@ -75,7 +75,7 @@ def run_sweep(
     watch: gets the protocol, returns a callback for every change. log: gets one sentence when the sweep waits or tries
     a job again. retry_failed: also run cells that failed before for a reason of their own; cells that were lost with
     their machine always run again. leave: ends the process when calls into Ray may not return. aside: gets the GPUs
-    that fail, and why. claims: claim -> margin in points, which the journal keeps.
+    that fail, and why. claims: claim -> margin as a share of 1, which the journal keeps.
 
     Raises ``UserError`` when another sweep uses the folder, or the folder cannot be used for too long.
     """

@@ -154,7 +154,7 @@ def is_importable(name: str) -> bool:
 def test_the_documentation_is_short() -> None:
     """Words are counted as ``wc -w`` counts them: code, tables and targets of links included."""
     words = {page.name: len(page.read_text(encoding="utf-8").split()) for page in ROOT.glob("docs/*.md")}
-    assert sum(words.values()) <= 18_000, words
+    assert sum(words.values()) <= 20_000, words
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 600
 
 
