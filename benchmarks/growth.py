@@ -31,8 +31,8 @@ from carft.models.network import Network, Prompts
 from carft.store.mirror import VARIABLE
 from carft.store.records import Store
 from carft_cli.ls import list_cells
-from reports.build import build_report
 from reports.judge.views import evidence_of
+from reports.pipeline import build_report
 from reports.read.folder import read_folder
 from reports.render.figures.figure import figures
 from sweeps.recipes.loading import load_recipe

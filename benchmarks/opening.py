@@ -17,7 +17,7 @@ from playwright.sync_api import sync_playwright
 from benchmarks.measuring import Figure
 from benchmarks.report import PLAN, plant_many
 from carft.store.records import Store
-from reports.build import build_report
+from reports.pipeline import build_report
 from tests.support.browsing import CHROMIUM, FLAGS, PATIENCE_MS
 
 CELLS = 10_000

@@ -21,8 +21,8 @@ from carft_cli.options import Data, ResultsPath, existing, open_results
 
 if TYPE_CHECKING:
     from carft.store.records import Store
-    from reports.build import Built
     from reports.judge.claims.claim import Verdict
+    from reports.render.report import Report
     from reports.verify import Verification
     from reports.why import Chain
 
@@ -66,7 +66,7 @@ def build(
     if context.invoked_subcommand is not None:
         context.default_map = {context.invoked_subcommand: context.params}  # options before it are its own too
         return Answer(None, ())
-    from reports.build import build_report, tasks_file_of
+    from reports.pipeline import build_report
     from reports.render.pictures import PictureOptions
     from reports.render.words.verdict_words import as_json as verdict_json
 
@@ -74,7 +74,7 @@ def build(
     pictures = PictureOptions(not no_images, split(private) or (), data)
     built = build_report(store, out_dir, pictures)
     findings = built.findings
-    tasks_file = tasks_file_of(findings.evidence.folder)
+    tasks_file = findings.evidence.folder.tasks_file
     verdicts = []
     for verdict in findings.verdicts:
         command = in_folder(verdict.command, str(results), tasks_file)
@@ -103,7 +103,7 @@ def in_folder(command: str, results: str, tasks_file: str = "") -> str:
     return command
 
 
-def _built_lines(built: Built, results: str, tasks_file: str) -> Iterator[Shown]:
+def _built_lines(built: Report, results: str, tasks_file: str) -> Iterator[Shown]:
     """Warnings, one row a claim, what was asked and found and how sure it is, and where to open the page."""
     from reports.render.words.verdict_words import reason_words
 

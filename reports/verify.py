@@ -13,13 +13,12 @@ from pathlib import Path
 
 from carft.store.journal import JOURNAL, journal_digest
 from carft.store.records import Store
-from reports.build import write_tables
 from reports.judge.claims.claim import Verdict
 from reports.judge.claims.verdicts import changed_margins
 from reports.judge.evidence import Evidence, which_search
-from reports.judge.findings import judge
-from reports.read.folder import read_folder
+from reports.pipeline import findings_of
 from reports.render.manifest import Manifest, fingerprint, made_with, record_digests
+from reports.render.report import write_tables
 from reports.render.tables.table import make_tables, table_cards
 
 #: recomputed numbers may differ in the last bits on another processor or another numpy, never more
@@ -66,7 +65,7 @@ def verify(store: Store, folder: Path) -> Verification:
     """Compare a report with its records; ``UserError`` where there is no report, no results folder or no study."""
     store.require_present()
     manifest = Manifest.read(folder, store.name)
-    findings = judge(read_folder(store))
+    findings = findings_of(store)
     records = record_digests(store)
     with tempfile.TemporaryDirectory() as scratch:
         paths = write_tables(make_tables(findings), Path(scratch))

@@ -10,8 +10,8 @@ from carft.catalog.resolve import command
 from carft.core.errors import UserError, unknown
 from carft.store.records import Store
 from reports.judge.claims.claim import Verdict
-from reports.judge.findings import Findings, judge
-from reports.read.folder import read_folder
+from reports.judge.findings import Findings
+from reports.pipeline import findings_of
 from reports.render.formatting import amount, formatted
 from reports.render.tables.table import INTERVAL, PAIRED, cells_of, rows_of, table_card, table_cards
 from reports.render.words.page_words import mean_words, setting_words
@@ -50,7 +50,7 @@ def explain(store: Store, address: str) -> Chain:
 
     ``UserError`` with near misses for a name that is not there.
     """
-    findings = judge(read_folder(store))
+    findings = findings_of(store)
     name, dot, rest = address.partition(".")
     if dot and name in table_cards():
         return _chain_of_number(findings, address, name, rest)

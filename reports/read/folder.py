@@ -69,6 +69,16 @@ class Folder:
         return reasons
 
     @cached_property
+    def tasks_file(self) -> str:
+        """The path on this machine of the tasks file that names all own data; empty without such a file."""
+        files = set()
+        for study in self.studies:
+            task = self.catalog.named(study.task)
+            if task is not None:
+                files.add(task.file)
+        return files.pop() if len(files) == 1 else ""
+
+    @cached_property
     def journal(self) -> Journal:
         """What sweeps wrote down while they ran."""
         return self.store.journal()

@@ -20,8 +20,8 @@ from carft.data.folder.named import NamedTask
 from carft.data.sets import picture
 from carft.store.records import Store
 from carft.store.stored_catalog import named_tasks
-from reports.build import build_report
 from reports.judge.claims.ledger import ledger
+from reports.pipeline import build_report
 from reports.render.pictures import picture_name, shown_images
 from tests.support.folder import keep_tasks, write_tasks
 from tests.support.helpers import run_cli

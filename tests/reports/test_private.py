@@ -10,7 +10,7 @@ from carft.catalog.resolve import specify
 from carft.core.failure_kinds import FailureKind
 from carft.store.failures import Failure, read_failure, write_failure
 from carft.store.records import Store
-from reports.build import build_report
+from reports.pipeline import build_report
 from reports.verify import verify
 from tests.support.helpers import TASK, run_cli
 from tests.support.planted import QUICK, plant

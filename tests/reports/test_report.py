@@ -22,9 +22,10 @@ from carft.core.errors import UserError
 from carft.data.icons.world import nine_tasks
 from carft.store.failures import write_failure
 from carft.store.records import Store
-from reports.build import Built, build_report
 from reports.judge.claims.ledger import ledger
+from reports.pipeline import build_report
 from reports.render.formatting import latex, markdown
+from reports.render.report import Report
 from reports.render.words.verdict_words import as_dict
 from tests.support.browsing import unpacked
 from tests.support.helpers import run_cli
@@ -52,17 +53,17 @@ def small(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def built_before(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+def built_before(built: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     """For commands of which only what they print is of interest."""
-    monkeypatch.setattr("reports.build.build_report", lambda *arguments: built)
+    monkeypatch.setattr("reports.pipeline.build_report", lambda *arguments: built)
 
 
 @pytest.fixture(scope="module")
-def built(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Built:
+def built(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Report:
     return build_report(store, tmp_path_factory.mktemp("report"))
 
 
-def test_the_files_columns_and_fields_that_scripts_rely_on_are_there(built: Built) -> None:
+def test_the_files_columns_and_fields_that_scripts_rely_on_are_there(built: Report) -> None:
     names = {path.name for path in built.paths}
     assert {"index.html", "report.md", "tasks.csv", "differences.csv", "verdicts.csv", "cells.csv"} <= names
     assert {"manifest.json", "tables.tex"} <= names
@@ -80,7 +81,7 @@ def test_the_files_columns_and_fields_that_scripts_rely_on_are_there(built: Buil
     assert inside.all()
 
 
-def test_table_numbers_follow_from_the_predictions(built: Built, store: Store) -> None:
+def test_table_numbers_follow_from_the_predictions(built: Report, store: Store) -> None:
     table = pd.read_csv(built.page.parent / "tables" / "tasks.csv")
     for row in table.itertuples():
         means = []
@@ -127,7 +128,7 @@ def cells_of(found: _Links) -> dict[str, Any]:
     return {**block, "details": json.loads(unpacked(f'"{block["details"]}"'))}
 
 
-def test_page_stands_alone_and_escapes_what_came_from_data(built: Built) -> None:
+def test_page_stands_alone_and_escapes_what_came_from_data(built: Report) -> None:
     found = parsed(built.page)
     assert found.scripts.count("code") == 1
     assert all(source.startswith(("data:", "#")) for source in found.sources)
@@ -138,7 +139,7 @@ def test_page_stands_alone_and_escapes_what_came_from_data(built: Built) -> None
     assert text.count("<figcaption>") == text.count("<figure")
 
 
-def test_every_cell_can_be_opened_on_the_page(built: Built, store: Store) -> None:
+def test_every_cell_can_be_opened_on_the_page(built: Report, store: Store) -> None:
     block = cells_of(parsed(built.page))
     assert {row[0] for row in block["rows"]} == set(store.ids())
     assert all(detail["command"].startswith("python cli.py ") for detail in block["details"])
@@ -146,7 +147,7 @@ def test_every_cell_can_be_opened_on_the_page(built: Built, store: Store) -> Non
     assert detail["metrics"]["test/top1"] == pytest.approx(store.metrics(row[0])["test/top1"], abs=1e-4)
 
 
-def test_the_paper_tables_are_latex(built: Built) -> None:
+def test_the_paper_tables_are_latex(built: Report) -> None:
     text = built.page.with_name("tables.tex").read_text(encoding="utf-8")
     bare = re.sub(r"\\[\\&%$#_{}]", "", text)
     for line in bare.splitlines():
@@ -168,7 +169,7 @@ def test_escaped_names_are_one_line_without_commands(name: str) -> None:
 
 
 @pytest.mark.usefixtures("few_figures_here")
-def test_a_report_leaves_nothing_of_an_earlier_one(built: Built, small: Store, tmp_path: Path) -> None:
+def test_a_report_leaves_nothing_of_an_earlier_one(built: Report, small: Store, tmp_path: Path) -> None:
     folder = tmp_path / "report"
     shutil.copytree(built.page.parent, folder)
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -193,7 +194,7 @@ def test_a_page_that_no_report_wrote_is_not_replaced(small: Store, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("built_before")
-def test_page_markdown_and_json_say_the_same_three_sentences(built: Built, store: Store, tmp_path: Path) -> None:
+def test_page_markdown_and_json_say_the_same_three_sentences(built: Report, store: Store, tmp_path: Path) -> None:
     answer = [sentence.text for sentence in built.answer.sentences]
     assert len(answer) == 3
     page = html.unescape(re.sub("<[^>]+>", "", built.page.read_text(encoding="utf-8"))).replace("−", "-")
@@ -205,7 +206,7 @@ def test_page_markdown_and_json_say_the_same_three_sentences(built: Built, store
 
 
 @pytest.mark.usefixtures("built_before")
-def test_a_terminal_of_80_columns_says_the_same_and_cuts_nothing(built: Built, store: Store, tmp_path: Path) -> None:
+def test_a_terminal_of_80_columns_says_the_same_and_cuts_nothing(built: Report, store: Store, tmp_path: Path) -> None:
     said = run_cli("report", "--results", store.root, "--out", tmp_path, columns=80).stdout
     assert "…" not in said
     joined = " ".join(said.split())

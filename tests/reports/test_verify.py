@@ -13,7 +13,7 @@ from carft.core.errors import UserError
 from carft.store.archive import pack, unpack
 from carft.store.merge import merge
 from carft.store.records import Store
-from reports.build import build_report
+from reports.pipeline import build_report
 from reports.render.manifest import Manifest
 from reports.verify import LIMITS, Verification, verify
 from tests.support.helpers import TASK, run_cli

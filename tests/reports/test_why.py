@@ -43,7 +43,7 @@ def sources(store: Store) -> Findings:
 @pytest.fixture
 def once(sources: Findings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every number of that folder is asked of the same tables."""
-    monkeypatch.setattr("reports.why.judge", lambda results: sources)
+    monkeypatch.setattr("reports.why.findings_of", lambda results: sources)
 
 
 def test_a_mean_is_that_of_its_cells(store: Store) -> None:

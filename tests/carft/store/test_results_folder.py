@@ -26,7 +26,7 @@ from carft.store.failures import failures, write_failure
 from carft.store.gc import leftovers, remove
 from carft.store.merge import merge
 from carft.store.records import Store
-from reports.build import build_report
+from reports.pipeline import build_report
 from reports.render.manifest import record_digests
 from reports.verify import verify
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, made_up_study, quick_cell, run_cli

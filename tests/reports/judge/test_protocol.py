@@ -22,10 +22,10 @@ from carft.store.merge import merge
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog
 from carft.store.study_file import StudyFile, Trial
-from reports.build import build_report
 from reports.judge.caveats import EXTENDED
 from reports.judge.claims.ledger import ledger
 from reports.judge.protocol import DEPARTED
+from reports.pipeline import build_report
 from reports.render.words.verdict_words import reason_words
 from reports.verify import NO_JOURNAL, verify
 from sweeps.recipes.loading import load_recipe

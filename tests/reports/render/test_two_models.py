@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from carft.store.records import Store
-from reports.build import build_report
 from reports.judge.claims.ledger import ledger
 from reports.judge.findings import Findings
+from reports.pipeline import build_report
 from reports.read.scopes import BUILT_IN_POOLS, Scope, named
 from reports.render.page import Content
 from reports.render.tables.table import make_tables

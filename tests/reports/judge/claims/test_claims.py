@@ -22,13 +22,13 @@ from carft.data.card import Card
 from carft.data.icons.world import nine_tasks
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog
-from reports.build import build_report
 from reports.judge.claims.claim import Verdict
 from reports.judge.claims.ledger import ledger
 from reports.judge.claims.ledger.c8_context_matters import CONTROLS
 from reports.judge.claims.verdicts import verdicts
 from reports.judge.findings import judge
 from reports.judge.ways_to_select import gains_with_fewer_trials, trials_of
+from reports.pipeline import build_report
 from reports.read.references import OPENAI_FILES, reference_numbers, same_start
 from reports.render.words.verdict_words import reason_words
 from tests.support import planted

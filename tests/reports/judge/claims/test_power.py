@@ -19,12 +19,12 @@ from carft.data.folder.named import NamedTask
 from carft.data.icons.world import nine_tasks
 from carft.store.records import Store
 from carft_cli.report import in_folder
-from reports.build import tasks_file_of
 from reports.judge.claims.ledger import ledger
 from reports.judge.claims.rules import claim_power, not_run
 from reports.judge.claims.verdicts import what_to_run
 from reports.judge.estimate import Component, Estimate
 from reports.judge.part import Part
+from reports.read.folder import Folder
 from reports.read.scopes import BUILT_IN_POOLS, Scope
 from reports.render.words.verdict_words import reason_words
 from tests.support.planted import Plan, by_claim, forget_journal, plant
@@ -90,8 +90,7 @@ MODEL = ("icons-resnet", "/somewhere/w.pt#sha256:" + 64 * "a")
 def scope_of(*tasks: NamedTask) -> Any:
     catalog = BUILT_IN.with_tasks(tasks)
     pool = catalog.pool(tasks[0].name, catalog.pools(()))
-    archive = SimpleNamespace(catalog=catalog)
-    return SimpleNamespace(scope=Scope(pool, "own", *MODEL), name="animals", scale="own", archive=archive)
+    return SimpleNamespace(scope=Scope(pool, "own", *MODEL), name="animals", scale="own")
 
 
 @pytest.mark.parametrize(
@@ -124,12 +123,11 @@ def test_on_the_built_in_world_the_model_of_the_folder_is_kept_and_claims_of_the
 def test_a_printed_command_has_the_path_of_the_tasks_file_which_no_published_file_has() -> None:
     tasks = [replace(TASK, name=f"zoo/{name}", file="/data/my tasks.yaml") for name in ("a", "b")]
     catalog = BUILT_IN.with_tasks([*tasks, replace(TASK, name="zoo/c", file="/other.yaml")])
-    studies = [SimpleNamespace(task=name) for name in ("zoo/a", "zoo/b", "icons-3/all")]
-    archive: Any = SimpleNamespace(studies=studies, catalog=catalog)
-    command = in_folder("sweep downstream --tasks-file FILE --pretrained FILE", "results", tasks_file_of(archive))
+    studies: Any = [SimpleNamespace(task=name) for name in ("zoo/a", "zoo/b", "icons-3/all")]
+    folder = Folder(Store("unused"), catalog, {}, {}, studies)
+    command = in_folder("sweep downstream --tasks-file FILE --pretrained FILE", "results", folder.tasks_file)
     assert command == "sweep downstream --tasks-file '/data/my tasks.yaml' --pretrained FILE"
-    studies.append(SimpleNamespace(task="zoo/c"))
-    assert tasks_file_of(archive) == ""
+    assert replace(folder, studies=[*studies, SimpleNamespace(task="zoo/c")]).tasks_file == ""
 
 
 def test_the_recipe_beside_a_results_folder_is_proposed_for_it(tmp_path: Path) -> None:

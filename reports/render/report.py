@@ -1,14 +1,12 @@
-"""Build a report: records in, a folder out."""
+"""Write a report: findings in, a folder out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from carft.core.errors import UserError, typed
-from carft.store.records import Store
-from reports.judge.findings import Findings, judge
+from reports.judge.findings import Findings
 from reports.judge.protocol import DEPARTED
-from reports.read.folder import Folder, read_folder
 from reports.render import manifest as manifests
 from reports.render.figures.figure import draw_figures
 from reports.render.page import FRONT, GENERATOR, PAGES, Content, rendered
@@ -21,7 +19,7 @@ HEAD = 1000
 
 
 @dataclass(frozen=True)
-class Built:
+class Report:
     """What a report left on disk, and what it says."""
 
     page: Path
@@ -43,14 +41,12 @@ class Built:
         return words
 
 
-def build_report(store: Store, folder: Path, pictures: PictureOptions | None = None) -> Built:
-    """Write pages, tables, figures and the manifest of a results folder; ``UserError`` when nothing can be reported.
+def render(findings: Findings, records: Mapping[str, str], folder: Path, pictures: PictureOptions) -> Report:
+    """Write pages, tables, figures and the manifest of findings, in place of those of an earlier report.
 
-    pictures: by default all whose data are at hand.
+    records: as of :func:`reports.render.manifest.record_digests`. ``UserError`` where the folder cannot be written.
     """
-    former = _former(folder)
-    records = manifests.record_digests(store)
-    findings = judge(read_folder(store))
+    former = earlier_files(folder)
     tables, answer = make_tables(findings), PageAnswer.of(findings)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,24 +57,14 @@ def build_report(store: Store, folder: Path, pictures: PictureOptions | None = N
     _remove(former, folder)
     paths = write_tables(tables, folder / "tables")
     figures = draw_figures(tables, findings.evidence.scale, folder / "figures")
-    shown = make_pictures(findings.evidence, pictures or PictureOptions(), folder)
+    shown = make_pictures(findings.evidence, pictures, folder)
     content = Content(findings, tables, answer, figures, manifests.fingerprint(records), shown)
     pages = write_pages(content, folder)
     paths = [*pages, *paths, *shown.paths]
     for drawn in figures:
         paths += (drawn.png, drawn.svg)
     made = manifests.Manifest(records, manifests.digests(folder, paths), manifests.made_with())
-    return Built(pages[0], [*paths, made.write(folder)], findings, answer, shown.missing)
-
-
-def tasks_file_of(results: Folder) -> str:
-    """The path on this machine of the tasks file that names all own data of a folder; empty without such a file."""
-    files = set()
-    for study in results.studies:
-        task = results.catalog.named(study.task)
-        if task is not None:
-            files.add(task.file)
-    return files.pop() if len(files) == 1 else ""
+    return Report(pages[0], [*paths, made.write(folder)], findings, answer, shown.missing)
 
 
 def write_tables(tables: Tables, folder: Path) -> list[Path]:
@@ -101,8 +87,8 @@ def write_pages(content: Content, folder: Path) -> list[Path]:
     return paths
 
 
-def _former(folder: Path) -> list[str]:
-    """The names of the files that an earlier report left in a folder; empty where none did.
+def earlier_files(folder: Path) -> list[str]:
+    """Names of the files that an earlier report left in a folder; empty where none did.
 
     Raises ``UserError`` for a folder with a page that no report wrote.
     """
