@@ -66,7 +66,7 @@ def build_report(store: Store, folder: Path, pictures: PictureOptions | None = N
     pages = write_pages(content, folder)
     paths = [*pages, *paths, *shown.paths]
     for drawn in figures:
-        paths += (drawn.png, drawn.svg)
+        paths += drawn.paths
     made = manifests.Manifest(records, manifests.digests(folder, paths), manifests.made_with())
     return Built(pages[0], [*paths, made.write(folder)], findings, answer, shown.missing)
 
