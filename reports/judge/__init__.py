@@ -1,4 +1,5 @@
-"""Stage 2: from cells and outcomes to contrasts, intervals and verdicts; no files are read and no page is written.
+"""Stage 2: from cells and outcomes to contrasts, intervals and verdicts; no page is written. Predictions and
+histories are read on demand, through ``reports.read``.
 
 It may import ``reports.read``.
 """

@@ -28,8 +28,10 @@ LONGEST = 300
 #: text of a missing number
 NOTHING = "–"
 
-#: half widths of the axes of intervals, in points, and the share of its intervals that an axis holds whole
-STEPS, HELD = (1, 2, 5, 10, 20, 50, 100), 0.9
+#: half widths of the axes of intervals, in points
+STEPS = (1, 2, 5, 10, 20, 50, 100)
+#: quartile distances above the upper quartile up to which the whisker of a box plot reaches
+WHISKER = 1.5
 #: a hyphen that is the sign of a number
 SIGN = re.compile(r"(?<![\w.-])-(?=\d)")
 
@@ -148,15 +150,18 @@ def bar(low: float | None, high: float | None, span: float, **points: float | No
 
 
 def axis(of: Iterable[Part | VerdictNumber]) -> float:
-    """Half the width of an axis around 0, a share of 1: the least round one that holds nine of ten intervals whole.
+    """Half the width of an axis around 0, a share of 1: the least round one that holds every interval but outliers.
 
-    What goes beyond it is cut at its end.
+    An interval reaches as far as its end that is farther from 0. Outliers are those beyond the whisker of a box plot of
+    these reaches; they are cut at the end of the axis.
     """
     reaches = [0.0]
     for one in of:
         if one.low is not None and one.high is not None and math.isfinite(one.low + one.high):
             reaches.append(100 * max(-one.low, one.high))
-    wanted = np.quantile(reaches[1:] or reaches, HELD, method="inverted_cdf")
+    reached = np.array(reaches[1:] or reaches)
+    lower, upper = np.quantile(reached, [0.25, 0.75])
+    wanted = reached[reached <= upper + WHISKER * (upper - lower)].max()
     return next((step for step in STEPS if step >= wanted), STEPS[-1]) / 100
 
 

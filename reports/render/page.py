@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -172,9 +173,9 @@ def term(name: str, shown: str = "") -> Markup:
     return Markup('<a class="term" href="#{0}" aria-describedby="{0}">{1}</a>').format(place, escape(shown or name))
 
 
-def embedded_svg(drawn: DrawnFigure) -> str:
-    """The ``data:`` address of a figure."""
-    return "data:image/svg+xml;base64," + base64.b64encode(drawn.svg.read_bytes()).decode()
+def embedded_svg(path: Path) -> str:
+    """The ``data:`` address of an SVG file."""
+    return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
 #: what templates call by name, as functions and as filters

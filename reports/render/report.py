@@ -62,7 +62,7 @@ def render(findings: Findings, records: Mapping[str, str], folder: Path, picture
     pages = write_pages(content, folder)
     paths = [*pages, *paths, *shown.paths]
     for drawn in figures:
-        paths += (drawn.png, drawn.svg)
+        paths += drawn.paths
     made = manifests.Manifest(records, manifests.digests(folder, paths), manifests.made_with())
     return Report(pages[0], [*paths, made.write(folder)], findings, answer, shown.missing)
 

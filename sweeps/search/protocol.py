@@ -309,8 +309,8 @@ class Protocol:
     def commit(self, claims: Mapping[str, float]) -> None:
         """Write to the journal what the sweep will do, before its first job.
 
-        claims: Claim -> margin as a share of 1. Raises ``UserError`` for more trials and fewer seeds than a study
-        has, or the reverse.
+        claims: Claim -> margin as a share of 1. Raises ``UserError`` for more trials and fewer seeds than a study has,
+        or the reverse.
         """
         recipe = self.recipe
         studies = []

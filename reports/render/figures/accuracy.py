@@ -36,6 +36,11 @@ LINEAR_POINTS, POINT_TICKS = 3.0, (-100, -30, -10, -3, 0, 3, 10, 30, 100)
 LR_STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#B0568A", "D"), ("#595959", "v"))
 
 
+def _answer_on_a_phone(tables: Tables) -> Figure:
+    """The levels with one panel below another."""
+    return _levels(tables, stacked=True)
+
+
 @report_figure(
     title="What came out",
     caption="Means over tasks with 95 % intervals (seeds, test images and, where there are several, searches). Both "
@@ -44,9 +49,15 @@ LR_STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#B0568A", "
     section="opening",
     topic="levels",
     needs=("levels",),
+    draw_narrow=_answer_on_a_phone,
 )
 def answer(tables: Tables) -> Figure | None:
     """Zero-shot, FT, CAR-FT, its control and WiSE-FT as dots with intervals: context recognition, ID and OOD."""
+    return _levels(tables, stacked=False)
+
+
+def _levels(tables: Tables, stacked: bool) -> Figure:
+    """A panel for each place of the table of levels. stacked: one below another, else side by side."""
     table = tables["levels"]
     methods = list(dict.fromkeys(table["method"]))[::-1]
     looks, labels = [], []
@@ -59,7 +70,10 @@ def answer(tables: Tables) -> Figure | None:
     spans = most - least
     is_accuracy = spans.index != "contexts"
     spans[is_accuracy] = spans[is_accuracy].max()
-    figure, axes = plt.subplots(1, len(places), figsize=(5.4, 0.55 + 0.4 * len(methods)), sharey=True, squeeze=False)
+    rows, columns, size = 1, len(places), (5.4, 0.55 + 0.4 * len(methods))
+    if stacked:
+        rows, columns, size = len(places), 1, (3.7, len(places) * (0.65 + 0.33 * len(methods)))
+    figure, axes = plt.subplots(rows, columns, figsize=size, sharey=True, squeeze=False)
     for axis, place in zip(axes.flat, places, strict=True):
         part = table[table["place"] == place]
         numbers = 100 * part[["value", "low", "high"]].to_numpy(float)

@@ -43,6 +43,8 @@ class ReportFigure:
     """Tables without which it is not drawn."""
     draw: Callable[[Tables], Figure | None]
     """The function that draws it; None where the tables hold too little."""
+    draw_narrow: Callable[[Tables], Figure] | None = None
+    """The function that draws it for a phone; None where the page shows the same figure there."""
 
 
 def report_figure(**settings: Any) -> Callable[[Callable[[Tables], Figure | None]], ReportFigure]:
@@ -61,6 +63,13 @@ class DrawnFigure:
     """Heading on the page."""
     png: Path
     svg: Path
+    narrow: Path | None = None
+    """SVG for a phone; None where there is none of its own."""
+
+    @property
+    def paths(self) -> list[Path]:
+        """Its files."""
+        return [path for path in (self.png, self.svg, self.narrow) if path is not None]
 
     @property
     def alt(self) -> str:
@@ -97,13 +106,17 @@ def draw_figures(tables: Tables, scale: str, folder: Path) -> list[DrawnFigure]:
             name, title = f"{name}-{ending}", f"{title} ({scope})"
             if any(other.name == name for other in drawn):  # of a scope whose other letters have no place in it
                 name = f"{name}-{hashlib.sha256(scope.encode()).hexdigest()[:8]}"
-        png, svg = _write(drawing, scope_scale, folder / name)
-        drawn.append(DrawnFigure(figure, name, title, png, svg))
+        png, svg, narrow = folder / f"{name}.png", folder / f"{name}.svg", None
+        _write(drawing, scope_scale, png, svg)
+        if figure.draw_narrow is not None:
+            narrow = folder / f"{name}-narrow.svg"
+            _write(figure.draw_narrow(of_scope), scope_scale, narrow)
+        drawn.append(DrawnFigure(figure, name, title, png, svg, narrow))
     return drawn
 
 
-def _write(drawing: Figure, scale: str, path: Path) -> tuple[Path, Path]:
-    """Write and close a figure; the paths of PNG and SVG. path: without ending."""
+def _write(drawing: Figure, scale: str, *paths: Path) -> None:
+    """Write a figure to files, PNG or SVG by their endings, and close it."""
     drawing.get_layout_engine().set(rect=(0, 0, 0.98, 1))  # type: ignore[union-attr,call-arg]
     drawing.text(0.998, 0.5, f"scale: {scale}", ha="right", va="center", rotation=90, fontsize=7, color="#555555")
     for axes in drawing.axes:
@@ -113,11 +126,10 @@ def _write(drawing: Figure, scale: str, path: Path) -> tuple[Path, Path]:
     drawing.set_dpi(DPI)  # widths of texts depend on it, and a layout for another one cuts labels
     drawing.draw_without_rendering()
     drawing.set_layout_engine("none")  # laid out once, and not again for each file
-    png, svg = path.parent / f"{path.name}.png", path.parent / f"{path.name}.svg"
-    drawing.savefig(png, dpi=DPI, metadata={"Software": None})
-    drawing.savefig(svg, metadata={"Date": None})
+    for path in paths:
+        unstated = "Software" if path.suffix == ".png" else "Date"
+        drawing.savefig(path, dpi=DPI, metadata={unstated: None})
     plt.close(drawing)
-    return png, svg
 
 
 def _by_scope(tables: Tables, scale: str) -> Iterator[tuple[str, str, Tables]]:

@@ -25,17 +25,23 @@ OPEN_ALL = "document.querySelectorAll('details').forEach(d => { d.open = true; }
 
 
 @pytest.mark.parametrize("width", [320, 390])
-def test_on_a_phone_figures_scroll_in_their_box_and_nothing_is_wider_or_overprinted(
+def test_on_a_phone_the_first_figure_is_whole_others_scroll_and_nothing_is_wider_or_overprinted(
     content: Content, open_page: Open, width: int
 ) -> None:
     page = open_page(content)
     page.set_viewport_size({"width": width, "height": 900})
     page.evaluate(OPEN_ALL)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    for figure in ("answer", "differences"):
-        box = page.locator(f"#figure-{figure} .wide-picture")
-        assert box.evaluate("box => box.scrollWidth > box.clientWidth")
-        assert box.locator("img").evaluate("i => i.clientWidth >= Math.min(480, i.naturalWidth - 1)")
+    first = page.locator("#figure-answer .wide-picture")
+    assert first.evaluate("box => box.scrollWidth <= box.clientWidth")
+    assert first.locator("img").evaluate("i => i.currentSrc !== i.src && i.naturalHeight > i.naturalWidth")
+    box = page.locator("#figure-differences .wide-picture")
+    assert box.evaluate("box => box.scrollWidth > box.clientWidth")
+    assert box.locator("img").evaluate("i => i.clientWidth >= Math.min(480, i.naturalWidth - 1)")
+    for name in page.locator(".answers tr.asked .id").all():
+        assert (
+            name.evaluate("i => i.nextElementSibling.getClientRects()[0].left - i.getBoundingClientRect().right") >= 6
+        )
     assert page.locator("#figure-differences .only-narrow").is_visible()
     for row in page.locator(".answers tr.asked").all():
         said, number = (row.locator(part).bounding_box() for part in (".answer", ".number strong"))

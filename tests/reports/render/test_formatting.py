@@ -22,10 +22,14 @@ def test_zero_is_in_the_middle_and_what_is_beyond_the_axis_at_its_end() -> None:
     assert bar(math.nan, math.nan, 0.05) == {}
 
 
-def test_an_axis_is_the_least_round_one_that_holds_nine_of_ten_intervals() -> None:
+def test_an_axis_is_the_least_round_one_that_holds_every_interval_inside_the_whisker() -> None:
     numbers = [VerdictNumber(low=-0.01 * k, high=0.002) for k in range(1, 10)]
-    assert axis([*numbers, VerdictNumber(low=-0.6, high=0.0)]) == 0.1
+    outliers = [VerdictNumber(low=-0.6, high=0.0), VerdictNumber(low=0.1, high=0.9)]
+    assert axis([*numbers, *outliers]) == 0.1
+    narrow = [VerdictNumber(low=-reach / 100, high=0.001) for reach in (0.3, 0.7, 0.9, 1.1, 1.5, 1.6, 2.4, 3.4)]
+    assert axis([*narrow, *outliers]) == 0.05
     assert axis(numbers[:1]) == 0.01 and axis([VerdictNumber(), VerdictNumber(low=math.nan, high=0.1)]) == 0.01
+    assert axis(outliers) == 1
 
 
 @pytest.mark.parametrize("content", [[], [{"é": [1.5, None]}, "<b>"]])
