@@ -102,7 +102,7 @@ def test_the_memory_of_a_container_is_what_it_may_use(store: Store, monkeypatch:
 @pytest.mark.slow
 def test_as_many_workers_are_measured_as_a_cell_gets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers are forks of one process that imports once for all."""
-    monkeypatch.setattr(measuring, "start_processes", lambda work, given, count, start_method: run_processes(work, given, count))
+    monkeypatch.setattr(measuring, "start_processes", lambda *given, start_method: run_processes(*given))
     rate = measured_rate(recipe("zeroshot,ft"), Resources(execution=Execution(workers=2)))
     assert rate.basis.endswith("alone on 2 workers") and rate.seconds > 0 and not rate.estimate
     absent = recipe("zeroshot,ft").model_copy(update={"model": "icons-resnet", "pretrained": "absent.pt"})
