@@ -166,14 +166,15 @@ def in_type(name: str, kind: torch.dtype) -> Any:
 
 
 if __name__ == "__main__":
-    asked: dict[str, Any] = json.loads(sys.argv[1])
     kept = register_card()
     open_clip.add_model_config(ROOT / "tests" / "support" / "models")
-    if asked["workers"] > 1:
-        loop.DistributedDataParallel = Unwrapped
-        dist.init_process_group(f"{CARD}:fake,cpu:fake", rank=0, world_size=asked["workers"], store=FakeStore())
-    found = {}
-    for method in asked.pop("methods"):
-        with FakeTensorMode(allow_non_fake_inputs=True):
-            found[method] = updated(method, **asked)
-    print(json.dumps(found))
+    answers: list[dict[str, Any]] = []
+    for asked in json.loads(sys.argv[1]):  # one worker before several, which stay
+        if asked["workers"] > 1:
+            loop.DistributedDataParallel = Unwrapped
+            dist.init_process_group(f"{CARD}:fake,cpu:fake", rank=0, world_size=asked["workers"], store=FakeStore())
+        answers.append({})
+        for method in asked.pop("methods"):
+            with FakeTensorMode(allow_non_fake_inputs=True):
+                answers[-1][method] = updated(method, **asked)
+    print(json.dumps(answers))

@@ -22,13 +22,14 @@ from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
 from tests.support.folder import draw_pets, write_tasks
 from tests.support.helpers import run_cli
+from tests.support.processes import run_processes
 
 GIB = 2**30
 TINY = ("--model", "icons-resnet", "--pretrained", "icons-3")
 
 
 def recipe(methods: str) -> Recipe:
-    return load_recipe("miniature").changed(["icons-3/mix-7"], methods.split(","))
+    return load_recipe("miniature").changed(["icons-3/mix-7"], methods.split(","), training={"batch_size": 8})
 
 
 @pytest.mark.slow
@@ -99,7 +100,9 @@ def test_the_memory_of_a_container_is_what_it_may_use(store: Store, monkeypatch:
 
 
 @pytest.mark.slow
-def test_as_many_workers_are_measured_as_a_cell_gets() -> None:
+def test_as_many_workers_are_measured_as_a_cell_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers are forks of one process that imports once for all."""
+    monkeypatch.setattr(measuring, "start_processes", lambda *given, start_method: run_processes(*given))
     rate = measured_rate(recipe("zeroshot,ft"), Resources(execution=Execution(workers=2)))
     assert rate.basis.endswith("alone on 2 workers") and rate.seconds > 0 and not rate.estimate
     absent = recipe("zeroshot,ft").model_copy(update={"model": "icons-resnet", "pretrained": "absent.pt"})

@@ -23,6 +23,7 @@ from tests.support.cards import sweep_that_fills
 from tests.support.gates import Gate
 from tests.support.helpers import ROOT, run_cli, same_predictions
 from tests.support.packages import install_shapes, on_path
+from tests.support.serial import without_ray
 
 pytestmark = pytest.mark.slow
 
@@ -30,8 +31,11 @@ TASK = "icons-3/mix-9"
 SHAPE = "shapes/round"
 PROTOCOL = ("downstream", "--smoke", "--trials", 1)
 SWEEP = ("sweep", *PROTOCOL, "--seeds", 1, "--tasks", f"{TASK},{SHAPE}", "--methods", "zeroshot,car_ft,wise_ft")
+#: what is done before the sweep and without Ray: where jobs of two packages alternate, each job starts a process
+BEFORE = ("sweep", *PROTOCOL, "--seeds", 1, "--tasks", TASK, "--methods", "car_ft")
 #: of each task zeroshot, then a trial, a confirm cell and its curve
 CELLS = 2 * (1 + 1 + 1 + len(load_recipe("miniature").smoked().alphas))
+COUNTS = ("cells_done", "cells_failed", "cells_reused")
 
 
 class Project:
@@ -40,6 +44,7 @@ class Project:
     def __init__(self, root: Path) -> None:
         self.site, self.results, self.report = root / "site", root / "results", root / "report"
         install_shapes(self.site)
+        self.before: dict[str, Any] = {}
         self.swept: dict[str, Any] = {}
 
     def run(self, *arguments: object, installed: bool = True) -> subprocess.CompletedProcess[str]:
@@ -62,6 +67,8 @@ class Project:
 def project(tmp_path_factory: pytest.TempPathFactory, few_figures: None) -> Iterator[Project]:
     """The sweep, with workers of Ray that find the package as this process does, and the report on it."""
     project = Project(tmp_path_factory.mktemp("package"))
+    with without_ray():
+        project.before = project.ok(*BEFORE)
     planned = project.run("plan", *SWEEP[1:])
     assert planned.returncode == 0 and "shapes/round" in planned.stdout + planned.stderr, planned.stderr
     with pytest.MonkeyPatch.context() as patch:
@@ -79,8 +86,8 @@ def test_a_sweep_of_tiny_cells_leaves_no_core_idle(tmp_path: Path, gate: Gate) -
 
 
 def test_a_sweep_runs_every_cell_and_counts_them(project: Project) -> None:
-    counts = [project.swept[name] for name in ("cells_done", "cells_failed", "cells_reused")]
-    assert counts == [CELLS, 0, 0] and len(project.records) == CELLS
+    first, then = ([swept[name] for name in COUNTS] for swept in (project.before, project.swept))
+    assert first == [2, 0, 0] and then == [CELLS - 2, 0, 2] and len(project.records) == CELLS
     studies = Store(project.results).studies()
     assert sorted(study.task for study in studies) == [TASK, SHAPE] and all(study.winner for study in studies)
 
@@ -103,15 +110,16 @@ def test_search_cells_are_never_unsealed(project: Project) -> None:
 
 def test_a_second_sweep_runs_nothing_and_touches_no_record(project: Project) -> None:
     before, again = project.records, project.ok(*SWEEP)
-    assert (again["cells_done"], again["cells_failed"], again["cells_reused"]) == (0, 0, CELLS)
+    assert [again[name] for name in COUNTS] == [0, 0, CELLS]
     assert project.records == before
 
 
 def test_a_cell_of_a_sweep_is_the_cell_of_the_command_line_bit_for_bit(project: Project, tmp_path: Path) -> None:
     swept = Store(project.results)
-    winner = next(study.confirm[0] for study in swept.studies() if study.task == TASK)
-    _, _, *arguments = command(swept.read(winner).cell, str(tmp_path), catalog=BUILT_IN).split()
-    done = run_cli(*arguments, "--unseal", "--json")
+    winner = next(study.confirm[0] for study in swept.studies() if study.task == SHAPE)
+    with on_path(project.site):
+        _, _, *arguments = command(swept.read(winner).cell, str(tmp_path), catalog=BUILT_IN).split()
+        done = run_cli(*arguments, "--unseal", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["cell"] == winner
     assert json.loads(done.stdout)["metrics"] == swept.metrics(winner)
