@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -121,6 +122,32 @@ class Frame:
     """(N,) indices of the true classes."""
     contexts: np.ndarray
     """(N,) indices of the true contexts; -1 where one is unknown."""
+
+    def weights(self, what: str) -> np.ndarray:
+        """Weights (N,) that sum to 1, so that a metric is their dot product with the hits.
+
+        what: ``top1``, ``mean_per_class`` or ``context``, in which images of unknown contexts have weight 0.
+        """
+        if what == "top1":
+            return np.full(len(self.labels), 1 / len(self.labels))
+        return self._context_weights if what == "context" else self._class_weights
+
+    @cached_property
+    def _class_weights(self) -> np.ndarray:
+        return _equal_kinds(self.labels)
+
+    @cached_property
+    def _context_weights(self) -> np.ndarray:
+        return _equal_kinds(self.contexts)
+
+
+def _equal_kinds(of: np.ndarray) -> np.ndarray:
+    """Weights (N,) under which every kind of image counts alike; 0 where the kind is unknown, that is, negative."""
+    counted = of >= 0
+    kinds, index, counts = np.unique(of[counted], return_inverse=True, return_counts=True)
+    weights = np.zeros(len(of))
+    weights[counted] = 1 / (len(kinds) * counts[index])
+    return weights
 
 
 @dataclass(frozen=True, eq=False)

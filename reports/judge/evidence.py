@@ -38,7 +38,7 @@ VALIDATION, ORACLE, FIXED = "validation", "test (oracle)", "nothing"
 
 @dataclass(frozen=True)
 class Evidence:
-    """One scope under one reading. ``others`` holds the views of the other scopes, for the first view only.
+    """One scope under one reading. ``other_scopes`` holds the views of the others, for the first view only.
 
     conduct: how the studies of the whole folder were conducted. broken: study -> the rules of the protocol that it
     broke; what concerns all studies under the empty name. notes: what of the folder cannot be used, or broke a rule.
@@ -53,14 +53,14 @@ class Evidence:
     studies: Sequence[StudyFile]
     dropped: Sequence[StudyFile]
     readings: Mapping[Choices, Sequence[StudyFile]] = field(default_factory=dict)
-    others: Sequence[Evidence] = ()
+    other_scopes: Sequence[Evidence] = ()
     notes: Sequence[Note] = ()
     _cells: dict[tuple[str, Entry], Source] = field(default_factory=dict, init=False, compare=False)
 
     def views(self) -> Iterator[Evidence]:
         """This view and those of the other scopes."""
         yield self
-        yield from self.others
+        yield from self.other_scopes
 
     def confirm_cells(self) -> Iterator[tuple[StudyFile, str]]:
         """(study, cell) of every finished confirm cell of this view."""
@@ -86,7 +86,7 @@ class Evidence:
                 studies[study.task, study.method, study.search] = study
         for study in self.readings.get(reading, ()):
             studies[study.task, study.method, study.search] = study
-        return replace(self, studies=list(studies.values()), others=())
+        return replace(self, studies=list(studies.values()), other_scopes=())
 
     def with_shared_searches(self, methods: Sequence[str]) -> Evidence:
         """This view with the first R searches alone of each of these methods, where R is the fewest that one has.
@@ -104,7 +104,7 @@ class Evidence:
                 kept.append(study)
         if len(kept) == len(self.studies):
             return self
-        return replace(self, studies=kept, others=())
+        return replace(self, studies=kept, other_scopes=())
 
     def searches_of(self, methods: Sequence[str]) -> dict[str, int]:
         """Method -> the largest number of its searches of a task, for the methods that were searched."""

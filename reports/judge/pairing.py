@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 from itertools import product
 
 import numpy as np
 
 from carft.config.registry import METHODS
-from carft.core.metrics import Frame
 from reports.judge.entry import Entry
 from reports.judge.evidence import Evidence, Source
 from reports.judge.intervals.two_way import Contributions
@@ -35,10 +33,10 @@ def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str]
         for frame in frames:
             if not (frame.contexts >= 0).any():
                 return None
-    codes, strata, names_of_groups = _joined(frames)
+    codes, strata, names_of_groups = evidence.folder.files.groups_of(frames)
     values, whole, images = np.zeros((len(cells), len(strata))), np.zeros(len(strata)), np.zeros(len(strata))
     for name, frame, code in zip(names, frames, codes, strict=True):
-        weights = image_weights(frame, what) / len(names)
+        weights = frame.weights(what) / len(names)
         whole += np.bincount(code, weights, minlength=len(strata))
         images += np.bincount(code, weights > 0, minlength=len(strata))
         for row, cell in enumerate(cells):
@@ -62,39 +60,6 @@ def _scoped(evidence: Evidence, cell: str, names: np.ndarray) -> np.ndarray | No
         return None
     images = spec.data_version.rpartition("-")[0]  # without the digest of domains and words
     return np.array([f"{images} {name}" for name in names.tolist()])
-
-
-@lru_cache(maxsize=64)
-def _joined(frames: tuple[Frame, ...]) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
-    """Group codes (N,) of each frame's images in one vocabulary, each group's stratum (G,), and its name (G,).
-
-    Groups that occur in the same sets form one stratum, such as the drawings of the test set and its renditions.
-    """
-    names, codes = np.unique(np.concatenate([f.group_names for f in frames]), return_inverse=True)
-    is_in = np.zeros((len(names), len(frames)), dtype=bool)
-    of_images = []
-    for place, frame in enumerate(frames):
-        of_frame, codes = np.split(codes, [len(frame.group_names)])
-        is_in[of_frame, place] = True
-        of_images.append(of_frame[frame.groups])
-    _, strata = np.unique(is_in[:, ::-1], axis=0, return_inverse=True)
-    return of_images, strata, names
-
-
-@lru_cache(maxsize=256)
-def image_weights(frame: Frame, what: str) -> np.ndarray:
-    """Weights (N,) that sum to 1, so that the metric is their dot product with the hits.
-
-    Images whose context is not known have weight 0 in context recognition.
-    """
-    if what == "top1":
-        return np.full(len(frame.labels), 1 / len(frame.labels))
-    of = frame.contexts if what == "context" else frame.labels
-    counted = of >= 0
-    kinds, index, counts = np.unique(of[counted], return_inverse=True, return_counts=True)
-    weights = np.zeros(len(of))
-    weights[counted] = 1 / (len(kinds) * counts[index])
-    return weights
 
 
 def paired(

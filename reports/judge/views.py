@@ -7,10 +7,13 @@ selection, precision and training recipe. Of several independent searches, searc
 k of the other. The number of trials is compared where it is counted, over the trials that ended.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from carft.config.registry import MethodCard
 from carft.core.errors import UserError, typed_sweep
@@ -24,41 +27,76 @@ from reports.read.cells import reading_choices
 from reports.read.folder import Folder
 from reports.read.scopes import Scope
 
+#: method, its code where it is a plugin, and search ranges: the same on all tasks of one sweep
+Version = tuple[str, str, str]
+
+
+class Size(NamedTuple):
+    """How much a study rests on; the larger of two compares first field by field."""
+
+    has_winner: bool
+    is_of_one_task: bool
+    epochs: int
+    trials: int
+    selected_over: int
+    """The number of tasks that its settings were selected over."""
+    seeds: int
+    names_sampler: bool
+
+    @classmethod
+    def of(cls, study: StudyFile) -> Size:
+        return cls(
+            bool(study.winner),
+            study.selection == "per-task",
+            study.training.epochs,
+            len(study.trials),
+            len(study.selected_over),
+            len(study.confirm),
+            bool(study.sampler),
+        )
+
+
+class Preference(NamedTuple):
+    """Which of two searches of one question is reported: the one whose preference is greater, field by field."""
+
+    has_winner: bool
+    is_comparable: bool
+    """With the largest of the scope."""
+    size: Size
+    is_last_version: bool
+    """Of the method, on this machine."""
+    studies_of_version: int
+    """In the scope: tasks are reported under one version where there is one."""
+    version: Version
+
 
 def evidence_of(folder: Folder) -> Evidence:
     """What a results folder says on its first scope; ``UserError`` when it holds no study. Further scopes are in
-    ``others``.
+    ``other_scopes``.
 
     Paper scale comes before miniature, and current data before old; then the scope in which FT and CAR-FT have the most
     searches with a winner.
 
     One training recipe is reported per scope, that of the largest budget with a winner; of several studies of one
-    (task, method) under it one that is comparable with the largest, then the one with most trials. All others are
-    named.
+    (task, method) under it the one that :class:`Preference` names. All others are named.
     """
-    notes = list(folder.notes)
-    by_scope: dict[Scope, list[StudyFile]] = {}
-    for study in folder.studies:
-        try:
-            by_scope.setdefault(folder.scope_of(study), []).append(study)
-        except UserError as error:
-            notes.append(Note("unknown task", error.message, where=study.task))
-    if not by_scope:
+    if not folder.by_scope:
         words = f"Run a sweep first: {typed_sweep(folder.store.name)}"
         raise UserError(f"'{folder.store.name}' holds no study.", words)
-    scopes = sorted(by_scope, key=lambda s: (s.scale != "paper", bool(s.stale), -_searches(by_scope[s]), s.sort_key))
     conduct = Conduct(folder)
     broken = departures(conduct)
-    first, *others = (_view(conduct, broken, scope, by_scope[scope]) for scope in scopes)
-    for view in (first, *others):
-        if view.scope.stale:
-            words = f"Studies of {view.name} ran on other data than the catalog's; they stand apart."
-            notes.append(Note("other data", words, where=view.name))
+    first, *others = (_view(conduct, broken, scope) for scope in sorted(folder.by_scope, key=partial(_rank, folder)))
     named_studies = {s.id: f"{s.method} on {s.task}{which_search(s)}" for s in folder.studies}
+    notes = list(folder.notes)
     for name, of_study in broken.items():
         where = named_studies.get(name, "of no study here")
         notes.append(Note(DEPARTED, "; ".join(note.text for note in of_study), where=where))
-    return replace(first, others=others, notes=notes)
+    return replace(first, other_scopes=others, notes=notes)
+
+
+def _rank(folder: Folder, scope: Scope) -> tuple[Any, ...]:
+    """The order of scopes, the first to be reported first."""
+    return scope.scale != "paper", bool(scope.stale), -_searches(folder.by_scope[scope]), scope.sort_key
 
 
 def _searches(studies: Sequence[StudyFile]) -> int:
@@ -75,28 +113,13 @@ def choices(study: StudyFile) -> Choices:
     return tuple(reading_choices(study.reading, study.training.crop).items())
 
 
-def _view(
-    conduct: Conduct, broken: Mapping[str, Sequence[Note]], scope: Scope, studies: Sequence[StudyFile]
-) -> Evidence:
+def _view(conduct: Conduct, broken: Mapping[str, Sequence[Note]], scope: Scope) -> Evidence:
     """The view of a scope. broken: as of :class:`Evidence`."""
     folder = conduct.folder
     methods = folder.catalog.methods
-    studies = [study for study in studies if not study.grid] or studies
-    protocols = Counter(map(_protocol, studies))
-    # of equally large ones, one that most others can be compared with
-    by_size = sorted(studies, key=lambda study: (*_size(study), protocols[_protocol(study)]))
-    largest = _reference(by_size, methods)
-    alike = Counter(map(_version, studies))
-
-    def place(study: StudyFile) -> tuple[Any, ...]:
-        """Of two searches of one question the one that is comparable with the largest of the scope comes last, then the
-        larger one, then that of the method's last version here, then that which most tasks have."""
-        version = _version(study)
-        is_last = study.plugin == folder.catalog.source_of(study.method, study.task)
-        last = (is_last, alike[version], version)
-        return (bool(study.winner), not any(unequal_settings(study, largest, methods)), *_size(study), *last)
-
-    ordered = sorted(studies, key=place)
+    in_scope = folder.by_scope[scope]
+    studies = [study for study in in_scope if not study.grid] or in_scope
+    ordered = _by_preference(folder, studies)
     by_reading: dict[Choices, list[StudyFile]] = {}
     for study in ordered:
         by_reading.setdefault(choices(study), []).append(study)
@@ -120,6 +143,28 @@ def _view(
     return Evidence(folder, conduct, broken, scope, folder.scope_names[scope], kept[main], dropped, kept)
 
 
+def _by_preference(folder: Folder, studies: Sequence[StudyFile]) -> list[StudyFile]:
+    """The studies of a scope, the preferred ones last."""
+    methods, alike = folder.catalog.methods, Counter(map(_version, studies))
+    protocols = Counter(map(_protocol, studies))
+    # of equally large ones, one that most others can be compared with
+    by_size = sorted(studies, key=lambda study: (Size.of(study), protocols[_protocol(study)]))
+    largest = _reference(by_size, methods)
+
+    def preference(study: StudyFile) -> Preference:
+        version = _version(study)
+        return Preference(
+            bool(study.winner),
+            not any(unequal_settings(study, largest, methods)),
+            Size.of(study),
+            study.plugin == folder.catalog.source_of(study.method, study.task),
+            alike[version],
+            version,
+        )
+
+    return sorted(studies, key=preference)
+
+
 def _reference(studies: Sequence[StudyFile], methods: Mapping[str, MethodCard]) -> StudyFile:
     """The last study whose method fixes no training settings of its own, else the last."""
     for study in reversed(studies):
@@ -134,17 +179,11 @@ def _budget(study: StudyFile) -> dict[str, Any]:
     return {**recipe, "selected_over": study.selected_over, "protocol": protocol_settings(study)}
 
 
-def _version(study: StudyFile) -> tuple[str, str, str]:
-    """What is the same on all tasks of one sweep: method, its code where it is a plugin, and search ranges."""
+def _version(study: StudyFile) -> Version:
+    """See :data:`Version`."""
     return study.method, study.plugin, str(sorted(study.space.items()))
 
 
 def _protocol(study: StudyFile) -> tuple[str, ...]:
     """The settings that both sides of a comparison must have alike, besides ranges and recipe."""
     return tuple(str(setting(study)) for setting in SETTINGS.values())
-
-
-def _size(study: StudyFile) -> tuple[int, ...]:
-    """Winners of one task before shared ones, and of two searches that are as large that of this version."""
-    size = (study.training.epochs, len(study.trials), len(study.selected_over), len(study.confirm))
-    return (bool(study.winner), study.selection == "per-task", *size, bool(study.sampler))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,17 @@ Read = TypeVar("Read")
 KEPT = 256 * 2**20
 
 
+class Groups(NamedTuple):
+    """Groups of images that depend on each other, of several sets."""
+
+    codes: list[np.ndarray]
+    """(N,) for each set: the group of each image."""
+    strata: np.ndarray
+    """(G,) the stratum of each group."""
+    names: np.ndarray
+    """(G,)"""
+
+
 class CellFiles:
     """Outcomes and histories of the cells of a results folder. Cells that were evaluated on the same images share a
     frame. ``notes`` names what was asked for and cannot be read."""
@@ -31,6 +42,7 @@ class CellFiles:
         self._frames: dict[tuple[str, str], list[Frame]] = {}
         self._outcomes: dict[str, dict[str, Outcomes]] = {}  # the cell that was used last comes last
         self._kept = 0  # bytes of them
+        self._groups: dict[tuple[Frame, ...], Groups] = {}  # a few for each task
 
     def has_outcomes(self, cell: str, task: str, names: Sequence[str]) -> bool:
         """Whether the predictions of a cell on all these sets can be read. A corrupt file is named once."""
@@ -62,6 +74,12 @@ class CellFiles:
             self._kept -= sum(one.nbytes for one in self._outcomes.pop(oldest).values())
         return [known[name] for name in names]
 
+    def groups_of(self, frames: tuple[Frame, ...]) -> Groups:
+        """The groups of sets together; those of each combination of sets are computed once."""
+        if frames not in self._groups:
+            self._groups[frames] = _joined(frames)
+        return self._groups[frames]
+
     def _frame(self, task: str, name: str, table: pa.Table) -> tuple[Frame, np.ndarray | None]:
         """The known frame of the same images, with the order that brings these rows into its own; else a new one."""
         frames = self._frames.setdefault((task, name), [])
@@ -77,6 +95,22 @@ class CellFiles:
                 return frame, order
         frames.append(frame_of(table))
         return frames[-1], None
+
+
+def _joined(frames: tuple[Frame, ...]) -> Groups:
+    """Groups of sets in one vocabulary.
+
+    Groups that occur in the same sets form one stratum, such as the drawings of the test set and its renditions.
+    """
+    names, codes = np.unique(np.concatenate([f.group_names for f in frames]), return_inverse=True)
+    is_in = np.zeros((len(names), len(frames)), dtype=bool)
+    of_images = []
+    for place, frame in enumerate(frames):
+        of_frame, codes = np.split(codes, [len(frame.group_names)])
+        is_in[of_frame, place] = True
+        of_images.append(of_frame[frame.groups])
+    _, strata = np.unique(is_in[:, ::-1], axis=0, return_inverse=True)
+    return Groups(of_images, strata, names)
 
 
 def _order_of(wanted: pa.Array, images: pa.Array) -> np.ndarray | None:

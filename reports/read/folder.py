@@ -104,6 +104,15 @@ class Folder:
         return self._scopes[key]
 
     @cached_property
+    def by_scope(self) -> Mapping[Scope, Sequence[StudyFile]]:
+        """The studies of every scope; those of tasks that are not in the catalog have none."""
+        found: dict[Scope, list[StudyFile]] = {}
+        for study in self.studies:
+            with suppress(UserError):
+                found.setdefault(self.scope_of(study), []).append(study)
+        return found
+
+    @cached_property
     def _scopes(self) -> dict[tuple[str, ...], Scope]:
         return {}
 
@@ -202,7 +211,23 @@ def read_folder(store: Store) -> Folder:
     methods = {study.method for study in studies} | {record.cell.method for record in found.records.values()}
     catalog = _with_strangers(stored_catalog(store, store.catalog), methods)
     notes += _failures(store, studies)
-    return replace(found, catalog=catalog, studies=studies, notes=notes)
+    folder = replace(found, catalog=catalog, studies=studies)
+    return replace(folder, notes=[*notes, *_outside_the_catalog(folder)])
+
+
+def _outside_the_catalog(folder: Folder) -> Iterator[Note]:
+    """Studies of tasks that are not known here, and scopes of other data than the catalog's."""
+    for study in folder.studies:
+        try:
+            folder.scope_of(study)
+        except UserError as error:
+            yield Note("unknown task", error.message, where=study.task)
+    for scope in folder.by_scope:
+        if scope.stale:
+            name = folder.scope_names[scope]
+            yield Note(
+                "other data", f"Studies of {name} ran on other data than the catalog's; they stand apart.", where=name
+            )
 
 
 def read_cells(store: Store, cells: Iterable[str]) -> Folder:
