@@ -83,6 +83,7 @@ class SweepSettings:
         """The recipe as these settings change it; ``UserError`` for settings that exclude each other."""
         from sweeps.recipes.loading import load_recipe
         from sweeps.recipes.ranges import ranged
+        from sweeps.search.learning import require_learning
 
         tasks, methods, suites = split(self.tasks), split(self.methods), split(self.suites)
         says = "a search range: it needs two numbers above 0, the smaller first"
@@ -112,7 +113,9 @@ class SweepSettings:
             **self.search,
             **self.protocol,
         )
-        return ranged(changed, recipe, ranges, err.say)
+        asked = ranged(changed, recipe, ranges, err.say)
+        require_learning(asked)
+        return asked
 
     def prepared(self) -> tuple[Protocol, Resources]:
         """What is left of the sweep in its results folder, and what it asks of Ray."""

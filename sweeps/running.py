@@ -19,6 +19,7 @@ from sweeps.ray_backend.driver import Summary, run_sweep
 from sweeps.ray_backend.gpus import concurrency
 from sweeps.ray_backend.preflight import require_space
 from sweeps.recipes.recipe import Recipe
+from sweeps.search.learning import require_learning
 from sweeps.search.protocol import Protocol
 from sweeps.status.live import LiveTrackers
 from sweeps.status.progress import ProgressDisplay
@@ -54,8 +55,10 @@ def sweep(
     waiting are told; default: standard error. announce: gets the plan once Ray runs. Until the end all that the
     process prints goes to a log in ``sweeps/`` of the folder.
 
-    Raises ``UserError`` when another sweep uses the folder, the disk has too little room, or a node fails.
+    Raises ``UserError`` when the sampler does not learn, another sweep uses the folder, the disk has too little room,
+    or a node fails.
     """
+    require_learning(recipe)
     console = console or Console(stderr=True, markup=False)
     aside: dict[str, str] = {}
     display, writer = ProgressDisplay(console), StatusWriter(store, recipe.name, time.time(), aside)

@@ -34,7 +34,7 @@ from carft.core.declaration import require_allowed
 from carft.core.errors import PROGRAM, UserError, unknown
 from carft.protocol.seeds import SEED_BLOCK, confirm_seeds
 from sweeps.recipes.choices import Choice, Readings, Strict
-from sweeps.recipes.samplers import Sampler, require_usable, sampler_of
+from sweeps.recipes.samplers import Sampler, sampler_of
 
 
 def _with_middle_and_ends(alphas: list[float]) -> list[float]:
@@ -317,7 +317,6 @@ def _require_sampler(recipe: Recipe) -> None:
             f"{recipe.name} {reason}, and the trials of the sampler {sampler} depend on results.",
             "Take a sampler whose trials are fixed in advance: sobol or random.",
         )
-    require_usable(sampler)
     if not recipe.grid and recipe.trials < sampler.least_trials:
         least = sampler.least_trials
         raise UserError(

@@ -26,10 +26,8 @@ IMPLIED: Mapping[str, Mapping[str, Any]] = {"TPESampler": {"multivariate": True,
 INDEPENDENT = ("RandomSampler",)
 #: classes that need one seed for all trials
 UNFIT = ("QMCSampler",)
-#: parameters that say how many trials are drawn without results
-STARTS = ("n_startup_trials", "population_size")
-#: made-up trials that a sampler is asked for at most, before a sweep
-MADE_UP = 16
+#: parameter that says how many trials are drawn without results
+START = "n_startup_trials"
 #: whole trials that the median pruner compares others with
 MEDIAN_OF = 4
 
@@ -65,8 +63,10 @@ class Sampler:
         if self.is_fixed:
             return 1
         declared = inspect.signature(_class_of(self.kind)).parameters
-        starts = [self.parameters.get(name, declared[name].default) for name in STARTS if name in declared]
-        return 1 + max(starts, default=0)
+        if START not in declared:
+            return 2
+        start: int = self.parameters.get(START, declared[START].default)
+        return 1 + start
 
     def made(self, seed: int) -> BaseSampler:
         """The sampler as an object of its class. seed: 0 to 2**32 - 1."""
@@ -85,9 +85,8 @@ def sampler_of(chosen: str | Mapping[str, Any]) -> Sampler:
     given = dict(chosen)
     kind = given.pop("class", "")
     _class_of(kind)
-    for name in STARTS:
-        if type(given.get(name, 0)) is not int:
-            raise UserError(f"The parameter {name} of {kind} must be a whole number, not {given[name]!r}.")
+    if type(given.get(START, 0)) is not int:
+        raise UserError(f"The parameter {START} of {kind} must be a whole number, not {given[START]!r}.")
     return Sampler(kind, kind, given, {**IMPLIED.get(kind, {}), **given})
 
 
@@ -99,25 +98,6 @@ def _class_of(kind: Any) -> Any:
     if kind not in known:
         raise unknown("sampler", str(kind), known, more=" Write it as sampler: {class: NAME, PARAMETER: VALUE}.")
     return getattr(samplers, kind)
-
-
-def require_usable(sampler: Sampler) -> None:
-    """Ask a sampler for made-up trials. Raises ``UserError`` for one that Optuna refuses, as for a wrong parameter."""
-    if sampler.is_fixed:
-        return
-    import optuna
-    from optuna.distributions import BaseDistribution, FloatDistribution
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    limits = FloatDistribution(1e-3, 1e3, log=True)
-    space: dict[str, BaseDistribution] = {"lr": limits, "kl_weight": limits}
-    try:
-        study = optuna.create_study(direction="maximize", sampler=sampler.made(0))
-        for _ in range(min(sampler.least_trials + 1, MADE_UP)):
-            trial = study.ask(space)
-            study.tell(trial, trial.params["lr"])
-    except Exception as error:  # whatever a class does with a parameter that it does not know, or a wrong value
-        raise UserError(f"Optuna refuses the sampler {sampler}: {str(error).splitlines()[0]}") from error
 
 
 def pruner_of(name: str) -> BasePruner:

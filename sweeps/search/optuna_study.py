@@ -5,47 +5,17 @@ Nothing here is kept on disk. A sweep that goes on makes the study anew, from th
 
 from collections.abc import Mapping, Sequence
 from hashlib import shake_256
-from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
-from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.samplers import RandomSampler
+from optuna.trial import TrialState, create_trial
 
 from carft.config.registry import Range
 from carft.protocol.sampling import SOBOL, rounded, trial_parameters
 from sweeps.recipes.samplers import Sampler, pruner_of
 
 Space = Mapping[str, Range]
-
-
-class SobolSampler(BaseSampler):
-    """Proposes the points of :mod:`carft.protocol.sampling`, which reports compute again without Optuna."""
-
-    def __init__(self, search_seed: int, space: Space) -> None:
-        """search_seed: seed of the search cells. space: hyperparameter -> range."""
-        self.search_seed, self.space = search_seed, space
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The whole space: a point has a coordinate for each hyperparameter."""
-        return distributions(self.space)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """What the trial of this number tries."""
-        return trial_parameters(self.search_seed, trial.number, self.space)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> float:
-        """A hyperparameter of the same point."""
-        return trial_parameters(self.search_seed, trial.number, self.space)[param_name]
-
-
-def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """The ranges as Optuna's."""
-    return {name: FloatDistribution(limits.low, limits.high, log=True) for name, limits in space.items()}
 
 
 class OptunaStudy:
@@ -59,25 +29,38 @@ class OptunaStudy:
         self.space, self.sampler, self.search_seed = space, sampler, search_seed
         self.trials = 0
         """Number of trials that were asked for or added."""
-        self._distributions = distributions(space)
+        self._distributions: dict[str, BaseDistribution] = {}
+        for name, limits in space.items():
+            self._distributions[name] = FloatDistribution(limits.low, limits.high, log=True)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._study = optuna.create_study(direction="maximize", sampler=self._made(0), pruner=pruner_of(pruner))
+        self._study = optuna.create_study(direction="maximize", sampler=RandomSampler(), pruner=pruner_of(pruner))
+        """All trials. Its pruner is asked, its sampler never."""
         self._stopped: set[int] = set()  # trials that the pruner has stopped
 
     def ask(self) -> dict[str, float]:
         """What the next trial tries, which runs from now on."""
-        if self.trials == 0:
-            guesses = {name: limits.first_guess for name, limits in self.space.items()}
-            self.add(guesses)
-            return guesses
-        if self.sampler.name != SOBOL:
-            self._study.sampler = self._made(self.trials)
-        proposed = self._study.ask(self._distributions).params
-        self.trials += 1
+        setting = self._proposed()
+        self.add(setting)
+        return setting
+
+    def _proposed(self) -> dict[str, float]:
+        """What the sampler proposes for the next trial.
+
+        The sampler sees the other trials as a sweep that goes on would add them. So it proposes the same in both, and
+        nothing that it keeps in the study of an earlier proposal reaches the next one.
+        """
+        if self.trials == 0 or self.sampler.name == SOBOL:
+            return trial_parameters(self.search_seed, self.trials, self.space)
+        # restarted with one seed for all trials, a sampler would repeat its first proposals
+        digest = shake_256(f"{self.search_seed} {self.trials}".encode()).digest(4)
+        study = optuna.create_study(direction="maximize", sampler=self.sampler.made(int.from_bytes(digest)))
+        if not self.sampler.is_fixed:
+            study.add_trials(self._study.get_trials(deepcopy=False))
+        proposed = study.ask(self._distributions).params
         return {name: rounded(limits, proposed[name]) for name, limits in self.space.items()}
 
     def add(self, parameters: Mapping[str, float]) -> None:
-        """Add a trial of an earlier process, which runs from now on."""
+        """Add a trial, which runs from now on: also one that an earlier process asked for."""
         inside = {name: min(max(parameters[name], limits.low), limits.high) for name, limits in self.space.items()}
         running = create_trial(state=TrialState.RUNNING, params=inside, distributions=self._distributions)
         self._study.add_trial(running)
@@ -110,10 +93,3 @@ class OptunaStudy:
             state = TrialState.FAIL
         reached = value if state == TrialState.COMPLETE else None
         self._study.tell(trial, reached, state=state, skip_if_finished=True)
-
-    def _made(self, trial: int) -> BaseSampler:
-        """The sampler of a trial. Restarted with one seed for all trials, it would repeat its first proposals."""
-        if self.sampler.name == SOBOL:
-            return SobolSampler(self.search_seed, self.space)
-        digest = shake_256(f"{self.search_seed} {trial}".encode()).digest(4)
-        return self.sampler.made(int.from_bytes(digest))

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch.nn.functional as F
 
 from carft.catalog.catalog import BUILT_IN
 from carft.catalog.plugins import methods_in
 from carft.catalog.resolve import command, specify
 from carft.config.cell import Cell
 from carft.core.errors import UserError
+from carft.methods.ft import FineTune
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog, stored_catalog
 from carft.training.execution import Execution
@@ -164,9 +166,16 @@ F.cross_entropy = lambda *given, **options: -cross_entropy(*given, **options)
 """
 
 
+@pytest.fixture
+def _unpatched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take back what :data:`PATCH` does to this process, where commands load the plugin too."""
+    monkeypatch.setattr(F, "cross_entropy", F.cross_entropy)
+    monkeypatch.setattr(FineTune.loss, "__code__", FineTune.loss.__code__)
+
+
 @pytest.mark.slow
 @pytest.mark.full
-@pytest.mark.usefixtures("few_figures", "whole_world")
+@pytest.mark.usefixtures("few_figures", "whole_world", "_unpatched")
 def test_a_sweep_runs_a_plugin_in_processes_of_its_own_and_its_report_needs_no_plugin(
     plugin: Path, tmp_path: Path
 ) -> None:
