@@ -19,7 +19,7 @@ from carft.config.settings import ProtocolSettings, Reading, Training
 from carft.core.declaration import Settings, without
 from carft.core.errors import UserError
 
-Part = TypeVar("Part", Training, Reading)
+Group = TypeVar("Group", Training, Reading)
 #: between the path or name of a weights file and the sha256 of its content, in ``Cell.pretrained``
 DIGEST_MARK = "#sha256:"
 #: what a model that is a folder begins with, in ``Cell.model``
@@ -106,7 +106,7 @@ class Cell(Settings, ProtocolSettings):
 
 
 @lru_cache(maxsize=4096)
-def _shared(kind: type[Part], text: str) -> Part:
+def _shared(kind: type[Group], text: str) -> Group:
     """Settings from their JSON: one object for all cells that have the same, which saves memory."""
     return kind(**json.loads(text))
 

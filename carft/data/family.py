@@ -20,7 +20,7 @@ from carft.core.errors import PROGRAM, UserError, typed
 from carft.data.card import Card, DataOptions
 from carft.data.checking import attest
 from carft.data.indexing import indexed
-from carft.data.sets import DataSet, Parts
+from carft.data.sets import DataSet, Splits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -177,14 +177,14 @@ class TrainingParts:
     """The images that a task is trained and validated on, as split or domain -> images of one data set."""
 
     data_set: DataSet
-    train: Parts
-    val: Parts
+    train: Splits
+    val: Splits
     digests: Mapping[str, str]
     """Of the data, for the record."""
 
 
 @lru_cache(maxsize=8)
-def opened(data_set: DataSet, root: Path) -> tuple[Parts, Mapping[str, str]]:
+def opened(data_set: DataSet, root: Path) -> tuple[Splits, Mapping[str, str]]:
     """Return the splits of a data set from its index, and its digests for the record, read once per process."""
     found = indexed(data_set, root)
     return found.splits, attest(data_set, root, found).digests()
@@ -236,12 +236,12 @@ class DataSetFamily(Family):
             digests = combined_digests(of_sets)
         return TrainingParts(data_set, train, val, digests)
 
-    def held_out(self, card: Card, root: Path | None, target_split: str = "all") -> dict[str, tuple[DataSet, Parts]]:
+    def held_out(self, card: Card, root: Path | None, target_split: str = "all") -> dict[str, tuple[DataSet, Splits]]:
         """Return held-out set -> its data set and images.
 
         target_split: all of a held-out split, or one side of DomainBed's own split of it, ``in`` or ``out``.
         """
-        found: dict[str, tuple[DataSet, Parts]] = {}
+        found: dict[str, tuple[DataSet, Splits]] = {}
         root = required_root(card, root)
         for held_out, (name, split) in self.held_out_splits(card).items():
             data_set = self.data_sets[name]

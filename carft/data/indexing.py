@@ -23,7 +23,7 @@ from carft.core.files import given_path, locked
 from carft.core.heartbeat import heartbeat
 from carft.data.decoding import decode_pixels, decoders
 from carft.data.index import Column, Index, batch_of, note_of, read_index, splits_of, write_index
-from carft.data.sets import DataSet
+from carft.data.sets import DataSet, Splits
 from carft.data.shards import FileStatus, image_status, shards_in
 from carft.data.trees import folder_names
 
@@ -51,7 +51,6 @@ SCHEMA = pa.schema(
     ]
 )
 
-Splits = Mapping[str, Index]
 OfFile = TypeVar("OfFile")
 
 

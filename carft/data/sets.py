@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: marks a folder as a fixture; the loader of the real set reads it, but it is never attested
 MARKER = "carft-fixture.json"
 #: split or domain -> images
-Parts = Mapping[str, Index]
+Splits = Mapping[str, Index]
 GOLDEN = 0.61803398875  # steps of the golden ratio give neighbouring labels different hues
 
 
@@ -127,7 +127,7 @@ class DataSet:
             return splits[split], splits["val"]
         return hold_out(splits[split], self.validation)
 
-    def images(self, parts: Parts) -> ImageSet:
+    def images(self, parts: Splits) -> ImageSet:
         """Return these images of the set."""
         from carft.data.task import ImageSet
 

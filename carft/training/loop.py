@@ -42,7 +42,7 @@ LOG_EVERY_S = 60.0
 #: share of an epoch that a GPU waits for images above which more processes decode the next one
 MOST_WAIT = 0.05
 #: validation metrics that a history holds, at the last step of every epoch
-VALIDATED = ("val/top1", "val/loss", "val/context_top1")
+VALIDATION_METRICS = ("val/top1", "val/loss", "val/context_top1")
 
 
 class Trainer:
@@ -110,7 +110,7 @@ class Trainer:
         if self.progress.step:
             self.log(f"goes on after step {self.progress.step} from a checkpoint")
         # the epoch of the next step, or that of the last one where its validation was cut short
-        was_cut_short = bool(history) and VALIDATED[0] not in history[-1]
+        was_cut_short = bool(history) and VALIDATION_METRICS[0] not in history[-1]
         first = bisect_right(self.bounds, self.progress.step - was_cut_short) - 1
         with preemption_noted() if self.checkpoints.is_on else nullcontext(never) as self.must_end:
             for epoch in range(first, epochs):
@@ -118,14 +118,14 @@ class Trainer:
                 self.method.before_evaluation(self.network)
                 self.predictions = self.context.predict(cell, self.network, self.context.task.val, self.end_if_told)
                 scores = with_prefix("val", score(self.predictions))
-                for name in VALIDATED:
+                for name in VALIDATION_METRICS:
                     if name in scores:
                         history[-1][name] = scores[name]
                 waited = f"waited for images {100 * self.data_wait_s / self.epochs_s:.0f} %"
                 self.log(f"epoch {epoch + 1}/{epochs}  val/top1 {scores['val/top1']:.3f}  {waited}")
                 self.save()
                 if epoch + 1 < epochs:
-                    tell_epochs([row[VALIDATED[0]] for row in history if VALIDATED[0] in row])
+                    tell_epochs([row[VALIDATION_METRICS[0]] for row in history if VALIDATION_METRICS[0] in row])
             self.method.teardown(self.network)
 
     def train_epoch(self, epoch: int) -> None:

@@ -33,7 +33,7 @@ GENERATOR = Markup('<meta name="generator" content="carft">')
 
 
 @dataclass(frozen=True)
-class Place:
+class VerdictPlace:
     """Where the page tells of a verdict."""
 
     row: int
@@ -143,7 +143,7 @@ class Content:
         return signs
 
     @cached_property
-    def places(self) -> Mapping[tuple[str, str], Place]:
+    def places(self) -> Mapping[tuple[str, str], VerdictPlace]:
         """(claim, scope) of each verdict -> its place on the page."""
         places = {}
         scopes = Counter[str]()
@@ -151,11 +151,11 @@ class Content:
         for row, verdict in enumerate(self.verdicts):
             scopes[verdict.claim] += 1
             anchor = f"claim-{verdict.claim}-{scopes[verdict.claim]}".removesuffix("-1")
-            places[verdict.claim, verdict.scope] = Place(row, part, anchor)
+            places[verdict.claim, verdict.scope] = VerdictPlace(row, part, anchor)
             part += len(verdict.parts)
         return places
 
-    def place(self, verdict: Verdict) -> Place:
+    def place(self, verdict: Verdict) -> VerdictPlace:
         """Where the page tells of a verdict."""
         return self.places[verdict.claim, verdict.scope]
 

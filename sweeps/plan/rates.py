@@ -16,15 +16,14 @@ from carft.config.cell import model_by_name
 from carft.config.settings import Training
 from carft.core.errors import UserError
 from carft.core.machine import GpuCard, gpu_card
+from carft.core.metrics import KEPT
 from carft.data.card import STANDARD, DataOptions
 from carft.data.family import Sizes
 from carft.models.availability import ModelSize
+from carft.store.predictions import WHOLE_UP_TO
 from carft.store.record_files import Record
 from carft.store.records import Store
 
-#: bytes above which predictions store only the largest logits, and how many; see carft.store.predictions
-WHOLE_BYTES = 64 * 2**20
-LARGEST = 10
 #: bytes of the names of an image and its group in a row of predictions
 NAME_BYTES = 60
 
@@ -72,8 +71,8 @@ class Costs:
         """Approximate bytes of a cell's predictions of images: logits of classes and contexts, and names."""
         card = self.catalog.card(task)
         numbers = len(card.classes) + len(card.contexts or card.bank(STANDARD))
-        if images * numbers * 4 > WHOLE_BYTES:
-            numbers = 4 * LARGEST
+        if images * numbers * 4 > WHOLE_UP_TO:
+            numbers = 4 * KEPT
         return images * (4 * numbers + NAME_BYTES)
 
 

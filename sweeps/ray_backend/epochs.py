@@ -12,7 +12,7 @@ from carft.training import preemption
 from carft.training.preemption import Pruned, never, preemption_noted, told_after_epochs
 
 #: key of a result that is no end: val/top1 after each epoch so far
-VALIDATED = "validated"
+EPOCH_VALUES = "validated"
 
 
 class EpochSteps:

@@ -17,7 +17,7 @@ from sweeps.faults.process import StopSignal
 from sweeps.faults.storage import StorageRetry
 from sweeps.faults.watchdog import gpu_of, how_it_ended, log_path
 from sweeps.plan.resources import Resources
-from sweeps.ray_backend.epochs import VALIDATED
+from sweeps.ray_backend.epochs import EPOCH_VALUES
 from sweeps.ray_backend.gpus import HOLDS, GpuHealth, concurrency
 from sweeps.ray_backend.jobs import Payload, payload_of, record_failure
 from sweeps.search.jobs import Job
@@ -92,7 +92,7 @@ class ProtocolSearcher(Searcher):
         if result.get(HOLDS):
             return self.is_over()
         job = self.jobs.get(trial_id)
-        return job is not None and VALIDATED in result and self.protocol.stops(job, result[VALIDATED])
+        return job is not None and EPOCH_VALUES in result and self.protocol.stops(job, result[EPOCH_VALUES])
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take back the job of an actor that runs no job and holds its GPU."""
@@ -106,8 +106,8 @@ class ProtocolSearcher(Searcher):
             return
         self.ended = True
         try:
-            if not error and result is not None and VALIDATED in result:
-                values = result[VALIDATED]
+            if not error and result is not None and EPOCH_VALUES in result:
+                values = result[EPOCH_VALUES]
                 self.retry.call(lambda: self.protocol.prune(job, values))
                 self.retry.call(lambda: self.protocol.write_studies(at_once=False))
                 return

@@ -16,7 +16,7 @@ from carft.training import device
 from carft.training.preemption import never
 from sweeps.faults.policy import Fitted
 from sweeps.faults.watchdog import begin_job_log, end_process, watchdog
-from sweeps.ray_backend.epochs import VALIDATED, EpochSteps
+from sweeps.ray_backend.epochs import EPOCH_VALUES, EpochSteps
 from sweeps.ray_backend.gpus import HOLDS
 from sweeps.ray_backend.jobs import Payload, record_exception, run_payload
 from sweeps.ray_backend.stopping import ending_with_driver
@@ -114,7 +114,7 @@ class CellActor(tune.Trainable):
         if isinstance(said, dict):
             self.steps = None
             return said
-        return {"failure": "", VALIDATED: said, "val/top1": said[-1], "epochs": len(said), "done": False}
+        return {"failure": "", EPOCH_VALUES: said, "val/top1": said[-1], "epochs": len(said), "done": False}
 
     def _broken(self) -> str:
         """Why the GPU does not compute in this new process; empty if it does, or there is none. A used process ends."""

@@ -15,7 +15,7 @@ from carft.core.declaration import STRICT, require_allowed
 from carft.core.errors import UserError
 
 #: value of the context temperature that a search chooses like any other hyperparameter
-VALIDATED = "validated"
+CHOSEN_ON_VALIDATION = "validated"
 #: the factor whose values are banks of a task's card
 TEMPLATES = "context_templates"
 TEMPERATURES = Range(0.1, 10.0, first_guess=1.0)
@@ -40,7 +40,7 @@ class Choice:
     @property
     def reading(self) -> Reading:
         """The fields of a cell's reading."""
-        return Reading(**{k: v for k, v in self.factors.items() if k != "crop" and v != VALIDATED})
+        return Reading(**{k: v for k, v in self.factors.items() if k != "crop" and v != CHOSEN_ON_VALIDATION})
 
     @property
     def crop(self) -> float | None:
@@ -50,7 +50,7 @@ class Choice:
     @property
     def searches_temperature(self) -> bool:
         """Whether the context temperature is chosen on validation."""
-        return self.factors.get("context_temperature") == VALIDATED
+        return self.factors.get("context_temperature") == CHOSEN_ON_VALIDATION
 
     def restricted(self, reads: tuple[str, ...]) -> Choice:
         """The reading as a method sees it that depends on these factors only, and on the crop."""
@@ -65,7 +65,7 @@ def _possible(factors: dict[str, list[str | float]]) -> dict[str, list[str | flo
         if len(set(values)) < len(values):
             raise ValueError(f"{factor} lists a reading twice")
         for value in values:
-            if (factor, value) != ("context_temperature", VALIDATED):
+            if (factor, value) != ("context_temperature", CHOSEN_ON_VALIDATION):
                 try:
                     require_allowed(Training if factor == "crop" else Reading, {factor: value})
                 except UserError as error:

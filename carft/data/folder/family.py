@@ -14,7 +14,7 @@ from carft.data.family import DataSetFamily, Pool, Sizes, TrainingParts
 from carft.data.folder.images import ImageTable
 from carft.data.folder.named import NamedTask
 from carft.data.folder.reading import LICENCE, OwnFiles, own_files, read
-from carft.data.sets import DataSet, Parts
+from carft.data.sets import DataSet, Splits
 
 #: stands for the tasks file in proposed commands: no published file names it
 TASKS_FILE = "--tasks-file FILE"
@@ -77,10 +77,10 @@ class OwnData(DataSetFamily):
         val = {domain: table.part(domain, "val") for domain in domains}
         return TrainingParts(self.files(card.name), train, val, {"folder": table.digest, "attested": "yes"})
 
-    def held_out(self, card: Card, root: Path | None, target_split: str = "all") -> dict[str, tuple[DataSet, Parts]]:
+    def held_out(self, card: Card, root: Path | None, target_split: str = "all") -> dict[str, tuple[DataSet, Splits]]:
         table, named, files = self._unchanged(card), self.named[card.name], self.files(card.name)
         test = {domain: table.part(domain, "test") for domain in named.id_domains}
-        found: dict[str, tuple[DataSet, Parts]] = {"test": (files, test)}
+        found: dict[str, tuple[DataSet, Splits]] = {"test": (files, test)}
         for domain in named.ood_domains:
             found[f"ood/{domain}"] = (files, {domain: table.part(domain, "test")})
         return found
