@@ -20,12 +20,12 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pyarrow as pa
@@ -317,29 +317,22 @@ class MirroredStore(Store):
         weights: whether they are downloaded too; otherwise those that are not up to date are removed. Weights that only
         the mirror holds stay until the record of their cell changes.
         """
-        here = set[str]()
+        local = set[str]()
         for prefix in prefixes:
-            here.update(self._local(prefix))
-        pending, there = self.pending(), dict[str, Seen]()  # a file of here is pending, or there by now, or removed
+            local.update(self._local(prefix))
+        pending, there = self.pending(), dict[str, Seen]()  # a local file is pending, or there by now, or removed
         with ThreadPoolExecutor(THREADS) as pool:
             for listed in pool.map(self.below, prefixes):
                 there.update(listed)
             pending |= self.pending()
-            outdated = set[str]()
-            for name in here | there.keys():
-                above = [str(folder) for folder in PurePosixPath(name).parents]
-                if pending.isdisjoint([name, *above]) and _seen(self.root / name) != there.get(name):
-                    outdated.add(name)
-            first, last = list[str](), list[str]()  # in writing order: no record before its files
-            for name in outdated:
-                if name in there and (weights or not _is_weights(name)):
-                    (last if _is_last(name) else first).append(name)
-                elif name in there or not _is_weights(name) or str(Path(name).with_name("record.json")) in outdated:
-                    with suppress(OSError):
-                        (self.root / name).unlink()
-                        for folder in list(PurePosixPath(name).parents)[:-2]:  # empty ones, but for `cells` itself
-                            (self.root / folder).rmdir()
-            for names in (first, last):
+            here = {name: _seen(self.root / name) for name in local | there.keys()}
+            todo = changes(here, there, pending, weights)
+            for name in todo.removed:
+                with suppress(OSError):
+                    (self.root / name).unlink()
+                    for folder in list(PurePosixPath(name).parents)[:-2]:  # empty ones, but for `cells` itself
+                        (self.root / folder).rmdir()
+            for names in (todo.first, todo.last):
                 list(pool.map(lambda name: self.fetch(name, there[name]), names))
 
     def _local(self, prefix: str) -> list[str]:
@@ -362,6 +355,39 @@ class MirroredStore(Store):
     def kept_weights(self) -> dict[str, int]:
         there = {**self.below("cells"), **self.below("superseded")}
         return {name: size for name, (size, _) in there.items() if _is_weights(name)}
+
+
+class Changes(NamedTuple):
+    """What a mirror lacks: names of files, in the order in which they are written, so no record before its files."""
+
+    removed: list[str]
+    first: list[str]
+    last: list[str]
+    """Those that mark the others as complete."""
+
+
+def changes(
+    here: Mapping[str, Seen | None], there: Mapping[str, Seen], pending: Iterable[str], weights: bool = False
+) -> Changes:
+    """What is to be done so that a mirror has what the object store has.
+
+    here, there: files of the mirror and objects, by name; None for no file. pending: beginnings of names that are left
+    alone. weights: as of :meth:`MirroredStore.refresh`.
+    """
+    marked, outdated = set(pending), set[str]()
+    for name in here.keys() | there.keys():
+        above = [str(folder) for folder in PurePosixPath(name).parents]
+        if marked.isdisjoint([name, *above]) and here.get(name) != there.get(name):
+            outdated.add(name)
+    found = Changes([], [], [])
+    for name in outdated:
+        if name in there and (weights or not _is_weights(name)):
+            (found.last if _is_last(name) else found.first).append(name)
+        elif here.get(name) is None:
+            continue
+        elif name in there or not _is_weights(name) or str(Path(name).with_name("record.json")) in outdated:
+            found.removed.append(name)
+    return found
 
 
 def _endpoint() -> str:

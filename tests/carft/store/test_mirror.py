@@ -21,7 +21,7 @@ from carft.store import mirror
 from carft.store.failures import write_failure
 from carft.store.gc import Leftover, remove
 from carft.store.journal import chain_files
-from carft.store.mirror import DOWNLOADED, MirroredStore, Seen, checked_url, open_store
+from carft.store.mirror import DOWNLOADED, MirroredStore, Seen, changes, checked_url, open_store
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog, named_tasks
 from carft.store.sweep_state import Counts, SweepState, read_states, write_state
@@ -97,6 +97,39 @@ def test_a_cell_is_done_there_only_when_all_of_it_is_there(machines: Machines, m
     machines.store("first").sync([CELL.id])
     elsewhere.refresh(*DOWNLOADED)
     assert elsewhere.ids() == [CELL.id]
+
+
+RECORD, WEIGHTS, PARQUET = "cells/a/record.json", "cells/a/model.safetensors", "cells/a/predictions.parquet"
+OLD, NEW = (1, 10), (1, 20)
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "pending", "removed", "first", "last"),
+    [
+        ({RECORD: OLD, PARQUET: OLD}, {RECORD: OLD, PARQUET: OLD}, (), [], [], []),
+        ({RECORD: OLD}, {RECORD: NEW, PARQUET: NEW}, (), [], [PARQUET], [RECORD]),
+        ({RECORD: None}, {RECORD: NEW}, (), [], [], [RECORD]),
+        ({RECORD: OLD}, {}, (), [RECORD], [], []),
+        ({RECORD: OLD}, {RECORD: NEW}, ("cells/a",), [], [], []),
+        ({RECORD: OLD}, {RECORD: NEW}, (RECORD,), [], [], []),
+        ({RECORD: OLD}, {RECORD: NEW}, ("cells/b",), [], [], [RECORD]),
+        ({RECORD: OLD, WEIGHTS: OLD}, {RECORD: OLD}, (), [], [], []),
+        ({RECORD: OLD, WEIGHTS: OLD}, {RECORD: NEW}, (), [WEIGHTS], [], [RECORD]),
+        ({RECORD: OLD, WEIGHTS: OLD}, {RECORD: OLD, WEIGHTS: NEW}, (), [WEIGHTS], [], []),
+        ({RECORD: OLD}, {RECORD: OLD, WEIGHTS: NEW}, (), [], [], []),
+    ],
+)
+def test_what_a_mirror_lacks(
+    here: dict[str, Seen | None],
+    there: dict[str, Seen],
+    pending: tuple[str, ...],
+    removed: list[str],
+    first: list[str],
+    last: list[str],
+) -> None:
+    assert changes(here, there, pending) == (removed, first, last)
+    asked = changes(here, there, pending, weights=True)
+    assert (WEIGHTS in asked.first) == (WEIGHTS in there) and asked.last == last
 
 
 def test_what_is_being_written_is_left_alone(machines: Machines) -> None:
