@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import compress
+from itertools import chain, compress
 
 from reports.judge.claims.claim import Claim, Direction, Verdict
 from reports.judge.claims.ledger import gain_claims
@@ -49,32 +49,9 @@ class NoArtefact(Claim):
         if len(pairs) < len(gains):
             missing = "search cells that were evaluated on test (sweeps never do so unless asked)"
             return not_run(self, evidence, missing, f"{sweep_command(evidence)} --oracle")
-        held, moved = [], []
-        parts: list[Part] = []
-        for pair in pairs:
-            parts += pair.parts
-            if pair.part.slack > 0:
-                held.append(pair)
-            if not pair.part.low <= pair.twin.estimate.effect <= pair.part.high:
-                moved.append(pair)
-        turned = list(compress(held, are_against([pair.twin for pair in held])))
-        direction: Direction = "for" if held else "open"
-        reason = f"All {len(pairs)} effects under oracle selection lie inside their intervals."
-        if not held:
-            reason = f"No gain held under validation, so there is none that could be an artefact. {reason}"
-        if turned:
-            direction = "against"
-            reason = (
-                "Held under validation; under oracle selection the whole interval lies on the other side, after Holm, "
-                f"for: {_names(turned)}."
-            )
-        elif moved:
-            direction = "open"
-            reason = f"Oracle selection leaves the interval under validation for: {_names(moved)}."
         widest = max(pairs, key=lambda pair: abs(pair.gap))
+        parts = list(chain.from_iterable(pair.parts for pair in pairs))
         shown = Verdict.on(self, evidence, parts, widest.part)
-        searches = min(pair.part.estimate.n_searches for pair in pairs)
-        reason += f" The widest gap, oracle minus validation, is {100 * widest.gap:+.1f} points."
         number = replace(
             shown.number,
             part=f"widest gap: {widest.claim.id}, {widest.part.place}",
@@ -82,9 +59,29 @@ class NoArtefact(Claim):
             low=None,
             high=None,
             smallest_visible=None,
-            n_searches=searches,
+            n_searches=min(pair.part.estimate.n_searches for pair in pairs),
         )
+        direction, reason = _answer(pairs)
+        reason += f" The widest gap, oracle minus validation, is {100 * widest.gap:+.1f} points."
         return replace(shown, direction=direction, reasons=(reason,), number=number, shown=None)
+
+
+def _answer(pairs: Sequence[BothWays]) -> tuple[Direction, str]:
+    """What both ways of selecting say together, and why."""
+    held = [pair for pair in pairs if pair.part.slack > 0]
+    turned = list(compress(held, are_against([pair.twin for pair in held])))
+    if turned:
+        words = (
+            "Held under validation; under oracle selection the whole interval lies on the other side, after Holm, for"
+        )
+        return "against", f"{words}: {_names(turned)}."
+    moved = [pair for pair in pairs if not pair.part.low <= pair.twin.estimate.effect <= pair.part.high]
+    if moved:
+        return "open", f"Oracle selection leaves the interval under validation for: {_names(moved)}."
+    inside = f"All {len(pairs)} effects under oracle selection lie inside their intervals."
+    if not held:
+        return "open", f"No gain held under validation, so there is none that could be an artefact. {inside}"
+    return "for", inside
 
 
 def _names(pairs: Sequence[BothWays]) -> str:
