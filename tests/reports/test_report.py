@@ -29,7 +29,7 @@ from reports.render.report import Report
 from reports.render.words.verdict_words import as_dict
 from tests.support.browsing import unpacked
 from tests.support.helpers import run_cli
-from tests.support.planted import QUICK, Plan, plant
+from tests.support.planted import HALF, QUICK, Plan, plant
 from tests.support.reading import table_of
 
 PLAN = replace(QUICK, groups=24)
@@ -39,7 +39,7 @@ HOSTILE = "</script><script>alert('reason')</script>"
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     made = Store(tmp_path_factory.mktemp("planted"))
-    plant(made, nine_tasks(), PLAN, curves=True)
+    plant(made, nine_tasks(), PLAN, curves=True, alphas=HALF)
     write_failure(made, specify("icons-3/mix-1", "ft", {"lr": 1.0}), "diverged", HOSTILE)
     return made
 

@@ -44,6 +44,8 @@ PROVENANCE = {
 }
 #: of WiSE-FT curves, the fewest that a recipe may have
 ALPHAS = (0.0, 0.5, 1.0)
+#: of those, what verdicts compare
+HALF = (0.5,)
 HYPERPARAMETERS = {
     "zeroshot": {},
     "ft": {"lr": 3e-4},

@@ -40,7 +40,7 @@ from reports.judge.part import Part
 from reports.note import Note
 from reports.read.folder import read_folder
 from reports.render.words.verdict_words import as_dict, power_words, reason_words, shown_word, tuning_words
-from tests.support.planted import GOOD, Plan, by_claim, change_study, forget_journal, plant, planted, write
+from tests.support.planted import GOOD, HALF, Plan, by_claim, change_study, forget_journal, plant, planted, write
 from tests.support.reading import evidence_in, table_of
 
 ALL = "icons-3/all"  # a scope of its own
@@ -65,7 +65,7 @@ NOT_RUN = ("C6", "C8", "C8r", "C10", "C11")
 
 
 def test_large_planted_effects_are_reproduced_and_their_opposite_contradicted(store: Store, tmp_path: Path) -> None:
-    found = answers(store, GOOD, curves=True)
+    found = answers(store, GOOD, curves=True, alphas=HALF)
     assert list(found) == list(ledger())
     assert {c: found[c].verdict for c in DECIDED} == dict.fromkeys(
         DECIDED, "suggested reproduced"
@@ -76,7 +76,7 @@ def test_large_planted_effects_are_reproduced_and_their_opposite_contradicted(st
     assert found["C5"].number.low is not None and found["C5"].number.low > 0
     assert {v.scale for c, v in found.items() if c not in ("C6", "C7")} == {"miniature"}
     swapped = Plan({"zeroshot": 0.8, "ft": 0.75, "car_ft": 0.6}, {"zeroshot": 0.9, "ft": 0.95, "car_ft": 0.5}, (1, 2))
-    found = answers(Store(tmp_path / "swapped"), swapped, curves=True)
+    found = answers(Store(tmp_path / "swapped"), swapped, curves=True, alphas=HALF)
     assert {found[c].verdict for c in DECIDED} == {"suggested contradicted"}
 
 
@@ -98,7 +98,7 @@ def test_without_one_of_the_five_shifts_c4_is_not_run_and_c4m_names_those_that_i
 
 
 def test_a_true_zero_is_open(store: Store, tmp_path: Path) -> None:
-    curves = answers(Store(tmp_path / "curves"), NOTHING, [ALL], curves=True)
+    curves = answers(Store(tmp_path / "curves"), NOTHING, [ALL], curves=True, alphas=HALF)
     assert {curves[claim].verdict for claim in ("C4", "C4m", "C12")} == {INCONCLUSIVE}
     found = answers(store, NOTHING)
     assert {found[claim].verdict for claim in ("C4", "C4b", "C4m", "C5")} == {INCONCLUSIVE}
@@ -125,7 +125,7 @@ def test_a_planted_effect_has_the_word_of_its_direction_and_of_its_evidence(
         spread=0.0,
     )
     for search in (1, 2)[: 1 if state == 1 else 2]:
-        plant(store, [ALL], plan, search=search, curves=True)
+        plant(store, [ALL], plan, search=search, curves=True, alphas=HALF)
     if state == 2:
         known = next(s for s in store.studies() if s.method == "car_ft")
         shutil.rmtree(store.folder(known.confirm[0]))
@@ -148,7 +148,7 @@ def test_no_difference_needs_a_positive_control_out_of_distribution(store: Store
     """Where WiSE-FT does not surely gain, no margin of equivalence exists, and an open claim stays open."""
     plan = Plan(top1=dict.fromkeys(("zeroshot", "ft", "car_ft"), 0.6), context={}, groups=300, spread=0.0)
     plan = replace(plan, context=dict.fromkeys(plan.top1, 0.8))
-    plant(store, [ALL], plan, curves=True)
+    plant(store, [ALL], plan, curves=True, alphas=HALF)
     found = by_claim(store)
     assert found["C4m"].equivalence is None
     assert (found["C4m"].direction, found["C3"].verdict) == ("open", "suggested no difference")
@@ -187,7 +187,7 @@ def test_there_are_five_words_and_suggested_before_three_of_them() -> None:
 
 
 def test_one_seed_decides_nothing(store: Store) -> None:
-    found = answers(store, replace(GOOD, seeds=(1,)), curves=True)
+    found = answers(store, replace(GOOD, seeds=(1,)), curves=True, alphas=HALF)
     assert {found[c].verdict for c in DECIDED} == {"inconclusive"}
 
 
@@ -294,7 +294,7 @@ def test_damage_is_named_and_leaves_the_verdict_in_doubt(store: Store, damage: C
 
 
 def test_a_lost_interpolation_leaves_weight_averaging_in_doubt(store: Store) -> None:
-    plant(store, nine_tasks(), GOOD, curves=True)
+    plant(store, nine_tasks(), GOOD, curves=True, alphas=HALF)
     parent = tools_study(store, "car_ft").confirm[0]
     shutil.rmtree(store.folder(interpolation(store.read(parent).cell, 0.5).id))
     found = by_claim(store)["C12"]
