@@ -1,4 +1,4 @@
-"""What methods reach: means over tasks, and task by task."""
+"""Accuracies and context recognition of entries: means over tasks, and task by task."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -18,10 +18,10 @@ BESIDE = (RANDOM, POSITIVE)
 
 @dataclass(frozen=True)
 class MeanLevel:
-    """What a method reaches in a place, mean over tasks."""
+    """Accuracy or context recognition of an entry, averaged over tasks."""
 
     place: str
-    """Of :data:`reports.judge.levels.LEVELS`."""
+    """What is averaged: a key of :data:`reports.judge.levels.LEVELS`."""
     entry: Entry
     mean: Estimate
     """Share of 1."""
@@ -32,7 +32,7 @@ class MeanLevel:
 
 
 def mean_levels(view: Evidence) -> Iterator[MeanLevel]:
-    """Levels of the compared methods, over the tasks that all of those with a level have, place by place.
+    """Levels of the compared methods, over the tasks that all of those with a level have.
 
     A method that stands beside them has a level only where it has all of these tasks.
     """

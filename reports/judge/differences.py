@@ -51,10 +51,10 @@ def task_differences(view: Evidence) -> Iterator[Difference]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The difference of two methods in a place, mean over tasks."""
+    """The difference between two methods, averaged over tasks."""
 
     where: str
-    """Of :data:`reports.judge.levels.LEVELS`."""
+    """In what they differ: a key of :data:`reports.judge.levels.LEVELS`."""
     part: Part
 
 

@@ -16,9 +16,10 @@ from reports.judge.ranks import expected_best
 
 @dataclass(frozen=True)
 class Selected:
-    """CAR-FT minus FT in a place with winners that were chosen in one way."""
+    """CAR-FT minus FT in top-1, with winners that were selected on validation or on test."""
 
     where: str
+    """The test sets: a name of :data:`reports.judge.contrasts.contrast.PLACES`."""
     selected_on: str
     """``VALIDATION`` or ``ORACLE``."""
     mean: Estimate
